@@ -1,0 +1,44 @@
+"""LLM-AR: skeletons to action sentences to action names, as Hugging Face objects.
+
+Importing the package makes `AutoConfig`, `AutoModel`, `AutoProcessor` and
+`pipeline("skeleton-action-recognition")` know its classes, without `trust_remote_code`.
+"""
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from llm_action.base_models import resolve_base_model
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig, LlmArConfig
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.repo_code import TASK
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.skeleton_io import read_skeleton
+
+__version__ = "0.1.0"
+__all__ = [
+    "ActionVQVAE",
+    "ActionVQVAEConfig",
+    "LlmArConfig",
+    "LlmArForActionRecognition",
+    "LlmArProcessor",
+    "SkeletonActionRecognitionPipeline",
+    "SkeletonFeatureExtractor",
+    "SkeletonSequence",
+    "read_skeleton",
+]
+
+AutoConfig.register("action_vqvae", ActionVQVAEConfig)
+AutoConfig.register("llm_ar", LlmArConfig)
+AutoModel.register(ActionVQVAEConfig, ActionVQVAE)
+AutoModel.register(LlmArConfig, LlmArForActionRecognition)
+AutoFeatureExtractor.register(ActionVQVAEConfig, SkeletonFeatureExtractor)
+AutoProcessor.register(LlmArConfig, LlmArProcessor)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=SkeletonActionRecognitionPipeline, pt_model=AutoModel, type="multimodal"
+)
+LlmArProcessor.file_reader = staticmethod(read_skeleton)
+LlmArForActionRecognition.base_resolver = staticmethod(resolve_base_model)

@@ -1,0 +1,43 @@
+"""UTD-MHAD `.mat` files: variable `d_skel` (20 joints, 3, frames), Kinect v1.
+
+Metres in the Kinect's frame as recorded: y up, z away from the camera, x to the camera's left. People face the camera;
+'left' is the person's own left (the one-handed classes, asked for with the right hand, move the right wrist).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+
+from .files import bad_file, build_sequence, zeros_to_nan
+
+KINECT_FPS = 30.0
+
+
+def read_utd_mhad(path: Path) -> SkeletonSequence:
+    """Read a UTD-MHAD file.
+
+    Returns:
+        Layout 'kinect20_utd', joints (1, frames, 20, 3) in metres, 30 fps, no scores.
+
+    Raises:
+        ValueError: not a MATLAB file, no `d_skel`, or a shape other than (20, 3, frames).
+    """
+    try:
+        content = scipy.io.loadmat(path, variable_names=["d_skel"])
+    except Exception as error:  # scipy lets many kinds out on damaged files
+        remedy = "the file is likely cut short or of another format: fetch it again"
+        raise bad_file(path, "a MATLAB file", f"{type(error).__name__}: {error}", remedy) from None
+    skeleton = content.get("d_skel")
+    if skeleton is None:
+        raise bad_file(path, "variable 'd_skel'", "none", "only UTD-MHAD skeleton files are read from .mat")
+    if skeleton.ndim == 2:  # MATLAB drops the last axis of a single frame
+        skeleton = skeleton[..., None]
+    if skeleton.ndim != 3 or skeleton.shape[:2] != (20, 3) or not np.issubdtype(skeleton.dtype, np.number):
+        found = f"{skeleton.dtype} {skeleton.shape}"
+        raise bad_file(path, "numbers of shape (20, 3, frames) in 'd_skel'", found, "check the file's origin")
+    return build_sequence(path, zeros_to_nan(skeleton.transpose(2, 0, 1)), "kinect20_utd", KINECT_FPS)

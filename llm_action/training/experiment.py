@@ -1,0 +1,178 @@
+"""What a run is: one YAML file, every field with a default, unknown fields refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llm_action.training.augmentation import Augmentation
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass
+class VQVAEStage:
+    """Stage 1, the action tokenizer.
+
+    Args:
+        model: fields of `ActionVQVAEConfig` that differ from its defaults (layout and width are filled in).
+        steps, batch_size, learning_rate, weight_decay, warmup_share: of AdamW with a cosine schedule.
+        velocity_weight, commitment_weight: beside the reconstruction's weight of 1.
+        label_weight: classification of the mean token vector, so that tokens agree across subjects (this project's option).
+        zipf_weight, context_weight, mmd_weight: the three language biases of the paper.
+        save_steps: steps between checkpoints.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    steps: int = 1500
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    velocity_weight: float = 0.5
+    commitment_weight: float = 0.25
+    label_weight: float = 0.2
+    zipf_weight: float = 0.0
+    context_weight: float = 0.0
+    mmd_weight: float = 0.0
+    save_steps: int = 250
+
+
+@dataclass
+class RecognizerStage:
+    """Stage 2, the LLM.
+
+    Args:
+        sentences: differently augmented action sentences of each training sequence, beside the plain one.
+        steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine); adapters and action
+            embeddings have a learning rate each.
+        lora_rank, lora_alpha, lora_dropout, lora_targets: the adapter; alpha / rank scales it.
+        base_dtype: of the frozen base: "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
+        gradient_checkpointing: trade time for memory.
+        save_steps: steps between checkpoints.
+    """
+
+    sentences: int = 20
+    steps: int = 600
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    embedding_learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+    base_dtype: str = "auto"
+    gradient_checkpointing: bool = False
+    save_steps: int = 100
+
+
+@dataclass
+class Experiment:
+    """A whole run: data, both stages, export.
+
+    Args:
+        dataset: key of `llm_action.datasets.BENCHMARKS`.
+        protocol: a protocol column; None for the benchmark's own.
+        layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
+        base_model: folder, GGUF file or Hub id; None for the default.
+        seed: of everything random.
+        holdout_subjects: training subjects left out of training and scored instead of the test part: for choosing settings.
+        augmentation, vqvae, recognizer: see their classes.
+    """
+
+    dataset: str = "synthetic"
+    protocol: str | None = None
+    layout: str | None = None
+    base_model: str | None = None
+    seed: int = 0
+    max_persons: int = 2
+    align_facing: bool = True
+    holdout_subjects: list[int] = field(default_factory=list)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    vqvae: VQVAEStage = field(default_factory=VQVAEStage)
+    recognizer: RecognizerStage = field(default_factory=RecognizerStage)
+
+
+def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None = None) -> Experiment:
+    """An experiment from a YAML file or the name of a preset.
+
+    Args:
+        config: path of a YAML file, or a preset's name (`preset_names`).
+        overrides: "section.field=value" each, value as YAML: "recognizer.steps=100".
+
+    Raises:
+        FileNotFoundError: neither a file nor a preset.
+        ValueError: an unknown field or a value of the wrong type, named.
+    """
+    path = Path(config)
+    if not path.is_file():
+        path = PRESETS / f"{config}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{config}: expected a YAML file or a preset: {', '.join(preset_names())}")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: expected YAML: {error}") from None
+    for override in overrides or []:
+        _override(fields, override)
+    return _build(Experiment, fields, str(path))
+
+
+def save_experiment(experiment: Experiment, path: Path) -> None:
+    """Writes the resolved experiment as YAML; `load_experiment` reads it back."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(yaml.safe_dump(dataclasses.asdict(experiment), sort_keys=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def preset_names() -> list[str]:
+    """Presets that ship with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def _override(fields: dict[str, Any], override: str) -> None:
+    name, found, value = override.partition("=")
+    if not found:
+        raise ValueError(f"Expected an override like recognizer.steps=100, got {override!r}.")
+    *sections, last = name.strip().split(".")
+    for section in sections:
+        fields = fields.setdefault(section, {})
+    fields[last] = yaml.safe_load(value)
+
+
+def _build(cls: type, fields: dict[str, Any], where: str) -> Any:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where}: expected fields of {cls.__name__}, got {fields!r}.")
+    known = {entry.name: entry for entry in dataclasses.fields(cls)}
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise ValueError(f"{where}: unknown {', '.join(unknown)}; {cls.__name__} has {', '.join(known)}.")
+    defaults, values = cls(), {}
+    for name, value in fields.items():
+        default = getattr(defaults, name)
+        if dataclasses.is_dataclass(default):
+            value = _build(type(default), value or {}, f"{where}: {name}")
+        elif default is not None and value is not None:
+            value = _converted(value, type(default), f"{where}: {name}")
+        values[name] = value
+    return cls(**values)
+
+
+def _converted(value: Any, kind: type, where: str) -> Any:
+    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-3 as text
+        except ValueError:
+            pass
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ValueError(f"{where}: expected {kind.__name__}, got {value!r}.")

@@ -1,0 +1,92 @@
+"""Terms of the stage-1 loss beside the codebook's own: reconstruction and the three language biases.
+
+The paper (section 3.2) names three human-inductive-bias terms without giving their formulas here; the formulas are this
+project's choice, the Zipf term after sibling work. Each has a weight of its own; weight 0 switches it off.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llm_action.modeling.modeling_action_vqvae import HyperbolicCodebook
+from llm_action.modeling.poincare import exp0, pairwise_distance
+
+ZIPF_SHIFT, ZIPF_EXPONENT = 2.7, 1.0
+_HUBER = 0.1  # torso lengths: beyond it errors count linearly
+
+
+def reconstruction_loss(reconstruction: Tensor, skeletons: Tensor) -> Tensor:
+    """Smooth L1 between joint positions (batch, frames, joints, 3), in torso lengths."""
+    return F.smooth_l1_loss(reconstruction, skeletons, beta=_HUBER)
+
+
+def velocity_loss(reconstruction: Tensor, skeletons: Tensor) -> Tensor:
+    """Smooth L1 between frame-to-frame differences."""
+    return F.smooth_l1_loss(reconstruction.diff(dim=1), skeletons.diff(dim=1), beta=_HUBER)
+
+
+def soft_assignments(latents: Tensor, codebook: HyperbolicCodebook, temperature: float = 0.1) -> Tensor:
+    """(points, codes) softmax(-d^2 / temperature) of latents (..., code_dim) to level 0, differentiable."""
+    points, codes = latents.flatten(0, -2), codebook.codes[0]
+    if codebook.config.geometry == "euclidean":
+        distances = torch.cdist(points, codes)
+    else:
+        c = codebook.config.curvature
+        distances = pairwise_distance(exp0(points, c), exp0(codes, c), c)
+    return (-distances.square() / temperature).softmax(-1)
+
+
+def zipf_divergence(frequencies: Tensor) -> Tensor:
+    """Jensen-Shannon divergence (nats) of frequencies (codes,), largest first, to Zipf-Mandelbrot 1 / (rank + 2.7)."""
+    ranked = frequencies.sort(descending=True).values
+    target = 1 / (torch.arange(1, len(ranked) + 1, device=ranked.device) + ZIPF_SHIFT) ** ZIPF_EXPONENT
+    target = target / target.sum()
+    middle = (ranked + target) / 2
+    return (_divergence(ranked, middle) + _divergence(target, middle)) / 2
+
+
+def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    return (p * (p.clamp(min=1e-12).log() - q.clamp(min=1e-12).log())).sum()
+
+
+class ContextPredictor(nn.Module):
+    """Context sensitivity: how well a token follows from its neighbours.
+
+    A small transformer sees a sentence with `masked_share` of its steps hidden and predicts the hidden tokens; the cross-
+    entropy against their soft assignments is minimised by predictor and encoder together. With the marginal
+    frequencies held by the Zipf term, a lower one means more mutual information between a token and its context.
+    """
+
+    def __init__(self, code_dim: int, num_codes: int, num_steps: int, width: int = 64, masked_share: float = 0.3):
+        super().__init__()
+        self.masked_share = masked_share
+        self.projection = nn.Linear(code_dim, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(num_steps, width))
+        self.hidden_step = nn.Parameter(0.02 * torch.randn(width))
+        self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.head = nn.Linear(width, num_codes)
+
+    def forward(self, vectors: Tensor, assignments: Tensor) -> Tensor:
+        """Scalar, nats: vectors (batch, steps, code_dim), assignments (batch, steps, codes)."""
+        hidden = torch.rand(vectors.shape[:2], device=vectors.device) < self.masked_share
+        inputs = torch.where(hidden[..., None], self.hidden_step, self.projection(vectors)) + self.positions
+        log_probs = self.head(self.layer(inputs)).log_softmax(-1)
+        losses = -(assignments * log_probs).sum(-1)
+        return losses[hidden].sum() / hidden.sum().clamp(min=1)
+
+
+def mmd(x: Tensor, y: Tensor, bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)) -> Tensor:
+    """Squared maximum mean discrepancy of samples (n, width) and (m, width), RBF kernels of several bandwidths.
+
+    Bandwidths are multiples of the mean squared distance within `y`, which gets no gradient.
+    """
+    y = y.detach()
+    scale = torch.cdist(y, y).square().mean()
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        squared = torch.cdist(a, b).square() / scale
+        return sum(torch.exp(-squared / bandwidth) for bandwidth in bandwidths).mean() / len(bandwidths)
+
+    return kernel(x, x) - 2 * kernel(x, y) + kernel(y, y)

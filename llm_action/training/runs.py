@@ -1,0 +1,83 @@
+"""What the training commands share: arguments, run folders, atomic JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerState
+
+from llm_action.training.experiment import Experiment, load_experiment, preset_names, save_experiment
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config, --data, --out, --set and --restart, the same for every training command."""
+    parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
+    parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
+    parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields: recognizer.steps=100"
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew instead of going on from the last checkpoint"
+    )
+
+
+def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
+    """The experiment of a command line and its run folder, with the resolved experiment written into it.
+
+    Raises:
+        ValueError: the folder holds a run of other settings and --restart was not given.
+    """
+    experiment = load_experiment(arguments.config, arguments.set)
+    out = Path(arguments.out or Path("runs") / Path(arguments.config).stem)
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "experiment.yaml"
+    if record.is_file() and not arguments.restart and load_experiment(record) != experiment:
+        raise ValueError(f"{out}: holds a run with other settings ({record}); choose another --out or pass --restart.")
+    save_experiment(experiment, record)
+    return experiment, out
+
+
+def stage_command(stage: Callable[..., Any], description: str) -> None:
+    """Entry point of one stage, for `accelerate launch -m` and `python -m`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_training_arguments(parser)
+    arguments = parser.parse_args()
+    try:
+        experiment, out = prepare_run(arguments)
+        stage(experiment, arguments.data, out, resume=not arguments.restart)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def fit(trainer: Trainer, resume: bool) -> None:
+    """Trains, from the last complete checkpoint on if `resume`; a training that had ended is only loaded."""
+    checkpoint = last_checkpoint(Path(trainer.args.output_dir)) if resume else None
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json")
+        if state.global_step >= trainer.args.max_steps:
+            trainer._load_from_checkpoint(checkpoint)
+            trainer.state = state
+            return
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint in a folder, None where there is none; the Trainer writes trainer_state.json last."""
+    complete = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(complete, key=lambda checkpoint: int(checkpoint.name.partition("-")[2]))) if complete else None
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Writes JSON atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    os.replace(temporary, path)

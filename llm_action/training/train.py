@@ -1,0 +1,44 @@
+"""Both stages and the export.
+
+    accelerate launch -m llm_action.training.train --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
+
+A stage that is finished is not done again; an interrupted one goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from llm_action.training.experiment import Experiment
+from llm_action.training.runs import stage_command, write_json
+from llm_action.training.train_recognizer import train_recognizer
+from llm_action.training.train_vqvae import train_vqvae
+
+
+def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
+    """Trains both stages; writes `out/processor`, `out/model` and `out/seconds.json` (the seconds of each stage)."""
+    if not resume:
+        for part in ("vqvae", "processor", "sentences", "recognizer", "model"):
+            shutil.rmtree(out / part, ignore_errors=True)
+    stages = {
+        "train_vqvae": (train_vqvae, "processor/metrics.json"),
+        "train_recognizer": (train_recognizer, "model/config.json"),
+    }
+    record = out / "seconds.json"
+    seconds = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and resume else {}
+    for name, (stage, result) in stages.items():
+        if (out / result).is_file():
+            continue
+        started = time.perf_counter()
+        stage(experiment, data_dir, out, resume=resume)
+        seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - started, 1)
+        write_json(seconds, record)
+    return seconds
+
+
+if __name__ == "__main__":
+    stage_command(train, __doc__)

@@ -1,0 +1,210 @@
+"""Stage 1: the action tokenizer.
+
+    accelerate launch -m llm_action.training.train_vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
+
+writes `OUT/vqvae/` (checkpoints, resumable) and `OUT/processor/` (VQ-VAE, feature extractor, tokenizer) with `metrics.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoTokenizer, Trainer, TrainingArguments, set_seed
+
+from llm_action.base_models import resolve_base_model
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.training.codebook_learning import CodebookLearner
+from llm_action.training.data import AugmentedSkeletons, Split, load_split, model_layout, normalized, plain_batch
+from llm_action.training.experiment import Experiment, VQVAEStage
+from llm_action.training.losses import (
+    ContextPredictor,
+    mmd,
+    reconstruction_loss,
+    soft_assignments,
+    velocity_loss,
+    zipf_divergence,
+)
+from llm_action.training.runs import fit, stage_command, write_json
+
+_WORDS_IN_MMD = 512
+_CHUNK = 64
+
+
+class VQVAETraining(nn.Module):
+    """The VQ-VAE with everything that only training needs: codebook learner, bias terms, label head."""
+
+    def __init__(self, vqvae: ActionVQVAE, stage: VQVAEStage, num_labels: int, words: Tensor | None = None):
+        super().__init__()
+        self.vqvae, self.stage = vqvae, stage
+        self.codebook_learner = CodebookLearner(vqvae.codebook)
+        config = vqvae.config
+        if stage.label_weight:
+            self.label_head = nn.Linear(config.code_dim, num_labels)
+        if stage.context_weight:
+            self.context = ContextPredictor(config.code_dim, config.codebook_size, config.num_steps)
+        if stage.mmd_weight:
+            self.register_buffer("words", words, persistent=False)
+        self.metrics: dict[str, list[float]] = {}
+
+    def forward(self, skeletons: Tensor, person_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """skeletons (batch, persons, frames, joints, 3), person_mask (batch, persons), labels (batch,) -> the loss."""
+        persons = skeletons[person_mask]
+        output = self.vqvae(persons)
+        terms = {
+            "reconstruction": reconstruction_loss(output.reconstruction, persons),
+            "velocity": velocity_loss(output.reconstruction, persons),
+            "commitment": output.quantized.commitment,
+            **self._bias_terms(output),
+        }
+        if self.stage.label_weight:
+            sentence = output.quantized.straight_through.mean(1)
+            share = person_mask.float() / person_mask.sum(1, keepdim=True)
+            pooled = torch.zeros(len(labels), sentence.shape[1], device=sentence.device)
+            pooled = pooled.index_add(0, person_mask.nonzero()[:, 0], sentence * share[person_mask][:, None])
+            scale = 4 / self.vqvae.config.max_norm  # pooled tokens are short; the head starts with logits of order one
+            terms["label"] = F.cross_entropy(self.label_head(pooled * scale), labels, label_smoothing=0.1)
+        if self.training:
+            self.codebook_learner.update(output.latents)
+            self._remember(terms)
+        loss = terms["reconstruction"] + sum(
+            getattr(self.stage, f"{name}_weight") * term for name, term in terms.items() if name != "reconstruction"
+        )
+        return {"loss": loss}
+
+    def _bias_terms(self, output) -> dict[str, Tensor]:
+        stage, terms = self.stage, {}
+        if stage.zipf_weight or stage.context_weight:
+            assignments = soft_assignments(output.latents, self.vqvae.codebook)
+        if stage.zipf_weight:
+            terms["zipf"] = zipf_divergence(assignments.mean(0))
+        if stage.context_weight:
+            vectors = output.quantized.straight_through
+            terms["context"] = self.context(vectors, assignments.view(*vectors.shape[:2], -1))
+        if stage.mmd_weight:
+            terms["mmd"] = mmd(self.vqvae.token_embeddings(), self.words)
+        return terms
+
+    def _remember(self, terms: dict[str, Tensor]) -> None:
+        for name, term in terms.items():
+            self.metrics.setdefault(name, []).append(float(term.detach()))
+
+    def pop_metrics(self) -> dict[str, float]:
+        """Means of the loss terms since the last call."""
+        means = {name: float(np.mean(values)) for name, values in self.metrics.items()}
+        self.metrics.clear()
+        return means
+
+
+class VQVAETrainer(Trainer):
+    """A Trainer that logs every loss term."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        output = model(**inputs)
+        return (output["loss"], output) if return_outputs else output["loss"]
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        super().log({**logs, **self.accelerator.unwrap_model(self.model).pop_metrics()}, *args, **kwargs)
+
+
+def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
+    """Trains the action tokenizer of an experiment and writes `out/processor`; returns its metrics.
+
+    A run that was interrupted goes on from its last checkpoint unless `resume` is False.
+    """
+    set_seed(experiment.seed)
+    base = resolve_base_model(experiment.base_model)
+    split = load_split(experiment, data_dir)
+    config = ActionVQVAEConfig(
+        layout=model_layout(experiment),
+        **{"embedding_dim": AutoConfig.from_pretrained(base).hidden_size, **experiment.vqvae.model},
+    )
+    extractor = SkeletonFeatureExtractor(
+        config.layout, config.num_frames, experiment.max_persons, experiment.align_facing
+    )
+    stage = experiment.vqvae
+    words = _word_sample(base, experiment.seed) if stage.mmd_weight else None
+    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words)
+    dataset = AugmentedSkeletons(
+        normalized(split.train, extractor, "normalising skeletons"),
+        split.train["label"],
+        experiment.augmentation,
+        config.num_frames,
+        experiment.max_persons,
+        stage.steps * stage.batch_size,
+        experiment.seed,
+    )
+    trainer = VQVAETrainer(model, _training_arguments(experiment, out / "vqvae"), train_dataset=dataset)
+    fit(trainer, resume)
+    processor = LlmArProcessor(extractor, AutoTokenizer.from_pretrained(base), model.vqvae.eval())
+    metrics = {"loss": trainer.state.log_history, **evaluate_vqvae(processor, split)}
+    if trainer.is_world_process_zero():
+        processor.save_pretrained(out / "processor")
+        write_json(metrics, out / "processor" / "metrics.json")
+    return metrics
+
+
+@torch.no_grad()
+def evaluate_vqvae(processor: LlmArProcessor, split: Split) -> dict[str, Any]:
+    """Reconstruction and codebook figures on the test part.
+
+    Returns:
+        reconstruction_error: mean joint distance as a share of torso length; for each level, used_codes and perplexity.
+    """
+    vqvae, extractor = processor.vqvae.eval(), processor.feature_extractor
+    sequences = normalized(split.test, extractor, "reconstructing test sequences")
+    errors, codes = [], []
+    for start in range(0, len(sequences), _CHUNK):
+        batch = plain_batch(sequences[start : start + _CHUNK], extractor.num_frames, extractor.max_persons)
+        persons = torch.from_numpy(batch["skeletons"][batch["person_mask"]]).to(vqvae.device)
+        output = vqvae(persons)
+        errors.append((output.reconstruction - persons).norm(dim=-1).mean((1, 2)))
+        codes.append(output.quantized.codes)
+    codes = torch.cat(codes).flatten(0, 1)
+    shares = [torch.bincount(level, minlength=vqvae.config.codebook_size) / len(level) for level in codes.T.cpu()]
+    return {
+        "reconstruction_error": float(torch.cat(errors).mean()),
+        "used_codes": [int((share > 0).sum()) for share in shares],
+        "perplexity": [float(torch.exp(-torch.xlogy(share, share).sum())) for share in shares],
+    }
+
+
+def _training_arguments(experiment: Experiment, folder: Path) -> TrainingArguments:
+    stage = experiment.vqvae
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        weight_decay=stage.weight_decay,
+        adam_beta2=0.99,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(stage.warmup_share * stage.steps),
+        logging_steps=max(1, stage.steps // 30),
+        save_steps=stage.save_steps,
+        save_total_limit=2,
+        remove_unused_columns=False,
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=experiment.seed,
+        label_names=["labels"],
+    )
+
+
+def _word_sample(base: Path, seed: int) -> Tensor:
+    from transformers import AutoModelForCausalLM
+
+    words = AutoModelForCausalLM.from_pretrained(base).get_input_embeddings().weight.detach().float()
+    chosen = torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:_WORDS_IN_MMD]
+    return words[chosen].clone()
+
+
+if __name__ == "__main__":
+    stage_command(train_vqvae, __doc__)

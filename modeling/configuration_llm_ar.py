@@ -1,0 +1,129 @@
+"""Configurations of the action tokenizer (VQ-VAE) and of the recognizer (LLaMA with LoRA)."""
+
+from __future__ import annotations
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .repo_code import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
+from .skeleton_layouts import get_layout
+
+
+@strict
+class ActionVQVAEConfig(PreTrainedConfig):
+    """Configuration of `ActionVQVAE`, which turns a skeleton sequence into an action sentence and back.
+
+    Args:
+        layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; other layouts are mapped to it by joint name.
+        num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
+        downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
+        codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
+        num_levels: tokens a step has. Level 0 quantises the latent vector, each further level what the levels before
+            it left over (residual quantisation, this project's option). Default 1, the paper's single stream.
+        code_dim: width of the vectors that are quantised, default 32. The paper's setting is code_dim = embedding_dim.
+        embedding_dim: width of the token embeddings that decoder and LLM see: the LLM's word-embedding width.
+        geometry: "hyperbolic" (Poincare ball, paper section 3.2) or "euclidean" (the control).
+        curvature: c > 0 of the ball, default 1.
+        max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
+        hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
+        dropout: in the attention layers while training.
+
+    Raises:
+        ValueError: values that do not fit each other, each named.
+    """
+
+    model_type = "action_vqvae"
+
+    layout: str = "kinect20"
+    num_frames: int = 64
+    downsample: int = 2
+    codebook_size: int = 512
+    num_levels: int = 1
+    code_dim: int = 32
+    embedding_dim: int = 576
+    geometry: str = "hyperbolic"
+    curvature: float = 1.0
+    max_norm: float = 1.5
+    hidden_size: int = 128
+    num_layers: int = 3
+    num_heads: int = 4
+    dropout: float = 0.1
+
+    def __post_init__(self, **kwargs):
+        check_format(kwargs.pop("format_version", FORMAT_VERSION), "action tokenizer")
+        kwargs["auto_map"] = VQVAE_AUTO_MAP
+        super().__post_init__(**kwargs)
+        get_layout(self.layout)
+        if self.downsample < 1 or self.downsample & (self.downsample - 1):
+            raise ValueError(f"Expected downsample to be a power of two, got {self.downsample}.")
+        if self.num_frames < 1 or self.num_frames % self.downsample:
+            raise ValueError(
+                f"Expected num_frames to be a multiple of downsample {self.downsample}, got {self.num_frames}."
+            )
+        if self.geometry not in ("hyperbolic", "euclidean"):
+            raise ValueError(f"Expected geometry 'hyperbolic' or 'euclidean', got {self.geometry!r}.")
+        if self.curvature <= 0 or self.max_norm <= 0:
+            raise ValueError(f"Expected curvature and max_norm above 0, got {self.curvature} and {self.max_norm}.")
+        if min(self.codebook_size, self.num_levels, self.code_dim, self.embedding_dim, self.num_heads) < 1:
+            raise ValueError("Expected codebook_size, num_levels, code_dim, embedding_dim and num_heads of at least 1.")
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"Expected hidden_size to be a multiple of num_heads, got {self.hidden_size}/{self.num_heads}."
+            )
+
+    @property
+    def num_steps(self) -> int:
+        """Token steps of one person's sentence."""
+        return self.num_frames // self.downsample
+
+    @property
+    def num_action_tokens(self) -> int:
+        """Different action tokens: codes of all levels."""
+        return self.codebook_size * self.num_levels
+
+    def to_dict(self):
+        return {**super().to_dict(), "format_version": FORMAT_VERSION}
+
+
+@strict
+class LlmArConfig(PreTrainedConfig):
+    """Configuration of `LlmArForActionRecognition`, a LoRA-tuned LLaMA that reads action sentences.
+
+    Args:
+        base_model: Hub id or folder of the LlamaForCausalLM underneath; its weights are not part of this model.
+        base_fingerprint: hash of the base weights trained on; another base at load gives a warning.
+        base_vocab_size: ids below it are the base's words, ids from it up are action tokens.
+        num_action_tokens: rows of the action-embedding table.
+        vqvae_fingerprint: hash of the VQ-VAE whose sentences this model reads; the processor has the same one.
+        hidden_size: word-embedding width of the base.
+        label_names: the classes, index = class id.
+        label_token_ids: each class's answer as the base's token ids.
+        end_token_id: closes every answer.
+    """
+
+    model_type = "llm_ar"
+
+    base_model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    base_fingerprint: str | None = None
+    base_vocab_size: int = 49152
+    num_action_tokens: int = 512
+    vqvae_fingerprint: str | None = None
+    hidden_size: int = 576
+    label_names: list[str] | None = None
+    label_token_ids: list[list[int]] | None = None
+    end_token_id: int | None = None
+
+    def __post_init__(self, **kwargs):
+        check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")
+        kwargs["auto_map"] = MODEL_AUTO_MAP
+        # pipeline() asks for trust_remote_code when it sees this entry; the installed package needs no remote code
+        pipelines = kwargs.pop("custom_pipelines", None)
+        if pipelines and from_hub_code():
+            kwargs["custom_pipelines"] = pipelines
+        if self.label_names is not None:
+            kwargs["id2label"] = dict(enumerate(self.label_names))
+            kwargs["label2id"] = {name: index for index, name in enumerate(self.label_names)}
+        super().__post_init__(**kwargs)
+
+    def to_dict(self):
+        return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": FORMAT_VERSION}

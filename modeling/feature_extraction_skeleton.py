@@ -1,0 +1,104 @@
+"""From a recorded skeleton sequence to the array the VQ-VAE reads: clean, centred, scaled, facing, resampled."""
+
+from __future__ import annotations
+
+import numpy as np
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .repo_code import FEATURE_EXTRACTOR_AUTO_MAP
+from .skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
+from .skeleton_layouts import get_layout, map_joints
+from .skeleton_sequence import SkeletonSequence
+
+_FACING_FRAMES = 8
+_SMALLEST_TORSO = 1e-4
+
+
+class SkeletonFeatureExtractor(FeatureExtractionMixin):
+    """Normalises skeleton sequences (all steps are this project's choice).
+
+    In order: 2-D sequences become 3-D with depth 0 and y up; joints are mapped to `layout` by name; noise bodies are
+    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is moved so that
+    the first person's hips of the first frame are the origin, divided by the first person's median torso length and, if
+    `align_facing`, turned about the vertical so that the first person's shoulders and hips lie along the x axis at the
+    start; frames are resampled linearly to `num_frames`.
+
+    Args:
+        layout: name of the layout the model sees, default "kinect20".
+        num_frames: default 64.
+        max_persons: default 2.
+        align_facing: default True.
+    """
+
+    model_input_names = ["skeletons", "person_mask"]
+
+    def __init__(
+        self,
+        layout: str = "kinect20",
+        num_frames: int = 64,
+        max_persons: int = 2,
+        align_facing: bool = True,
+        **kwargs,
+    ):
+        kwargs["auto_map"] = FEATURE_EXTRACTOR_AUTO_MAP
+        super().__init__(**kwargs)
+        self.layout = get_layout(layout).name
+        self.num_frames = num_frames
+        self.max_persons = max_persons
+        self.align_facing = align_facing
+
+    def __call__(self, sequences: list[SkeletonSequence], return_tensors: str | None = None) -> BatchFeature:
+        """Normalises and resamples a batch.
+
+        Returns:
+            skeletons (batch, max_persons, num_frames, joints, 3) float32 in torso lengths, zeros for absent persons, and
+            person_mask (batch, max_persons) bool.
+        """
+        joints = len(get_layout(self.layout).joints)
+        skeletons = np.zeros((len(sequences), self.max_persons, self.num_frames, joints, 3), np.float32)
+        person_mask = np.zeros((len(sequences), self.max_persons), bool)
+        for row, sequence in enumerate(sequences):
+            normalized = resample(self.normalize(sequence), self.num_frames)
+            skeletons[row, : len(normalized)] = normalized
+            person_mask[row, : len(normalized)] = True
+        return BatchFeature({"skeletons": skeletons, "person_mask": person_mask}, tensor_type=return_tensors)
+
+    def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
+        """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
+        layout = get_layout(self.layout)
+        joints = _in_three_dimensions(map_joints(sequence.joints, sequence.layout, self.layout))
+        persons = primary_persons(drop_noise_bodies(joints), self.max_persons)
+        persons = fill_missing(persons, layout.parents)
+        hips, neck = persons[:, :, layout.index("hip_center")], persons[:, :, layout.index("shoulder_center")]
+        torso = np.median(np.linalg.norm(neck[0] - hips[0], axis=-1))
+        persons = (persons - hips[0, 0]) / max(float(torso), _SMALLEST_TORSO)
+        if self.align_facing:
+            persons = persons @ _facing_rotation(persons[0], layout).T
+        return persons.astype(np.float32)
+
+
+def resample(persons: np.ndarray, num_frames: int, start: float = 0.0, end: float = 1.0) -> np.ndarray:
+    """Linear resampling over time of (persons, frames, joints, 3) between two moments, shares of the whole, 0..1."""
+    last = persons.shape[1] - 1
+    moments = np.linspace(start * last, end * last, num_frames)
+    before = np.clip(np.floor(moments).astype(int), 0, max(last - 1, 0))
+    weight = (moments - before)[None, :, None, None].astype(persons.dtype)
+    return persons[:, before] * (1 - weight) + persons[:, np.minimum(before + 1, last)] * weight
+
+
+def _in_three_dimensions(joints: np.ndarray) -> np.ndarray:
+    if joints.shape[-1] == 3:
+        return joints
+    flipped = joints * np.array([1, -1], joints.dtype)  # image rows grow downwards
+    return np.concatenate([flipped, np.zeros_like(joints[..., :1]) + flipped[..., :1] * 0], axis=-1)
+
+
+def _facing_rotation(person: np.ndarray, layout) -> np.ndarray:
+    """Rotation about the vertical that lays shoulders and hips, right minus left, along x in the first frames."""
+    across = np.zeros(3)
+    for part in ("shoulder", "hip"):
+        right, left = person[:, layout.index(f"right_{part}")], person[:, layout.index(f"left_{part}")]
+        across = across + np.median((right - left)[:_FACING_FRAMES], axis=0)
+    angle = np.arctan2(across[2], across[0])
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])

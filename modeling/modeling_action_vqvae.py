@@ -1,0 +1,227 @@
+"""The action tokenizer: a VQ-VAE whose codebook lives in the Poincare ball (paper section 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.initialization import normal_
+from transformers.utils import ModelOutput
+
+from .configuration_llm_ar import ActionVQVAEConfig
+from .poincare import exp0, nearest
+from .repo_code import copy_code
+from .skeleton_layouts import get_layout
+
+_VELOCITY_SCALE = 4.0  # brings frame-to-frame differences to the order of magnitude of positions
+
+
+@dataclass
+class Quantized(ModelOutput):
+    """What the codebook made of latent vectors.
+
+    Attributes:
+        codes: (..., levels) int64, the nearest code of each level.
+        vectors: (..., code_dim) sum of the chosen codes, no gradient.
+        straight_through: (..., code_dim) the same values, with the latent vectors' gradient.
+        commitment: scalar, mean squared tangent distance of what each level quantised to its code.
+    """
+
+    codes: Tensor | None = None
+    vectors: Tensor | None = None
+    straight_through: Tensor | None = None
+    commitment: Tensor | None = None
+
+
+@dataclass
+class ActionVQVAEOutput(ModelOutput):
+    """Output of `ActionVQVAE.forward`.
+
+    Attributes:
+        reconstruction: (batch, frames, joints, 3) in torso lengths.
+        latents: (batch, steps, code_dim) before quantisation, tangent vectors at the origin.
+        quantized: see `Quantized`, leading dimensions (batch, steps).
+    """
+
+    reconstruction: Tensor | None = None
+    latents: Tensor | None = None
+    quantized: Quantized | None = None
+
+
+class HyperbolicCodebook(nn.Module):
+    """Nearest-code search in the Poincare ball; `config.geometry = "euclidean"` searches in flat space instead.
+
+    Codes are kept in the tangent space at the origin and mapped into the ball for the search, so that averages and
+    ordinary optimisers work on them and log0(code) is the stored vector itself. How codes learn (moving averages,
+    revival of dead codes) is training's business.
+    """
+
+    def __init__(self, config: ActionVQVAEConfig):
+        super().__init__()
+        self.config = config
+        shape = (config.num_levels, config.codebook_size, config.code_dim)
+        self.codes = nn.Parameter(torch.empty(shape), requires_grad=False)
+
+    def nearest(self, vectors: Tensor, level: int) -> Tensor:
+        """Index (points,) of the code of `level` nearest to each tangent vector (points, code_dim)."""
+        vectors, codes = vectors.float(), self.codes[level].float()
+        if self.config.geometry == "euclidean":
+            return torch.cdist(vectors, codes).argmin(-1)
+        c = self.config.curvature
+        return nearest(exp0(vectors, c), exp0(codes, c), c)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """(..., levels) code indices to the sum (..., code_dim) of their tangent vectors."""
+        return sum(F.embedding(codes[..., level], self.codes[level]) for level in range(codes.shape[-1]))
+
+    def forward(self, latents: Tensor) -> Quantized:
+        """Quantises tangent vectors (..., code_dim) level by level."""
+        rest = latents.float().flatten(0, -2)
+        codes, commitment = [], 0.0
+        for level in range(self.config.num_levels):
+            with torch.no_grad():
+                codes.append(self.nearest(rest, level))
+            chosen = self.codes[level][codes[-1]]
+            commitment = commitment + (rest - chosen).square().sum(-1).mean()
+            rest = rest - chosen
+        indices = torch.stack(codes, -1).view(*latents.shape[:-1], -1)
+        vectors = self.lookup(indices)
+        return Quantized(indices, vectors, latents + (vectors - latents).detach(), commitment)
+
+
+class ActionVQVAE(PreTrainedModel):
+    """Skeletons to action sentences and back.
+
+    Encoder: frames become joints relative to the root, root path and velocities; a strided temporal
+    convolution makes one vector a step, dilated ones and self-attention follow, because what a movement means depends on
+    its neighbours (the attention is this project's choice; the paper has a 1-D convolutional encoder). The decoder has
+    convolutions only.
+    The codebook's tangent vectors, projected to `embedding_dim`, are what the decoder and the LLM see.
+    """
+
+    config_class = ActionVQVAEConfig
+    base_model_prefix = "vqvae"
+    main_input_name = "skeletons"
+    _keep_in_fp32_modules_strict = ["codebook"]
+
+    def __init__(self, config: ActionVQVAEConfig):
+        super().__init__(config)
+        layout = get_layout(config.layout)
+        joints, width = layout.num_joints, config.hidden_size
+        # a step sees its own frames and those of the step before and after
+        step = {"kernel_size": 3 * config.downsample, "stride": config.downsample, "padding": config.downsample}
+        self.root_joint = layout.root
+        self.step_projection = nn.Conv1d(6 * joints + 3, width, **step)
+        self.encoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
+        self.step_positions = nn.Parameter(torch.empty(config.num_steps, width))
+        self.attention = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(
+                width, config.num_heads, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
+            ),
+            config.num_layers,
+            norm=nn.LayerNorm(width),
+            enable_nested_tensor=False,
+        )
+        self.latent_projection = nn.Linear(width, config.code_dim)
+        self.codebook = HyperbolicCodebook(config)
+        narrow = config.code_dim != config.embedding_dim
+        self.token_projection = (
+            nn.Linear(config.code_dim, config.embedding_dim, bias=False) if narrow else nn.Identity()
+        )
+        self.embedding_projection = nn.Linear(config.embedding_dim, width)
+        self.decoder_positions = nn.Parameter(torch.empty(config.num_steps, width))
+        self.decoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
+        self.joint_projection = nn.ConvTranspose1d(width, 3 * joints, **step)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # torch's own initialisation for its layers: they are small, and PreTrainedModel's 0.02 starts them too flat
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)):
+            module.reset_parameters()
+        elif isinstance(module, HyperbolicCodebook):
+            normal_(module.codes, std=0.3 * self.config.max_norm / self.config.code_dim**0.5)
+        elif isinstance(module, ActionVQVAE):
+            normal_(module.step_positions, std=0.02)
+            normal_(module.decoder_positions, std=0.02)
+
+    def forward(self, skeletons: Tensor) -> ActionVQVAEOutput:
+        """Encodes, quantises and decodes skeletons (batch, frames, joints, 3), one person each, in torso lengths."""
+        latents = self.latents(skeletons)
+        quantized = self.codebook(latents)
+        return ActionVQVAEOutput(self.decode_vectors(quantized.straight_through), latents, quantized)
+
+    @torch.no_grad()
+    def encode(self, skeletons: Tensor) -> Tensor:
+        """Skeletons (batch, frames, joints, 3) to codes (batch, steps, levels), int64."""
+        return self.codebook(self.latents(skeletons)).codes
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (batch, steps, levels) to skeletons (batch, frames, joints, 3)."""
+        return self.decode_vectors(self.codebook.lookup(codes))
+
+    def latents(self, skeletons: Tensor) -> Tensor:
+        """Tangent vectors (batch, steps, code_dim), each shorter than `config.max_norm`.
+
+        v -> max_norm v / sqrt(1 + |v|^2) keeps them inside the ball with a gradient everywhere, where clipping has none.
+        """
+        self._check_skeletons(skeletons)
+        hidden = self.encoder_blocks(self.step_projection(self._frame_features(skeletons).transpose(1, 2)))
+        hidden = self.attention(hidden.transpose(1, 2) + self.step_positions)
+        latents = self.latent_projection(hidden).float() * self.config.code_dim**-0.5
+        return self.config.max_norm * latents / (1 + latents.square().sum(-1, keepdim=True)).sqrt()
+
+    def decode_vectors(self, vectors: Tensor) -> Tensor:
+        """Tangent vectors (batch, steps, code_dim) to skeletons (batch, frames, joints, 3)."""
+        embeddings = self.token_projection(vectors.to(self.dtype))
+        hidden = self.decoder_blocks((self.embedding_projection(embeddings) + self.decoder_positions).transpose(1, 2))
+        frames = self.joint_projection(F.gelu(hidden)).transpose(1, 2)
+        return frames.reshape(*frames.shape[:2], -1, 3)
+
+    def token_embeddings(self) -> Tensor:
+        """(num_action_tokens, embedding_dim) what decoder and LLM see of every token, level after level."""
+        return self.token_projection(self.codebook.codes.flatten(0, 1).to(self.dtype))
+
+    def fingerprint(self) -> str:
+        """Hash of the weights that decide which tokens a skeleton becomes and what they look like decoded."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As any model's; also writes the code a Hub repository needs."""
+        super().save_pretrained(save_directory, **kwargs)
+        copy_code(save_directory)
+
+    def _frame_features(self, skeletons: Tensor) -> Tensor:
+        """(batch, frames, 6 joints + 3): joints relative to the root, root path, velocities."""
+        root = skeletons[:, :, self.root_joint : self.root_joint + 1]
+        velocity = F.pad(skeletons.diff(dim=1), (0, 0, 0, 0, 1, 0)) * _VELOCITY_SCALE
+        return torch.cat([(skeletons - root).flatten(2), root.flatten(2), velocity.flatten(2)], -1)
+
+    def _check_skeletons(self, skeletons: Tensor) -> None:
+        expected = (self.config.num_frames, get_layout(self.config.layout).num_joints, 3)
+        if skeletons.ndim != 4 or tuple(skeletons.shape[1:]) != expected:
+            raise ValueError(
+                f"Expected skeletons of shape (batch, {', '.join(map(str, expected))}) in layout {self.config.layout!r}, "
+                f"got {tuple(skeletons.shape)}; SkeletonFeatureExtractor makes that shape."
+            )
+
+
+class TemporalBlock(nn.Module):
+    """Pre-norm residual block of a dilated convolution over the steps, (batch, width, steps) to the same shape."""
+
+    def __init__(self, width: int, dilation: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(1, width)
+        self.dilated = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.pointwise = nn.Conv1d(width, width, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + self.pointwise(F.gelu(self.dilated(F.gelu(self.norm(hidden)))))

@@ -1,0 +1,286 @@
+"""The tokenizer-like face of the VQ-VAE, and the prompt: skeletons in, token ids out, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BatchEncoding, ProcessorMixin
+
+from .modeling_action_vqvae import ActionVQVAE
+from .repo_code import FORMAT_VERSION, PROCESSOR_AUTO_MAP, check_format, copy_code
+from .skeleton_sequence import SkeletonSequence
+
+DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
+PERSON_SEPARATOR = " with"
+_BATCH = 64
+
+
+class LlmArProcessor(ProcessorMixin):
+    """Turns skeletons into the prompt `LlmArForActionRecognition` reads.
+
+    An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
+    written `<a17>` (`<b17>`, `<c17>` ... for further levels). A sentence lists the first person's tokens in time, the
+    levels of a step next to each other; a second person's sentence follows after a separating word.
+
+    Args:
+        feature_extractor: a `SkeletonFeatureExtractor`.
+        tokenizer: the base model's tokenizer.
+        vqvae: an `ActionVQVAE`; saved to and loaded from the subfolder `vqvae`.
+        prompt: text with one `{motion}` where the sentence goes (the paper gives an instruction; the words are ours).
+        vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
+
+    Raises:
+        ValueError: parts that do not fit each other.
+    """
+
+    # reads files of recording formats into a SkeletonSequence; the installed package sets it, .npy needs none
+    file_reader: Callable[..., SkeletonSequence] | None = None
+
+    def __init__(
+        self,
+        feature_extractor=None,
+        tokenizer=None,
+        vqvae: ActionVQVAE | None = None,
+        prompt: str = DEFAULT_PROMPT,
+        vqvae_fingerprint: str | None = None,
+        format_version: int = FORMAT_VERSION,
+    ):
+        check_format(format_version, "processor")
+        super().__init__(feature_extractor, tokenizer)
+        if prompt.count("{motion}") != 1:
+            raise ValueError(f"Expected a prompt with exactly one {{motion}}, got {prompt!r}.")
+        if vqvae is None:
+            raise ValueError(
+                "Expected a vqvae (ActionVQVAE); load a whole processor with LlmArProcessor.from_pretrained."
+            )
+        _check_parts(feature_extractor, vqvae, vqvae_fingerprint)
+        self.prompt = prompt
+        self.format_version = format_version
+        self.auto_map = PROCESSOR_AUTO_MAP
+        self.vqvae_fingerprint = vqvae_fingerprint or vqvae.fingerprint()
+        self._vqvae = vqvae.eval()
+        self.first_action_id = len(tokenizer)
+
+    @property
+    def vqvae(self) -> ActionVQVAE:
+        """The action tokenizer's model."""
+        return self._vqvae
+
+    def __call__(
+        self,
+        skeletons: Any,
+        layout: str | None = None,
+        fps: float | None = None,
+        return_tensors: str | None = None,
+        padding: bool | str = True,
+        **kwargs,
+    ) -> BatchEncoding:
+        """Prompts of one or several sequences.
+
+        Args:
+            skeletons: a `SkeletonSequence`, a path, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3)
+                with `layout`, a mapping with the keys joints and layout, or a list of such.
+            layout: layout of arrays that carry none.
+            fps: frames per second of arrays.
+            return_tensors: "pt", "np" or None for lists.
+            padding: as a tokenizer's; prompts are padded on the left.
+
+        Returns:
+            input_ids and attention_mask (batch, tokens).
+        """
+        sentences = self.encode_batch(_as_list(skeletons), layout, fps)
+        return self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
+
+    def build_prompts(
+        self, sentences: Sequence[Sequence[int]], return_tensors=None, padding=True, **kwargs
+    ) -> BatchEncoding:
+        """The prompts around action sentences (ids), as a batch; see `__call__`."""
+        before, after = self.prompt_parts()
+        ids = [before + list(sentence) + after for sentence in sentences]
+        return self.tokenizer.pad(
+            {"input_ids": ids}, padding=padding, padding_side="left", return_tensors=return_tensors
+        )
+
+    def prompt_parts(self) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt before and after the sentence."""
+        before, after = self.prompt.split("{motion}")
+        return tuple(
+            self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (before.rstrip(" "), after)
+        )
+
+    def encode(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> list[int]:
+        """The action sentence of one sequence: ids without the prompt."""
+        return self.encode_batch([skeleton], layout, fps)[0]
+
+    def encode_batch(
+        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None
+    ) -> list[list[int]]:
+        """The action sentences of several sequences."""
+        sequences = [self.read(skeleton, layout, fps) for skeleton in skeletons]
+        sentences: list[list[int]] = []
+        for start in range(0, len(sequences), _BATCH):
+            features = self.feature_extractor(sequences[start : start + _BATCH], return_tensors="pt")
+            sentences += self.encode_features(features["skeletons"], features["person_mask"])
+        return sentences
+
+    def encode_features(self, skeletons: torch.Tensor, person_mask: torch.Tensor) -> list[list[int]]:
+        """Sentences of normalised skeletons (batch, persons, frames, joints, 3) with person_mask (batch, persons)."""
+        codes = self._vqvae.encode(skeletons[person_mask].to(self._vqvae.device))
+        size = self._vqvae.config.codebook_size
+        offsets = torch.arange(codes.shape[-1], device=codes.device) * size + self.first_action_id
+        tokens = iter((codes + offsets).flatten(1).tolist())
+        separator = self._separator()
+        sentences = []
+        for persons in person_mask.sum(1).tolist():
+            sentence = next(tokens)
+            for _ in range(persons - 1):
+                sentence = sentence + separator + next(tokens)
+            sentences.append(sentence)
+        return sentences
+
+    def decode(self, ids: Any, **kwargs) -> SkeletonSequence:
+        """The skeletons an action sentence tells: words (prompt, padding, separator) are skipped.
+
+        Returns:
+            A sequence in the VQ-VAE's layout, in torso lengths with the first person's hips at the origin.
+
+        Raises:
+            ValueError: the action tokens are no whole number of sentences, or a level is out of turn.
+        """
+        config = self._vqvae.config
+        tokens = torch.as_tensor(ids).flatten() - self.first_action_id
+        tokens = tokens[tokens >= 0]
+        per_person = config.num_steps * config.num_levels
+        if len(tokens) == 0 or len(tokens) % per_person:
+            raise ValueError(
+                f"Expected a multiple of {per_person} action tokens, got {len(tokens)}; decode a whole sentence."
+            )
+        tokens = tokens.view(-1, config.num_steps, config.num_levels)
+        codes = tokens - torch.arange(config.num_levels) * config.codebook_size
+        if codes.min() < 0 or codes.max() >= config.codebook_size:
+            raise ValueError("Expected the tokens of a step in the order of their levels, got another order.")
+        skeletons = self._vqvae.decode(codes.to(self._vqvae.device)).float().cpu().numpy()
+        return SkeletonSequence(skeletons, config.layout, name="decoded action sentence")
+
+    def batch_decode(self, batch: Any, **kwargs) -> list[SkeletonSequence]:
+        """`decode` of each row."""
+        return [self.decode(ids) for ids in batch]
+
+    def tokenize(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> list[str]:
+        """The action sentence of one sequence in readable form: ['<a17>', '<a402>', ...]."""
+        return self.convert_ids_to_tokens(self.encode(skeleton, layout, fps))
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        """Readable form of ids, words as the base's tokenizer writes them."""
+        return [self._token(int(index)) for index in ids]
+
+    def read(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> SkeletonSequence:
+        """Any accepted input as a `SkeletonSequence`; see `__call__`."""
+        if hasattr(skeleton, "joints") and hasattr(skeleton, "layout"):  # duck-typed: hub code has a class of its own
+            return skeleton
+        if isinstance(skeleton, (str, Path)):
+            return self._read_file(Path(skeleton), layout, fps)
+        if isinstance(skeleton, dict):
+            return _from_mapping(skeleton, layout, fps)
+        if torch.is_tensor(skeleton):
+            skeleton = skeleton.detach().cpu().numpy()
+        joints = np.asarray(skeleton)
+        if not np.issubdtype(joints.dtype, np.number):
+            raise ValueError(
+                f"Expected a path, a SkeletonSequence, a mapping with joints and layout, or a numeric array, got {skeleton!r:.80}."
+            )
+        if layout is None:
+            raise ValueError(f"Expected layout= with an array of shape {joints.shape}: it says which joint is which.")
+        return SkeletonSequence(joints, layout, fps)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask"]
+
+    def to_dict(self) -> dict[str, Any]:
+        vqvae = self.__dict__.pop("_vqvae")  # its weights have a folder of their own
+        try:
+            return {key: value for key, value in super().to_dict().items() if key != "vqvae"}
+        finally:
+            self._vqvae = vqvae
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+        """Writes processor, tokenizer, the VQ-VAE (`vqvae/`) and the code a Hub repository needs."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._vqvae.save_pretrained(folder / "vqvae")
+        for module in (folder / "vqvae").glob("*.py"):
+            module.unlink()  # the root has the code
+        copy_code(folder)
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As any processor's, with the VQ-VAE from the subfolder `vqvae` of the same place as one more argument."""
+        hub = {
+            name: kwargs[name] for name in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(name)
+        }
+        processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        processor_dict["vqvae"] = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder="vqvae", **hub)
+        return processor_dict, kwargs
+
+    def _token(self, index: int) -> str:
+        action = index - self.first_action_id
+        if action < 0:
+            return self.tokenizer.convert_ids_to_tokens(index)
+        level, code = divmod(action, self._vqvae.config.codebook_size)
+        return f"<{chr(ord('a') + level)}{code}>"
+
+    def _separator(self) -> list[int]:
+        return self.tokenizer(PERSON_SEPARATOR, add_special_tokens=False)["input_ids"]
+
+    def _read_file(self, path: Path, layout: str | None, fps: float | None) -> SkeletonSequence:
+        if self.file_reader is not None:
+            return type(self).file_reader(path, layout=layout, fps=fps)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        if path.suffix != ".npy" or layout is None:
+            raise ValueError(
+                f"{path}: without the llm-action package only .npy files with layout= are read; pip install llm-action"
+            )
+        return SkeletonSequence(np.load(path, allow_pickle=False), layout, fps, name=path.name)
+
+
+def _as_list(skeletons: Any) -> list[Any]:
+    if isinstance(skeletons, (list, tuple)) and not np.isscalar(_first_leaf(skeletons)):
+        return list(skeletons)
+    return [skeletons]
+
+
+def _first_leaf(nested: Any) -> Any:
+    """The first innermost element; a number for an array written as nested lists, a non-number for a list of inputs."""
+    while isinstance(nested, (list, tuple)) and len(nested):
+        nested = nested[0]
+    return nested if isinstance(nested, (int, float)) else nested.__class__
+
+
+def _from_mapping(row: dict[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
+    """A mapping, for example a data-set row whose joints are flat beside their shape."""
+    if "joints" not in row or (layout is None and "layout" not in row):
+        raise ValueError(f"Expected a mapping with the keys joints and layout, got the keys {sorted(row)}.")
+    joints = np.asarray(row["joints"], np.float32)
+    if "shape" in row:
+        joints = joints.reshape(row["shape"])
+    fps = fps or row.get("fps") or None
+    return SkeletonSequence(joints, layout or row["layout"], fps, name=str(row.get("name", "")))
+
+
+def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:
+    expected = (vqvae.config.layout, vqvae.config.num_frames)
+    given = (feature_extractor.layout, feature_extractor.num_frames)
+    if expected != given:
+        raise ValueError(f"The VQ-VAE expects (layout, num_frames) {expected}, the feature extractor gives {given}.")
+    if fingerprint is not None and fingerprint != vqvae.fingerprint():
+        raise ValueError(
+            f"The VQ-VAE's fingerprint is {vqvae.fingerprint()}, this processor was saved with {fingerprint}: its tokens "
+            "would mean something else. Restore the vqvae folder that belongs to this processor."
+        )

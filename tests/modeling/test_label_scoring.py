@@ -1,0 +1,412 @@
+"""Label scores against an oracle that reads prompt and label anew, label by label, without cache or tree."""
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from llm_action.modeling.label_scoring import encode_prompts, rank_labels, score_labels, top_k_labels
+from llm_action.modeling.label_tree import LabelTree, label_token_ids
+
+VOCABULARY = 97
+END = 2
+
+
+def tiny_llama(attention="sdpa", dtype=torch.float32, seed=0, sharpness=1.0):
+    """A random LLaMA; a head with larger weights makes it as sure of its words as a trained one."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.15,
+        attn_implementation=attention,
+    )
+    model = LlamaForCausalLM(config).to(dtype).eval()
+    model.lm_head.weight.data *= sharpness
+    return model
+
+
+def random_labels(count, seed, tokens=VOCABULARY, longest=6):
+    """Token sequences that share prefixes often; some are prefixes of others."""
+    random = np.random.default_rng(seed)
+    labels = {}
+    while len(labels) < count:
+        base = list(labels)[random.integers(len(labels))] if labels and random.random() < 0.6 else ()
+        keep = base[: random.integers(len(base) + 1)]
+        more = random.integers(0 if keep else 1, longest)
+        labels[keep + tuple(int(t) for t in random.integers(END + 1, tokens, more))] = None
+    return [list(label) for label in labels]
+
+
+def prompts_of(lengths, side, dtype=torch.float32, width=64, seed=1):
+    """Padded prompt embeddings, their mask, and the unpadded prompts. Padding holds large values nobody may see."""
+    torch.manual_seed(seed)
+    prompts = [torch.randn(n, width, dtype=dtype) for n in lengths]
+    embeds = torch.full((len(lengths), max(lengths), width), 5.0, dtype=dtype)
+    mask = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        place = slice(0, len(prompt)) if side == "right" else slice(max(lengths) - len(prompt), None)
+        embeds[row, place], mask[row, place] = prompt, 1
+    return embeds, mask, prompts
+
+
+@torch.no_grad()
+def label_by_label(model, prompts, labels, end=(END,), normalization="vocabulary"):
+    """(prompts, labels) log-likelihoods, each from a forward of its own over prompt + label."""
+    closed = [tuple(label) + tuple(end) for label in labels]
+    scores = torch.zeros(len(prompts), len(closed), dtype=torch.promote_types(prompts[0].dtype, torch.float32))
+    for row, prompt in enumerate(prompts):
+        for column, label in enumerate(closed):
+            words = model.get_input_embeddings()(torch.tensor(label))
+            logits = model(inputs_embeds=torch.cat([prompt, words])[None], use_cache=False).logits[0].to(scores.dtype)
+            for i, token in enumerate(label):
+                step = logits[len(prompt) - 1 + i]
+                if normalization == "children":
+                    siblings = {other[i] for other in closed if other[:i] == label[:i] and len(other) > i}
+                    allowed = torch.full_like(step, -torch.inf)
+                    allowed[list(siblings)] = step[list(siblings)]
+                    step = allowed
+                scores[row, column] += step.log_softmax(0)[token]
+    return scores
+
+
+# ---- the label tree
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    text = ["Action: throw a ball", "Action: take off a hat/cap", "Action: standing up (from sitting position)"] * 20
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    bpe.train_from_iterator(text, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>")
+
+
+def test_labels_are_tokenised_as_the_prompt_goes_on(tokenizer):
+    labels = ["throw", "throw a ball", "人が歩く", "naïve café", "take off a hat/cap", "(none)"]
+    tree = LabelTree.from_labels(labels, tokenizer)
+    assert tree.labels == tuple(labels)
+    for label, path in zip(labels, tree.paths, strict=True):
+        ids = tree.token_ids[path[path > 0]].tolist()
+        whole = tokenizer(f"Action: {label}", add_special_tokens=False)["input_ids"]
+        assert tokenizer("Action:", add_special_tokens=False)["input_ids"] + ids == [*whole, tokenizer.eos_token_id]
+        assert tokenizer.decode(ids[:-1]) == f" {label}"
+
+
+def test_shared_beginnings_are_stored_once():
+    tree = LabelTree.from_token_ids([[5, 6, 7], [5, 6], [5, 8], [9]], END)
+    edges = {(tuple_path(tree, node)) for node in range(1, len(tree.token_ids))}
+    assert edges == {(5,), (5, 6), (5, 6, 7), (5, 6, 7, END), (5, 6, END), (5, 8), (5, 8, END), (9,), (9, END)}
+    assert len(tree.token_ids) == 1 + len(edges)
+    assert [tuple_path(tree, p[p > 0][-1]) for p in tree.paths] == [(5, 6, 7, END), (5, 6, END), (5, 8, END), (9, END)]
+
+
+def tuple_path(tree, node):
+    tokens = []
+    while node:
+        tokens.insert(0, int(tree.token_ids[node]))
+        node = int(tree.parents[node])
+    return tuple(tokens)
+
+
+def test_spelling_is_normalised(tokenizer):
+    tree = LabelTree.from_labels(["  drink \t water\n", "cafe\u0301"], tokenizer)
+    assert tree.labels == ("drink water", "café")
+    assert label_token_ids(["  drink \t water\n"], tokenizer) == label_token_ids(["drink water"], tokenizer)
+    assert len(LabelTree.from_labels(["Throw", "throw"], tokenizer)) == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "at least one label"),
+        (["throw", "  "], r"'  '"),
+        (["throw a ball", "x", "throw  a ball "], r"'throw a ball' and 'throw  a ball '"),
+        (["caf\u00e9", "cafe\u0301"], "distinct labels"),
+    ],
+)
+def test_bad_label_lists_are_refused(labels, message, tokenizer):
+    with pytest.raises(ValueError, match=message):
+        LabelTree.from_labels(labels, tokenizer)
+
+
+def test_labels_that_overlap_as_tokens_are_refused():
+    with pytest.raises(ValueError, match="'label 0' begins 'label 1'"):
+        LabelTree.from_token_ids([[5], [5, 6]], end_token_id=None)
+    with pytest.raises(ValueError, match="'walk' has the same tokens as 'WALK'"):
+        LabelTree.from_token_ids([[5, 6], [5, 6]], END, ["walk", "WALK"])
+    with pytest.raises(ValueError, match="contains the end token"):
+        LabelTree.from_token_ids([[5, END, 6]], END)
+    with pytest.raises(ValueError, match="no tokens"):
+        LabelTree.from_token_ids([[]], END)
+
+
+def test_without_end_token_a_tokenizer_needs_one_given(tokenizer):
+    endless = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    with pytest.raises(ValueError, match="end_token_id"):
+        LabelTree.from_labels(["throw"], endless)
+    assert len(LabelTree.from_labels(["throw"], endless, end_token_id=1)) == 1
+    assert len(LabelTree.from_labels(["throw"], endless, with_end=False)) == 1
+
+
+# ---- the full posterior
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
+def test_scores_equal_label_by_label(attention, side, normalization):
+    model = tiny_llama(attention)
+    labels = random_labels(40, seed=3)
+    assert any(a != b and b[: len(a)] == a for a in labels for b in labels)
+    embeds, mask, prompts = prompts_of([5, 11, 1], side)
+    scores = score_labels(model, LabelTree.from_token_ids(labels, END), embeds, mask, normalization=normalization)
+    assert scores.dtype == torch.float32
+    expected = label_by_label(model, prompts, labels, normalization=normalization)
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_trees_in_double_precision(seed):
+    model = tiny_llama(dtype=torch.float64, seed=seed)
+    count = int(np.random.default_rng(seed).integers(1, 30))
+    labels = random_labels(count, seed, tokens=6 + 10 * seed)
+    embeds, mask, prompts = prompts_of([4, 7], "left", torch.float64, seed=seed)
+    tree = LabelTree.from_token_ids(labels, END)
+    for normalization in ("vocabulary", "children"):
+        expected = label_by_label(model, prompts, labels, normalization=normalization)
+        scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+        torch.testing.assert_close(scores, expected, atol=1e-10, rtol=0)
+
+
+def test_label_lists_longer_than_one_pass():
+    model = tiny_llama()
+    labels = random_labels(2000, seed=5)
+    embeds, mask, prompts = prompts_of([6, 3], "right")
+    tree = LabelTree.from_token_ids(labels, END)
+    for normalization in ("vocabulary", "children"):
+        scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+        some = np.random.default_rng(0).choice(2000, 60, replace=False).tolist()
+        if normalization == "vocabulary":
+            expected = label_by_label(model, prompts, [labels[i] for i in some])
+            torch.testing.assert_close(scores[:, some], expected, atol=1e-4, rtol=0)
+        else:
+            torch.testing.assert_close(scores.exp().sum(1), torch.ones(2), atol=1e-4, rtol=0)
+        best = top_k_labels(model, tree, embeds, mask, k=7, normalization=normalization)
+        torch.testing.assert_close(best.log_likelihoods, scores.topk(7).values, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_labels_from_words_are_scored_as_the_model_would_say_them(tokenizer):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2
+    )
+    model = LlamaForCausalLM(config).eval()
+    labels = ["throw", "throw a ball", "人が歩く", "naïve café", "drink water"]
+    prompt = torch.tensor(tokenizer("Skeletons move. Action:", add_special_tokens=False)["input_ids"])
+    scores = score_labels(model, LabelTree.from_labels(labels, tokenizer), model.get_input_embeddings()(prompt)[None])
+    for label, score in zip(labels, scores[0].tolist(), strict=True):
+        ids = torch.tensor(tokenizer(f"Skeletons move. Action: {label}</s>", add_special_tokens=False)["input_ids"])
+        targets = ids.clone()
+        targets[: len(prompt)] = -100
+        loss = model(input_ids=ids[None], labels=targets[None]).loss  # a mean over the label's tokens
+        assert score == pytest.approx(-float(loss) * (len(ids) - len(prompt)), abs=1e-4)
+
+
+def test_children_probabilities_sum_to_one():
+    embeds, mask, _ = prompts_of([3, 9], "left")
+    tree = LabelTree.from_token_ids(random_labels(150, seed=8), END)
+    scores = score_labels(tiny_llama(), tree, embeds, mask, normalization="children")
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(2), atol=1e-5, rtol=0)
+    only = LabelTree.from_token_ids([[5, 6, 7]], END)
+    assert score_labels(tiny_llama(), only, embeds, mask, normalization="children").tolist() == [[0.0], [0.0]]
+
+
+def test_labels_of_one_token_need_the_prompt_alone():
+    model = tiny_llama()
+    embeds, mask, prompts = prompts_of([3, 9], "right")
+    labels = [[token] for token in range(10, 40)]
+    calls = []
+    model.model.register_forward_hook(lambda *_: calls.append(1))
+    unclosed = score_labels(model, LabelTree.from_token_ids(labels, None), embeds, mask)
+    choice = score_labels(model, LabelTree.from_token_ids(labels, END), embeds, mask, normalization="children")
+    ranked = rank_labels(model, LabelTree.from_token_ids(labels, None), embeds, mask, k=3)
+    assert len(calls) == 3
+    torch.testing.assert_close(unclosed, label_by_label(model, prompts, labels, end=()), atol=1e-4, rtol=0)
+    expected = label_by_label(model, prompts, labels, normalization="children")
+    torch.testing.assert_close(choice, expected, atol=1e-4, rtol=0)
+    assert ranked.indices.tolist() == unclosed.topk(3).indices.tolist()
+
+
+def test_half_precision_stays_near():
+    labels = random_labels(30, seed=2)
+    embeds, mask, _ = prompts_of([5, 8], "left")
+    tree = LabelTree.from_token_ids(labels, END)
+    exact = score_labels(tiny_llama(), tree, embeds, mask)
+    half = tiny_llama(dtype=torch.bfloat16)
+    scores = score_labels(half, tree, embeds.bfloat16(), mask)
+    assert scores.dtype == torch.float32
+    assert (scores - exact).abs().mean() < 0.2
+    assert top_k_labels(half, tree, embeds.bfloat16(), mask, k=3).log_likelihoods.dtype == torch.float32
+
+
+def test_a_shared_prefix_is_read_once():
+    model = tiny_llama()
+    labels = random_labels(30, seed=4)
+    tree = LabelTree.from_token_ids(labels, END)
+    embeds, mask, prompts = prompts_of([4, 7], "left")
+    start = torch.randn(1, 6, 64)
+    prefix = encode_prompts(model, start)
+    keys_before = prefix.layers[0][0].clone()
+    whole = [torch.cat([start[0], prompt]) for prompt in prompts]
+    for _ in range(2):
+        scores = score_labels(model, tree, embeds, mask, prefix=prefix)
+        torch.testing.assert_close(scores, label_by_label(model, whole, labels), atol=1e-4, rtol=0)
+        best = top_k_labels(model, tree, embeds, mask, k=4, prefix=prefix)
+        torch.testing.assert_close(best.log_likelihoods, scores.topk(4).values, atol=1e-4, rtol=0)
+    assert torch.equal(prefix.layers[0][0], keys_before)
+
+
+# ---- training
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
+def test_gradient_equals_label_by_label(attention, normalization):
+    model = tiny_llama(attention)
+    labels = random_labels(12, seed=6)
+    embeds, mask, prompts = prompts_of([4, 6], "left")
+    embeds.requires_grad_()
+    tree = LabelTree.from_token_ids(labels, END)
+    target = torch.tensor([3, 7])
+
+    model.zero_grad()
+    scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+    torch.nn.functional.cross_entropy(scores, target).backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+    assert embeds.grad[mask == 0].abs().max() == 0 < embeds.grad[mask == 1].abs().min()
+
+    model.zero_grad()
+    oracle = label_by_label.__wrapped__(model, prompts, labels, normalization=normalization)
+    torch.nn.functional.cross_entropy(oracle, target).backward()
+    for name, parameter in model.named_parameters():
+        atol = 1e-4 * parameter.grad.abs().max().item()
+        torch.testing.assert_close(found[name], parameter.grad, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["q_proj", "down_proj", "lm_head"]])
+def test_lora_layers_are_used_and_trained(targets):
+    labels = random_labels(20, seed=9)
+    embeds, mask, prompts = prompts_of([4, 6], "right")
+    bare = tiny_llama()
+    tree = LabelTree.from_token_ids(labels, END)
+    before = score_labels(bare, tree, embeds, mask).detach()
+    model = get_peft_model(bare, LoraConfig(r=4, target_modules=targets, init_lora_weights=False)).eval()
+    for normalization in ("vocabulary", "children"):
+        for outer in (model, model.get_base_model()):
+            scores = score_labels(outer, tree, embeds, mask, normalization=normalization)
+            expected = label_by_label(model, prompts, labels, normalization=normalization)
+            torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
+        if normalization == "vocabulary":
+            assert (scores - before).abs().max() > 1e-2
+        model.zero_grad()
+        scores.log_softmax(1)[:, 0].sum().neg().backward()
+        grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+        assert all(grad is not None and grad.abs().max() > 0 for grad in grads.values())
+
+
+def test_gradient_checkpointing_is_refused_rather_than_wrong():
+    model = tiny_llama().train()
+    model.model.gradient_checkpointing = True
+    embeds, mask, _ = prompts_of([4], "left")
+    with pytest.raises(ValueError, match="gradient checkpointing"):
+        score_labels(model, LabelTree.from_token_ids([[5], [6]], END), embeds, mask)
+
+
+# ---- the best k
+
+
+@pytest.mark.parametrize(("sharpness", "side"), [(0.3, "left"), (1.0, "right"), (4.0, "left")])
+@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
+def test_best_k_equal_the_sorted_posterior(sharpness, normalization, side):
+    model = tiny_llama(sharpness=sharpness)
+    embeds, mask, prompts = prompts_of([5, 2, 9, 1], side)
+    for count, k in ((1, 1), (2, 1), (30, 5), (30, 50), (300, 10)):
+        labels = random_labels(count, seed=count, tokens=30)
+        tree = LabelTree.from_token_ids(labels, END)
+        scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+        if k == 5:
+            expected = label_by_label(model, prompts, labels, normalization=normalization)
+            torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
+        for ranked in (
+            top_k_labels(model, tree, embeds, mask, k, normalization=normalization),
+            rank_labels(model, tree, embeds, mask, k, normalization=normalization),
+        ):
+            assert ranked.indices.shape == (4, min(k, count))
+            values = scores.gather(1, ranked.indices)
+            torch.testing.assert_close(ranked.log_likelihoods, values, atol=1e-4, rtol=0)
+            torch.testing.assert_close(ranked.log_likelihoods, scores.topk(min(k, count)).values, atol=1e-4, rtol=0)
+            mass = scores.logsumexp(1)
+            assert (ranked.log_mass_low <= mass + 1e-4).all() and (mass <= ranked.log_mass_high + 1e-4).all()
+            low, high = ranked.posterior_bounds()
+            posterior = scores.softmax(1).gather(1, ranked.indices)
+            assert (low <= posterior + 1e-4).all() and (posterior <= high + 1e-4).all()
+
+
+def test_a_sure_model_reads_a_handful_of_nodes():
+    model = tiny_llama(sharpness=6.0)
+    labels = random_labels(500, seed=12, tokens=40)
+    tree = LabelTree.from_token_ids(labels, END)
+    embeds, mask, _ = prompts_of([5, 8], "left")
+    read = []
+    model.model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
+    top_k_labels(model, tree, embeds, mask, k=1)
+    assert sum(read[1:]) < 0.3 * 2 * int(tree.must_be_read("vocabulary").sum())
+
+
+def test_all_labels_are_ranked_by_default():
+    tree = LabelTree.from_token_ids(random_labels(25, seed=3), END)
+    embeds, mask, _ = prompts_of([5, 8], "left")
+    ranked = rank_labels(tiny_llama(), tree, embeds, mask)
+    assert ranked.indices.sort(1).values.tolist() == [list(range(25))] * 2
+    assert (ranked.log_likelihoods.diff(dim=1) <= 0).all()
+    assert torch.equal(ranked.log_mass_low, ranked.log_mass_high)
+    low, _ = ranked.posterior_bounds()
+    torch.testing.assert_close(low.sum(1), torch.ones(2))
+
+
+# ---- what is refused
+
+
+def test_bad_requests_are_refused():
+    model, tree = tiny_llama(), LabelTree.from_token_ids([[5], [6]], END)
+    embeds, mask, _ = prompts_of([4, 6], "left")
+    with pytest.raises(ValueError, match="normalization must be one of"):
+        score_labels(model, tree, embeds, mask, normalization="siblings")
+    with pytest.raises(ValueError, match="k >= 1"):
+        top_k_labels(model, tree, embeds, mask, k=0)
+    with pytest.raises(ValueError, match=r"attention_mask \(2, 6\), got \(2, 5\)"):
+        score_labels(model, tree, embeds, mask[:, 1:])
+    with pytest.raises(ValueError, match="Prompt 1 of the batch has no tokens"):
+        score_labels(model, tree, embeds, mask * torch.tensor([[1], [0]]))
+    with pytest.raises(ValueError, match="inputs_embeds"):
+        score_labels(model, tree, embeds[0])
+    with pytest.raises(ValueError, match="prefix of 1 or 2 rows"):
+        score_labels(model, tree, embeds, mask, prefix=encode_prompts(model, torch.randn(3, 2, 64)))
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match='attn_implementation="sdpa"'):
+        score_labels(model, tree, embeds, mask)

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.skeleton_io import read_skeleton, write_npz
+
+
+def joints(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def test_npz_round_trip(tmp_path):
+    array = joints(2, 5, 20, 3)
+    array[1, :2] = np.nan
+    scores = np.random.default_rng(1).random((2, 5, 20), dtype=np.float32)
+    write_npz(SkeletonSequence(array, "kinect20_msr", 15, scores), tmp_path / "clip.npz")
+    sequence = read_skeleton(tmp_path / "clip.npz")
+    np.testing.assert_array_equal(sequence.joints, array)
+    np.testing.assert_array_equal(sequence.scores, scores)
+    assert (sequence.layout, sequence.fps, sequence.name) == ("kinect20_msr", 15.0, "clip")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.npz"]
+
+
+def test_npz_round_trip_of_joints_alone(tmp_path):
+    write_npz(SkeletonSequence(joints(5, 17, 2), "coco17"), tmp_path / "clip.npz")
+    sequence = read_skeleton(tmp_path / "clip.npz")
+    assert (sequence.fps, sequence.scores, sequence.joints.shape) == (None, None, (1, 5, 17, 2))
+
+
+def test_write_npz_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    write_npz(SkeletonSequence(joints(5, 17, 2), "coco17"), tmp_path / "clip.npz")
+
+    def broken(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_npz(SkeletonSequence(joints(9, 17, 2), "coco17"), tmp_path / "clip.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.npz"]
+    assert read_skeleton(tmp_path / "clip.npz").num_frames == 5
+
+
+def test_write_npz_errors(tmp_path):
+    sequence = SkeletonSequence(joints(5, 17, 2), "coco17")
+    with pytest.raises(ValueError, match=r"ending in \.npz"):
+        write_npz(sequence, tmp_path / "clip.npy")
+    with pytest.raises(FileNotFoundError, match="create it first"):
+        write_npz(sequence, tmp_path / "absent" / "clip.npz")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
+def test_npy_of_one_or_more_persons(tmp_path, dtype):
+    array = (joints(2, 5, 25, 3) * 10).astype(dtype)
+    np.save(tmp_path / "two.npy", array)
+    np.save(tmp_path / "one.npy", array[0])
+    assert read_skeleton(tmp_path / "two.npy").joints.shape == (2, 5, 25, 3)
+    np.testing.assert_array_equal(read_skeleton(tmp_path / "one.npy").joints[0], array[0].astype(np.float32))
+
+
+def test_the_layout_is_taken_from_the_joint_count_only_when_that_is_clear(tmp_path):
+    np.save(tmp_path / "clip.npy", joints(5, 13, 3))
+    assert read_skeleton(tmp_path / "clip.npy").layout == "smarthome13"
+    np.save(tmp_path / "clip.npy", joints(5, 20, 3))
+    with pytest.raises(ValueError, match=r"clip\.npy.*20 joints.*kinect20, kinect20_utd, kinect20_msr"):
+        read_skeleton(tmp_path / "clip.npy")
+    assert read_skeleton(tmp_path / "clip.npy", layout="kinect20").layout == "kinect20"
+    np.save(tmp_path / "clip.npy", joints(5, 21, 3))
+    with pytest.raises(ValueError, match=r"21 joints.*ntu25 \(25\)"):
+        read_skeleton(tmp_path / "clip.npy")
+    with pytest.raises(ValueError, match=r"25 joints for layout 'ntu25', got 21"):
+        read_skeleton(tmp_path / "clip.npy", layout="ntu25")
+
+
+def test_pickled_objects_are_not_loaded(tmp_path):
+    objects = np.array([{"joints": 1}], dtype=object)
+    np.save(tmp_path / "clip.npy", objects)
+    np.savez(tmp_path / "clip.npz", joints=objects)
+    for name in ("clip.npy", "clip.npz"):
+        with pytest.raises(ValueError, match=f"{name}.*pickled objects are not read"):
+            read_skeleton(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"skeleton": joints(5, 25, 3)}, "'joints'.*skeleton"),
+        ({"joints": joints(25, 3)}, r"shape \(25, 3\)"),
+        ({"joints": joints(5, 25, 4)}, r"\(5, 25, 4\)"),
+        ({"joints": joints(0, 25, 3)}, "at least one person and one frame"),
+        ({"joints": joints(5, 25, 3) * np.nan}, "no joint was seen"),
+        ({"joints": np.full((5, 25, 3), "x")}, "expected numbers"),
+        ({"joints": joints(5, 25, 3), "layout": "ntu24"}, "unknown skeleton layout"),
+        ({"joints": joints(5, 25, 3), "layout": "coco17"}, "17 joints"),
+        ({"joints": joints(5, 25, 3), "fps": [30, 30]}, "one number as 'fps'"),
+        ({"joints": joints(5, 25, 3), "fps": -3}, "fps above 0"),
+        ({"joints": joints(5, 25, 3), "scores": np.ones((5, 24))}, "scores of shape"),
+    ],
+)
+def test_bad_archives_are_explained(tmp_path, arrays, message):
+    np.savez(tmp_path / "clip.npz", **arrays)
+    with pytest.raises(ValueError, match=message) as error:
+        read_skeleton(tmp_path / "clip.npz")
+    assert str(tmp_path / "clip.npz") in str(error.value)
+
+
+def test_a_layout_that_contradicts_the_archive(tmp_path):
+    np.savez(tmp_path / "clip.npz", joints=joints(5, 20, 3), layout="kinect20")
+    with pytest.raises(ValueError, match="'kinect20' in the file"):
+        read_skeleton(tmp_path / "clip.npz", layout="kinect20_msr")
