@@ -40,5 +40,14 @@ AutoProcessor.register(LlmArConfig, LlmArProcessor)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=SkeletonActionRecognitionPipeline, pt_model=AutoModel, type="multimodal"
 )
+
+
+def _write_card(folder, name):
+    from llm_action.cards import write_card
+
+    return write_card(folder, name)
+
+
 LlmArProcessor.file_reader = staticmethod(read_skeleton)
+LlmArProcessor.card_writer = LlmArForActionRecognition.card_writer = staticmethod(_write_card)
 LlmArForActionRecognition.base_resolver = staticmethod(resolve_base_model)

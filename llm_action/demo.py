@@ -13,9 +13,10 @@ import numpy as np
 from datasets import Dataset
 from transformers import pipeline
 
-from llm_action.base_models import resolve_base_model, tiny_llama
+from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model, tiny_llama
 from llm_action.datasets import row_to_sequence
 from llm_action.evaluation.evaluate import evaluate_recognizer
+from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.repo_code import TASK
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -63,7 +64,8 @@ def run_demo(out: Path, resume: bool = True) -> dict:
 
 def _base_or_tiny(out: Path) -> tuple[str, bool]:
     try:
-        return str(resolve_base_model()), True
+        resolve_base_model()  # the export names it as others find it, not by its folder here
+        return os.environ.get(BASE_MODEL_VARIABLE) or DEFAULT_BASE_MODEL, True
     except OSError as error:
         print(
             f"{error}\nNo pre-trained base model: going on with a tiny random LLaMA, whose accuracy says little.",

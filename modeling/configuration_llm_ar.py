@@ -14,7 +14,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     """Configuration of `ActionVQVAE`, which turns a skeleton sequence into an action sentence and back.
 
     Args:
-        layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; other layouts are mapped to it by joint name.
+        layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; others are mapped to it by joint name.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
         downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
@@ -12,16 +14,17 @@ from .skeleton_sequence import SkeletonSequence
 
 _FACING_FRAMES = 8
 _SMALLEST_TORSO = 1e-4
+_LANDMARKS = get_layout("kinect20")  # has the joints that place, size and turn a person
 
 
 class SkeletonFeatureExtractor(FeatureExtractionMixin):
     """Normalises skeleton sequences (all steps are this project's choice).
 
     In order: 2-D sequences become 3-D with depth 0 and y up; joints are mapped to `layout` by name; noise bodies are
-    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is moved so that
-    the first person's hips of the first frame are the origin, divided by the first person's median torso length and, if
-    `align_facing`, turned about the vertical so that the first person's shoulders and hips lie along the x axis at the
-    start; frames are resampled linearly to `num_frames`.
+    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is moved so
+    that the first person's hips of the first frame are the origin, divided by the first person's median torso length
+    and, if `align_facing`, turned about the vertical so that the first person's shoulders and hips lie along the x axis
+    at the start; frames are resampled linearly to `num_frames`.
 
     Args:
         layout: name of the layout the model sees, default "kinect20".
@@ -30,7 +33,7 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         align_facing: default True.
     """
 
-    model_input_names = ["skeletons", "person_mask"]
+    model_input_names: ClassVar[list[str]] = ["skeletons", "person_mask"]
 
     def __init__(
         self,
@@ -51,8 +54,8 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         """Normalises and resamples a batch.
 
         Returns:
-            skeletons (batch, max_persons, num_frames, joints, 3) float32 in torso lengths, zeros for absent persons, and
-            person_mask (batch, max_persons) bool.
+            skeletons (batch, max_persons, num_frames, joints, 3) float32 in torso lengths, zeros for absent persons,
+            and person_mask (batch, max_persons) bool.
         """
         joints = len(get_layout(self.layout).joints)
         skeletons = np.zeros((len(sequences), self.max_persons, self.num_frames, joints, 3), np.float32)
@@ -65,16 +68,25 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
         """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
+        persons, landmarks = self._cleaned(sequence)
+        hips = landmarks[0, 0, _LANDMARKS.index("hip_center")]
+        persons = (persons - hips) / max(_torso_length(landmarks[0]), _SMALLEST_TORSO)
+        if self.align_facing:
+            persons = persons @ _facing_rotation(landmarks[0]).T
+        return persons.astype(np.float32)
+
+    def torso_length(self, sequence: SkeletonSequence) -> float:
+        """What one torso length is in the sequence's own unit: the first person's median distance of hips and neck."""
+        return _torso_length(self._cleaned(sequence)[1][0])
+
+    def _cleaned(self, sequence: SkeletonSequence) -> tuple[np.ndarray, np.ndarray]:
+        """The persons kept, without gaps, in the model's layout and in that of the landmarks."""
         layout = get_layout(self.layout)
         joints = _in_three_dimensions(map_joints(sequence.joints, sequence.layout, self.layout))
         persons = primary_persons(drop_noise_bodies(joints), self.max_persons)
         persons = fill_missing(persons, layout.parents)
-        hips, neck = persons[:, :, layout.index("hip_center")], persons[:, :, layout.index("shoulder_center")]
-        torso = np.median(np.linalg.norm(neck[0] - hips[0], axis=-1))
-        persons = (persons - hips[0, 0]) / max(float(torso), _SMALLEST_TORSO)
-        if self.align_facing:
-            persons = persons @ _facing_rotation(persons[0], layout).T
-        return persons.astype(np.float32)
+        # some layouts have no joint at the hips' centre
+        return persons, map_joints(persons, self.layout, _LANDMARKS.name)
 
 
 def resample(persons: np.ndarray, num_frames: int, start: float = 0.0, end: float = 1.0) -> np.ndarray:
@@ -93,11 +105,16 @@ def _in_three_dimensions(joints: np.ndarray) -> np.ndarray:
     return np.concatenate([flipped, np.zeros_like(joints[..., :1]) + flipped[..., :1] * 0], axis=-1)
 
 
-def _facing_rotation(person: np.ndarray, layout) -> np.ndarray:
+def _torso_length(landmarks: np.ndarray) -> float:
+    hips, neck = (landmarks[:, _LANDMARKS.index(joint)] for joint in ("hip_center", "shoulder_center"))
+    return float(np.median(np.linalg.norm(neck - hips, axis=-1)))
+
+
+def _facing_rotation(landmarks: np.ndarray) -> np.ndarray:
     """Rotation about the vertical that lays shoulders and hips, right minus left, along x in the first frames."""
     across = np.zeros(3)
     for part in ("shoulder", "hip"):
-        right, left = person[:, layout.index(f"right_{part}")], person[:, layout.index(f"left_{part}")]
+        right, left = (landmarks[:, _LANDMARKS.index(f"{side}_{part}")] for side in ("right", "left"))
         across = across + np.median((right - left)[:_FACING_FRAMES], axis=0)
     angle = np.arctan2(across[2], across[0])
     cos, sin = np.cos(angle), np.sin(angle)

@@ -23,7 +23,7 @@ Attention implementations: "eager" and "sdpa" (others do not take a 4-D mask). L
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -267,7 +267,7 @@ def rank_labels(
     """
     k = _check_k(len(tree) if k is None else k, tree)
     small = tree.must_be_read(normalization).sum() <= SEARCH_TOKENS
-    shared = {"prefix": prefix, "normalization": normalization}
+    shared: dict[str, Any] = {"prefix": prefix, "normalization": normalization}
     if k < len(tree) and not small:
         return top_k_labels(model, tree, inputs_embeds, attention_mask, k, **shared)
     scores = score_labels(model, tree, inputs_embeds, attention_mask, **shared)

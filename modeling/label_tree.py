@@ -136,7 +136,8 @@ class LabelTree:
         sequences = sorted((tuple(ids) + end, index) for index, ids in enumerate(token_ids))
 
         tokens, parents, depths = [0], [0], [0]
-        path, previous, previous_name = [0], (), ""
+        path, previous_name = [0], ""
+        previous: tuple[int, ...] = ()
         label_paths: list[Tensor] = [torch.empty(0)] * len(names)
         for sequence, index in sequences:
             shared = _common_length(previous, sequence)

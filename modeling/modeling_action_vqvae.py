@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_llm_ar import ActionVQVAEConfig
 from .poincare import exp0, nearest
-from .repo_code import copy_code
+from .repo_code import HubUpload, check_file_names, copy_code
 from .skeleton_layouts import get_layout
 
 _VELOCITY_SCALE = 4.0  # brings frame-to-frame differences to the order of magnitude of positions
@@ -72,16 +74,18 @@ class HyperbolicCodebook(nn.Module):
         if self.config.geometry == "euclidean":
             return torch.cdist(vectors, codes).argmin(-1)
         c = self.config.curvature
-        return nearest(exp0(vectors, c), exp0(codes, c), c)
+        with torch.autocast(vectors.device.type, enabled=False):  # half precision finds other codes near the boundary
+            return nearest(exp0(vectors, c), exp0(codes, c), c)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """(..., levels) code indices to the sum (..., code_dim) of their tangent vectors."""
-        return sum(F.embedding(codes[..., level], self.codes[level]) for level in range(codes.shape[-1]))
+        chosen = (F.embedding(codes[..., level], self.codes[level]) for level in range(codes.shape[-1]))
+        return sum(chosen, self.codes.new_zeros(()))
 
     def forward(self, latents: Tensor) -> Quantized:
         """Quantises tangent vectors (..., code_dim) level by level."""
         rest = latents.float().flatten(0, -2)
-        codes, commitment = [], 0.0
+        codes, commitment = [], rest.new_zeros(())
         for level in range(self.config.num_levels):
             with torch.no_grad():
                 codes.append(self.nearest(rest, level))
@@ -93,27 +97,27 @@ class HyperbolicCodebook(nn.Module):
         return Quantized(indices, vectors, latents + (vectors - latents).detach(), commitment)
 
 
-class ActionVQVAE(PreTrainedModel):
+class ActionVQVAE(HubUpload, PreTrainedModel):
     """Skeletons to action sentences and back.
 
-    Encoder: frames become joints relative to the root, root path and velocities; a strided temporal
-    convolution makes one vector a step, dilated ones and self-attention follow, because what a movement means depends on
-    its neighbours (the attention is this project's choice; the paper has a 1-D convolutional encoder). The decoder has
-    convolutions only.
-    The codebook's tangent vectors, projected to `embedding_dim`, are what the decoder and the LLM see.
+    Encoder: frames become joints relative to the root, root path and velocities; a strided temporal convolution makes
+    one vector a step, dilated ones and self-attention follow, because what a movement means depends on its neighbours
+    (the attention is this project's choice; the paper has a 1-D convolutional encoder). The decoder has convolutions
+    only. The codebook's tangent vectors, projected to `embedding_dim`, are what the decoder and the LLM see.
     """
 
     config_class = ActionVQVAEConfig
     base_model_prefix = "vqvae"
     main_input_name = "skeletons"
-    _keep_in_fp32_modules_strict = ["codebook"]
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["codebook"]
 
     def __init__(self, config: ActionVQVAEConfig):
         super().__init__(config)
         layout = get_layout(config.layout)
         joints, width = layout.num_joints, config.hidden_size
         # a step sees its own frames and those of the step before and after
-        step = {"kernel_size": 3 * config.downsample, "stride": config.downsample, "padding": config.downsample}
+        pace = config.downsample
+        step: dict[str, Any] = {"kernel_size": 3 * pace, "stride": pace, "padding": pace}
         self.root_joint = layout.root
         self.step_projection = nn.Conv1d(6 * joints + 3, width, **step)
         self.encoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
@@ -167,7 +171,7 @@ class ActionVQVAE(PreTrainedModel):
     def latents(self, skeletons: Tensor) -> Tensor:
         """Tangent vectors (batch, steps, code_dim), each shorter than `config.max_norm`.
 
-        v -> max_norm v / sqrt(1 + |v|^2) keeps them inside the ball with a gradient everywhere, where clipping has none.
+        v -> max_norm v / sqrt(1 + |v|^2) keeps them inside the ball with a gradient everywhere; clipping has none.
         """
         self._check_skeletons(skeletons)
         hidden = self.encoder_blocks(self.step_projection(self._frame_features(skeletons).transpose(1, 2)))
@@ -194,6 +198,13 @@ class ActionVQVAE(PreTrainedModel):
             digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, subfolder: str = "", **kwargs) -> ActionVQVAE:
+        """As any model's, from safetensors alone."""
+        check_file_names(Path(pretrained_model_name_or_path) / subfolder)
+        kwargs["use_safetensors"] = True
+        return super().from_pretrained(pretrained_model_name_or_path, *args, subfolder=subfolder, **kwargs)
+
     def save_pretrained(self, save_directory, **kwargs):
         """As any model's; also writes the code a Hub repository needs."""
         super().save_pretrained(save_directory, **kwargs)
@@ -209,8 +220,9 @@ class ActionVQVAE(PreTrainedModel):
         expected = (self.config.num_frames, get_layout(self.config.layout).num_joints, 3)
         if skeletons.ndim != 4 or tuple(skeletons.shape[1:]) != expected:
             raise ValueError(
-                f"Expected skeletons of shape (batch, {', '.join(map(str, expected))}) in layout {self.config.layout!r}, "
-                f"got {tuple(skeletons.shape)}; SkeletonFeatureExtractor makes that shape."
+                f"Expected skeletons of shape (batch, {', '.join(map(str, expected))}) "
+                f"in layout {self.config.layout!r}, got {tuple(skeletons.shape)}; "
+                "SkeletonFeatureExtractor makes that shape."
             )
 
 

@@ -22,7 +22,10 @@ from .base_fingerprint import weights_fingerprint
 from .configuration_llm_ar import LlmArConfig
 from .label_scoring import score_labels
 from .label_tree import LabelTree
-from .repo_code import copy_code
+from .repo_code import HubUpload, check_file_names, check_parts, copy_code, reading
+
+# of transformers, which peft asks for an attribute renamed since
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 BASE_MODEL_VARIABLE = "LLM_ACTION_BASE_MODEL"
 ADAPTER_FOLDER = "adapter"
@@ -42,7 +45,7 @@ class ActionRecognitionOutput(ModelOutput):
     logits: Tensor | None = None
 
 
-class LlmArForActionRecognition(PreTrainedModel):
+class LlmArForActionRecognition(HubUpload, PreTrainedModel):
     """A `PeftModel` around a LlamaForCausalLM plus an embedding table for action tokens (paper section 3.3).
 
     Ids below the base's vocabulary size are words, the others action tokens. The vocabulary is not resized: the
@@ -84,7 +87,8 @@ class LlmArForActionRecognition(PreTrainedModel):
                 the spread of the base's word embeddings, so that the base meets vectors of a size it knows.
             lora: the adapter to add.
             dtype: of the base's weights; adapters and action embeddings train in float32.
-            config: further fields of `LlmArConfig`; `base_model`, where a saved model looks for its base, is `base_folder` by default.
+            config: further fields of `LlmArConfig`; `base_model`, where a saved model looks for its base, is
+                `base_folder` by default.
         """
         base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype)
         words = base.get_input_embeddings().weight
@@ -165,11 +169,13 @@ class LlmArForActionRecognition(PreTrainedModel):
     def save_pretrained(
         self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
     ):
-        """Writes config.json, model.safetensors (action embeddings), adapter/ (plain PEFT) and the code; never the base."""
+        """Writes config.json, model.safetensors (action embeddings), adapter/ (PEFT) and the code; never the base."""
         if not is_main_process:
             return
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
+        for adapter in self.language_model.peft_config.values():
+            adapter.base_model_name_or_path = self.config.base_model  # not where this machine keeps it
         self.language_model.save_pretrained(folder / ADAPTER_FOLDER)
         (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)  # peft's own card; the root has ours
         save_file(
@@ -212,20 +218,29 @@ class LlmArForActionRecognition(PreTrainedModel):
             OSError: the folder, a part of it or the base cannot be found.
         """
         hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        folder = _local_folder(pretrained_model_name_or_path, hub)
-        config = config or LlmArConfig.from_pretrained(folder)
+        folder = _local_folder(pretrained_model_name_or_path, hub, bool(base_model or _base_from_environment()))
+        with reading(folder / "config.json"):
+            saved = LlmArConfig.from_pretrained(folder)
+        config = config or saved
+        if config.base_model != saved.base_model:  # AutoModel and pipeline() put base_model= into the config
+            base_model, config.base_model = base_model or config.base_model, saved.base_model
         base_name = _base_location(base_model, folder, config)
         options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         try:
             base_folder = cls.base_resolver(base_name) if cls.base_resolver else base_name
-            base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype, device_map=device_map, **options)
+            check_file_names(base_folder)
+            base = AutoModelForCausalLM.from_pretrained(
+                base_folder, dtype=dtype, device_map=device_map, use_safetensors=True, **options
+            )
         except OSError as error:
             raise OSError(
                 f"{folder}: the base model {base_name} was not found ({error}). Pass base_model=FOLDER or set "
                 f"{BASE_MODEL_VARIABLE}; `llm-action base-model` fetches the default one and prints its folder."
             ) from error
         _check_base(base, config, base_name)
-        model = cls(config, PeftModel.from_pretrained(base, str(folder / ADAPTER_FOLDER), is_trainable=is_trainable))
+        with reading(folder / ADAPTER_FOLDER):
+            adapted = PeftModel.from_pretrained(base, str(folder / ADAPTER_FOLDER), is_trainable=is_trainable)
+        model = cls(config, adapted)
         model.load_trained(folder)
         model.action_embeddings.to(base.device)
         model.name_or_path = str(pretrained_model_name_or_path)
@@ -233,40 +248,37 @@ class LlmArForActionRecognition(PreTrainedModel):
 
     def load_trained(self, folder: str | os.PathLike) -> None:
         """Puts a saved model's trained weights (adapter and action embeddings) into this one, as resuming does."""
-        weights = load_file(Path(folder) / _WEIGHTS)
-        if weights["action_embeddings.weight"].shape != self.action_embeddings.weight.shape:
+        with reading(Path(folder) / _WEIGHTS):
+            weights = load_file(Path(folder) / _WEIGHTS)
+            given = weights["action_embeddings.weight"].shape
+        if given != self.action_embeddings.weight.shape:
             raise ValueError(
-                f"{folder}: expected action embeddings {tuple(self.action_embeddings.weight.shape)} as config.json says, got "
-                f"{tuple(weights['action_embeddings.weight'].shape)}; {_WEIGHTS} belongs to another model."
+                f"{folder}: expected action embeddings {tuple(self.action_embeddings.weight.shape)} as config.json "
+                f"says, got {tuple(given)}; {_WEIGHTS} belongs to another model."
             )
         self.load_state_dict(weights, strict=False)
         trainable = any(weight.requires_grad for weight in self.language_model.parameters())
         self.language_model.load_adapter(str(Path(folder) / ADAPTER_FOLDER), "default", is_trainable=trainable)
 
 
-def _local_folder(name: str | os.PathLike, hub: dict) -> Path:
+def _local_folder(name: str | os.PathLike, hub: dict, other_base: bool) -> Path:
     folder = Path(name)
     if not folder.is_dir():
-        patterns = ["*.json", "*.safetensors", "*.py", "*.jinja", "*.txt", f"{ADAPTER_FOLDER}/*"]
+        patterns = ["config.json", _WEIGHTS, "*.py", f"{ADAPTER_FOLDER}/*"] + ([] if other_base else ["base/*"])
         folder = Path(snapshot_download(str(name), allow_patterns=patterns, **hub))
-    for part in (
-        "config.json",
-        _WEIGHTS,
-        f"{ADAPTER_FOLDER}/adapter_config.json",
-        f"{ADAPTER_FOLDER}/adapter_model.safetensors",
-    ):
-        if not (folder / part).is_file():
-            raise OSError(
-                f"{folder}: expected a folder written by `llm-action train` or `save_pretrained`, {part} is missing."
-            )
+    check_file_names(folder)
+    adapter = [f"{ADAPTER_FOLDER}/{part}" for part in ("adapter_config.json", "adapter_model.safetensors")]
+    check_parts(folder, ["config.json", _WEIGHTS, *adapter])
     return folder
 
 
 def _base_location(base_model, folder: Path, config: LlmArConfig) -> str:
     included = folder / "base"
-    return str(
-        base_model or os.environ.get(BASE_MODEL_VARIABLE) or (included if included.is_dir() else config.base_model)
-    )
+    return str(base_model or _base_from_environment() or (included if included.is_dir() else config.base_model))
+
+
+def _base_from_environment() -> str | None:
+    return os.environ.get(BASE_MODEL_VARIABLE)
 
 
 def _check_base(base: PreTrainedModel, config: LlmArConfig, name: str) -> None:

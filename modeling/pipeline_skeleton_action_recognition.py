@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import Pipeline
 
 from .label_tree import LabelTree
+from .processing_llm_ar import is_several
+
+_NOT_GIVEN = object()  # top_k=None means all labels
 
 
 class SkeletonActionRecognitionPipeline(Pipeline):
@@ -31,8 +31,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         layout, fps: of inputs that carry none.
 
     Returns:
-        `[{"label", "score"}]`, best first, for one input; a list of such for several; an iterator for a generator. Scores are
-        the posterior over the candidates, from every candidate's exact likelihood: over all candidates they sum to 1.
+        `[{"label", "score"}]`, best first, for one input; a list of such for several; an iterator for a generator.
+        Scores are the posterior over the candidates, from every candidate's exact likelihood: over all candidates they
+        sum to 1.
 
     Raises:
         ValueError: bad input, an empty candidate list, duplicate candidates.
@@ -52,30 +53,35 @@ class SkeletonActionRecognitionPipeline(Pipeline):
 
     def __call__(self, inputs: Any, **kwargs):
         """See the class."""
-        if isinstance(inputs, Iterable) and not _is_one_input(inputs):
-            inputs = list(inputs) if isinstance(inputs, Sequence) else iter(inputs)
-        return super().__call__(inputs, **kwargs)
+        if not is_several(inputs):
+            return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
+        if isinstance(inputs, Sequence):
+            inputs = list(inputs)
+            return super().__call__(inputs, **kwargs) if inputs else []
+        return super().__call__((one for one in inputs), **kwargs)
 
-    def _sanitize_parameters(self, top_k=-1, candidate_labels=None, layout=None, fps=None, **kwargs):
+    def _sanitize_parameters(self, top_k=_NOT_GIVEN, candidate_labels=None, layout=None, fps=None, **kwargs):
         if kwargs:
             raise TypeError(f"Unknown option {', '.join(kwargs)}; known: top_k, candidate_labels, layout, fps.")
         read = {name: value for name, value in (("layout", layout), ("fps", fps)) if value is not None}
-        score = {} if candidate_labels is None else {"tree": self._tree(candidate_labels)}
-        rank = {} if top_k == -1 else {"top_k": top_k}
-        if top_k is not None and top_k != -1 and top_k < 1:
-            raise ValueError(f"Expected top_k of at least 1, or None for all labels, got {top_k}.")
+        score, rank = {}, {}
+        if candidate_labels is not None:
+            score["tree"] = self._tree(candidate_labels)
+            rank["labels"] = score["tree"].labels
+        if top_k is not _NOT_GIVEN:
+            if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+                raise ValueError(f"Expected top_k of at least 1, or None for all labels, got {top_k!r}.")
+            rank["top_k"] = top_k
         return read, score, rank
 
     def preprocess(self, skeleton, layout=None, fps=None):
         return dict(self.processor([self.processor.read(skeleton, layout, fps)], return_tensors="pt"))
 
     def _forward(self, model_inputs, tree=None):
-        tree = tree or self.model.trained_labels
-        scores = self.model.score(model_inputs["input_ids"], model_inputs["attention_mask"], tree)
-        return {"posterior": scores.softmax(-1), "labels": [tree.labels] * len(scores)}
+        return {"scores": self.model.score(model_inputs["input_ids"], model_inputs["attention_mask"], tree)}
 
-    def postprocess(self, model_outputs, top_k=5):
-        posterior, labels = model_outputs["posterior"][0], model_outputs["labels"][0]
+    def postprocess(self, model_outputs, top_k=5, labels=None):
+        posterior, labels = model_outputs["scores"][0].double().softmax(-1), labels or self.model.trained_labels.labels
         best = posterior.topk(min(top_k or len(labels), len(labels)))
         return [
             {"label": labels[i], "score": s} for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
@@ -84,7 +90,10 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     def _tree(self, candidate_labels: Sequence[str]) -> LabelTree:
         if isinstance(candidate_labels, str):
             raise ValueError(f"Expected candidate_labels as a list of names, got the text {candidate_labels!r}.")
-        return LabelTree.from_labels(list(candidate_labels), self.processor.tokenizer)
+        names = list(candidate_labels)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"Expected candidate_labels as a list of names, got {names!r:.80}.")
+        return LabelTree.from_labels(names, self.processor.tokenizer)
 
     def _check_parts(self) -> None:
         model, processor = self.model.config.vqvae_fingerprint, self.processor.vqvae_fingerprint
@@ -93,12 +102,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
                 f"The model reads sentences of the VQ-VAE {model}, the processor writes those of {processor}; "
                 "use the processor saved with the model."
             )
-
-
-def _is_one_input(inputs: Any) -> bool:
-    if isinstance(inputs, (str, Path, dict, np.ndarray)) or torch.is_tensor(inputs) or hasattr(inputs, "joints"):
-        return True
-    first = inputs
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    return isinstance(inputs, (list, tuple)) and isinstance(first, (int, float))  # an array written as nested lists
+        words, first_action = self.model.config.base_vocab_size, self.processor.first_action_id
+        if words != first_action:
+            raise ValueError(
+                f"The model's action tokens begin at id {words}, the processor's at {first_action}; "
+                "use the processor saved with the model."
+            )

@@ -1,7 +1,7 @@
 """The Poincare ball of curvature -c, seen from its origin: exp0, log0 and the distance.
 
-Textbook maps (paper section 3.2 projects into hyperbolic space; the formulas are those of Ganea et al., 2018). Distances
-are computed in float32 at least, because half precision breaks them near the boundary. Points have the shape
+Textbook maps (paper section 3.2 projects into hyperbolic space; the formulas are those of Ganea et al., 2018).
+Distances are computed in float32 at least, because half precision breaks them near the boundary. Points have the shape
 (..., width); curvature `c` > 0 is a number or a tensor that broadcasts.
 """
 
@@ -39,7 +39,7 @@ def distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
 
 
 def pairwise_distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
-    """Distances of all pairs: x (points, width) and y (codes, width) give (points, codes), through one matrix product."""
+    """Distances of all pairs: x (points, width) and y (codes, width) give (points, codes), by one matrix product."""
     return 2 / c**0.5 * torch.asinh(_pairwise_ratio(x, y, c).clamp(min=_TINY**2).sqrt())
 
 

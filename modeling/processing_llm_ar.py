@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import torch
 from transformers import BatchEncoding, ProcessorMixin
 
 from .modeling_action_vqvae import ActionVQVAE
-from .repo_code import FORMAT_VERSION, PROCESSOR_AUTO_MAP, check_format, copy_code
+from .repo_code import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
+_PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _BATCH = 64
 
 
-class LlmArProcessor(ProcessorMixin):
+class LlmArProcessor(HubUpload, ProcessorMixin):
     """Turns skeletons into the prompt `LlmArForActionRecognition` reads.
 
     An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
@@ -32,6 +34,7 @@ class LlmArProcessor(ProcessorMixin):
         vqvae: an `ActionVQVAE`; saved to and loaded from the subfolder `vqvae`.
         prompt: text with one `{motion}` where the sentence goes (the paper gives an instruction; the words are ours).
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
+        first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
 
     Raises:
         ValueError: parts that do not fit each other.
@@ -47,6 +50,7 @@ class LlmArProcessor(ProcessorMixin):
         vqvae: ActionVQVAE | None = None,
         prompt: str = DEFAULT_PROMPT,
         vqvae_fingerprint: str | None = None,
+        first_action_id: int | None = None,
         format_version: int = FORMAT_VERSION,
     ):
         check_format(format_version, "processor")
@@ -63,7 +67,11 @@ class LlmArProcessor(ProcessorMixin):
         self.auto_map = PROCESSOR_AUTO_MAP
         self.vqvae_fingerprint = vqvae_fingerprint or vqvae.fingerprint()
         self._vqvae = vqvae.eval()
-        self.first_action_id = len(tokenizer)
+        self.first_action_id = len(tokenizer) if first_action_id is None else first_action_id
+        if self.first_action_id < len(tokenizer):
+            raise ValueError(
+                f"Expected first_action_id of at least {len(tokenizer)}, the tokenizer's size, got {first_action_id}."
+            )
 
     @property
     def vqvae(self) -> ActionVQVAE:
@@ -92,7 +100,8 @@ class LlmArProcessor(ProcessorMixin):
         Returns:
             input_ids and attention_mask (batch, tokens).
         """
-        sentences = self.encode_batch(_as_list(skeletons), layout, fps)
+        sequences = list(skeletons) if is_several(skeletons) else [skeletons]
+        sentences = self.encode_batch(sequences, layout, fps)
         return self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
 
     def build_prompts(
@@ -184,14 +193,18 @@ class LlmArProcessor(ProcessorMixin):
             return skeleton
         if isinstance(skeleton, (str, Path)):
             return self._read_file(Path(skeleton), layout, fps)
-        if isinstance(skeleton, dict):
+        if isinstance(skeleton, Mapping):
             return _from_mapping(skeleton, layout, fps)
         if torch.is_tensor(skeleton):
-            skeleton = skeleton.detach().cpu().numpy()
-        joints = np.asarray(skeleton)
+            skeleton = skeleton.detach().float().cpu().numpy()
+        try:
+            joints = np.asarray(skeleton)
+        except ValueError:  # lists of unequal lengths
+            joints = np.asarray(None)
         if not np.issubdtype(joints.dtype, np.number):
             raise ValueError(
-                f"Expected a path, a SkeletonSequence, a mapping with joints and layout, or a numeric array, got {skeleton!r:.80}."
+                "Expected a path, a SkeletonSequence, a mapping with joints and layout, or a numeric array, "
+                f"got {skeleton!r:.80}."
             )
         if layout is None:
             raise ValueError(f"Expected layout= with an array of shape {joints.shape}: it says which joint is which.")
@@ -216,7 +229,23 @@ class LlmArProcessor(ProcessorMixin):
         for module in (folder / "vqvae").glob("*.py"):
             module.unlink()  # the root has the code
         copy_code(folder)
-        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        files = super().save_pretrained(save_directory)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
+        return files
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Loads a saved processor with its tokenizer and VQ-VAE from a folder or the Hub.
+
+        Raises:
+            OSError: the folder or a part of it cannot be found.
+            ValueError: a part is damaged, does not fit the others or was written by a newer release.
+        """
+        if Path(pretrained_model_name_or_path).is_dir():
+            check_parts(pretrained_model_name_or_path, _PARTS)
+        with reading(pretrained_model_name_or_path):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
@@ -225,8 +254,9 @@ class LlmArProcessor(ProcessorMixin):
             name: kwargs[name] for name in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(name)
         }
         processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        processor_dict["vqvae"] = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder="vqvae", **hub)
-        return processor_dict, kwargs
+        with reading(f"{pretrained_model_name_or_path}/vqvae"):
+            vqvae = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder="vqvae", **hub)
+        return {**processor_dict, "vqvae": vqvae}, kwargs
 
     def _token(self, index: int) -> str:
         action = index - self.first_action_id
@@ -239,8 +269,8 @@ class LlmArProcessor(ProcessorMixin):
         return self.tokenizer(PERSON_SEPARATOR, add_special_tokens=False)["input_ids"]
 
     def _read_file(self, path: Path, layout: str | None, fps: float | None) -> SkeletonSequence:
-        if self.file_reader is not None:
-            return type(self).file_reader(path, layout=layout, fps=fps)
+        if (read := self.file_reader) is not None:
+            return read(path, layout=layout, fps=fps)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         if path.suffix != ".npy" or layout is None:
@@ -250,28 +280,31 @@ class LlmArProcessor(ProcessorMixin):
         return SkeletonSequence(np.load(path, allow_pickle=False), layout, fps, name=path.name)
 
 
-def _as_list(skeletons: Any) -> list[Any]:
-    if isinstance(skeletons, (list, tuple)) and not np.isscalar(_first_leaf(skeletons)):
-        return list(skeletons)
-    return [skeletons]
+def is_several(skeletons: Any) -> bool:
+    """Whether an input is a collection (list, generator, data-set column ...) of sequences rather than one of them."""
+    if isinstance(skeletons, (list, tuple)):
+        first = skeletons
+        while isinstance(first, (list, tuple)) and first:
+            first = first[0]
+        return not isinstance(first, Number)  # else one array, written as nested lists
+    one = isinstance(skeletons, (str, Path, Mapping, np.ndarray, torch.Tensor)) or hasattr(skeletons, "joints")
+    return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 
-def _first_leaf(nested: Any) -> Any:
-    """The first innermost element; a number for an array written as nested lists, a non-number for a list of inputs."""
-    while isinstance(nested, (list, tuple)) and len(nested):
-        nested = nested[0]
-    return nested if isinstance(nested, (int, float)) else nested.__class__
-
-
-def _from_mapping(row: dict[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
+def _from_mapping(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
     """A mapping, for example a data-set row whose joints are flat beside their shape."""
     if "joints" not in row or (layout is None and "layout" not in row):
         raise ValueError(f"Expected a mapping with the keys joints and layout, got the keys {sorted(row)}.")
-    joints = np.asarray(row["joints"], np.float32)
-    if "shape" in row:
-        joints = joints.reshape(row["shape"])
-    fps = fps or row.get("fps") or None
-    return SkeletonSequence(joints, layout or row["layout"], fps, name=str(row.get("name", "")))
+    joints, name = row["joints"], str(row.get("name", ""))
+    if row.get("shape") is not None:
+        shape = tuple(int(size) for size in row["shape"])
+        joints = np.asarray(joints, np.float32)
+        if joints.size != np.prod(shape):
+            raise ValueError(f"{name}: expected {np.prod(shape)} numbers for the shape {shape}, got {joints.size}.")
+        joints = joints.reshape(shape)
+    fps = fps or row.get("fps")
+    known_fps = fps is not None and not np.isnan(float(fps))  # a table's missing value is NaN in numpy's format
+    return SkeletonSequence(joints, str(layout or row["layout"]), float(fps) if known_fps else None, name=name)
 
 
 def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:
@@ -281,6 +314,6 @@ def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None)
         raise ValueError(f"The VQ-VAE expects (layout, num_frames) {expected}, the feature extractor gives {given}.")
     if fingerprint is not None and fingerprint != vqvae.fingerprint():
         raise ValueError(
-            f"The VQ-VAE's fingerprint is {vqvae.fingerprint()}, this processor was saved with {fingerprint}: its tokens "
-            "would mean something else. Restore the vqvae folder that belongs to this processor."
+            f"The VQ-VAE's fingerprint is {vqvae.fingerprint()}, this processor was saved with {fingerprint}: its "
+            "tokens would mean something else. Restore the vqvae folder that belongs to this processor."
         )

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def two_torch_threads() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +49,66 @@ def pretrained_base() -> Path:
         return resolve_base_model()
     except OSError as error:
         pytest.skip(f"pre-trained base model: {error}")
+
+
+TINY_ACTIONS = {"wave": "waving a hand", "clap": "clapping hands", "squat": "squatting"}  # UTD-MHAD's name: the synthetic one
+TINY_CONFIG = """
+dataset: utd_mhad
+base_model: {base}
+vqvae:
+  model: {{num_frames: 16, codebook_size: 32, code_dim: 8, hidden_size: 32, num_layers: 1, num_heads: 2}}
+  steps: 80
+  batch_size: 8
+  learning_rate: 2e-3
+recognizer:
+  sentences: 1
+  steps: 80
+  batch_size: 8
+  learning_rate: 1e-2
+  embedding_learning_rate: 1e-2
+  lora_rank: 4
+  base_dtype: float32
+"""
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of made-up recordings in UTD-MHAD's format: three of its classes, eight subjects, one trial each."""
+    import numpy as np
+    import scipy.io
+
+    from llm_action.datasets.synthetic import generate_sequence
+    from llm_action.datasets.utd_mhad import LABELS
+
+    folder = tmp_path_factory.mktemp("utd_mhad")
+    for label, action in TINY_ACTIONS.items():
+        for subject in range(1, 9):
+            joints = generate_sequence(action, subject, view=2, repetition=1).to_layout("kinect20_utd").joints[0]
+            file = folder / f"a{LABELS.index(label) + 1}_s{subject}_t1_skeleton.mat"
+            scipy.io.savemat(file, {"d_skel": np.nan_to_num(joints).transpose(1, 2, 0)})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file: both stages on the tiny base, seconds each; goes with the data folder `recordings`."""
+    config = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    config.write_text(TINY_CONFIG.format(base=tiny_base), encoding="utf-8")
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of an undisturbed training with `tiny_config`; not to be changed."""
+    from llm_action.training.experiment import load_experiment
+    from llm_action.training.train import train
+
+    out = tmp_path_factory.mktemp("run")
+    train(load_experiment(tiny_config), str(recordings), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run: Path) -> Path:
+    """A model folder trained on the tiny base until it knows its three actions; not to be changed (copy it)."""
+    return tiny_run / "model"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from datasets import Dataset
 
-from . import msr_action3d, nw_ucla, utd_mhad
+from . import msr_action3d, ntu, nw_ucla, smarthome, uav_human, utd_mhad
 from .benchmark import Benchmark
+from .prepared import is_prepared, open_prepared, prepared_benchmark
 from .table import build_table, row_to_sequence, sequence_to_row, table_features
 
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
     "build_table",
+    "describe_dataset",
     "load_benchmark",
+    "open_dataset",
     "row_to_sequence",
     "sequence_to_row",
     "table_features",
@@ -27,7 +31,12 @@ def _synthetic() -> Benchmark:
 
     layout = synthetic.LAYOUT.name
     return Benchmark(
-        "synthetic", synthetic.LABELS, layout, synthetic.PROTOCOLS, synthetic.PROTOCOLS[0], synthetic.build_synthetic
+        "synthetic",
+        synthetic.LABELS,
+        layout,
+        synthetic.PROTOCOLS,
+        synthetic.PROTOCOLS[0],
+        build=synthetic.build_synthetic,
     )
 
 
@@ -36,6 +45,10 @@ _BENCHMARKS: dict[str, Callable[[], Benchmark]] = {
     "utd_mhad": lambda: utd_mhad.BENCHMARK,
     "nw_ucla": lambda: nw_ucla.BENCHMARK,
     "msr_action3d": lambda: msr_action3d.BENCHMARK,
+    "ntu60": lambda: ntu.NTU60,
+    "ntu120": lambda: ntu.NTU120,
+    "smarthome": lambda: smarthome.SMARTHOME,
+    "uav_human": lambda: uav_human.UAV_HUMAN,
 }
 
 
@@ -68,9 +81,57 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
         with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
 
     Raises:
-        ValueError: unknown name, or a file that cannot be read.
+        ValueError: unknown name, a data set that must be prepared first, or a file that cannot be read.
         FileNotFoundError: the folder is not there or has no files of that data set.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"unknown benchmark {name!r}; known benchmarks: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name].build(data_dir)
+    benchmark = BENCHMARKS[name]
+    if benchmark.prepared_only:
+        raise ValueError(
+            f"{name} is too large to be read anew each time: run llm-action prepare {name} --source RELEASE "
+            f"--out FOLDER once and pass that folder instead of {data_dir}"
+        )
+    if benchmark.build is not None:
+        return benchmark.build(data_dir)
+    assert benchmark.scan is not None
+    return build_table(benchmark.scan(data_dir).samples, benchmark.labels, benchmark.protocols, name)
+
+
+def open_dataset(
+    dataset: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
+) -> tuple[Benchmark, Dataset]:
+    """A data set and its table, wherever it is.
+
+    Args:
+        dataset: key of `BENCHMARKS`, or a folder that `llm-action prepare` wrote.
+        data_dir: of a benchmark, the folder of the unpacked release or the one `llm-action prepare` made of it.
+
+    Raises:
+        ValueError: unknown data set, or a prepared folder of another one.
+        FileNotFoundError: a folder is not there.
+    """
+    benchmark = describe_dataset(dataset)
+    if is_prepared(dataset):
+        return benchmark, open_prepared(dataset)
+    if data_dir is not None and is_prepared(data_dir):
+        found = prepared_benchmark(data_dir)
+        if (found.name, found.labels) != (benchmark.name, benchmark.labels):
+            raise ValueError(
+                f"{data_dir}: expected {dataset}, found a prepared folder of {found.name}; pass the right one"
+            )
+        return benchmark, open_prepared(data_dir)
+    return benchmark, load_benchmark(benchmark.name, data_dir)
+
+
+def describe_dataset(dataset: str | os.PathLike[str]) -> Benchmark:
+    """Classes, layout and protocols of a benchmark or of a prepared folder; ValueError listing what is known."""
+    if str(dataset) in BENCHMARKS:
+        return BENCHMARKS[str(dataset)]
+    if is_prepared(dataset):
+        return prepared_benchmark(dataset)
+    remedy = "; run llm-action prepare folder on it first" if Path(dataset).is_dir() else ""
+    raise ValueError(
+        f"unknown data set {str(dataset)!r}; known: {', '.join(BENCHMARKS)}, or a folder that llm-action prepare "
+        f"wrote{remedy}"
+    )

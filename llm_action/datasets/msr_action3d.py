@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 
-from datasets import Dataset
-
-from .benchmark import Benchmark, find_files, split_by
-from .table import build_table
+from .benchmark import Benchmark, Scan, find_files, split_by
 
 LABELS = (
     "high arm wave",
@@ -55,7 +52,7 @@ LEFT_OUT = frozenset(
 )
 
 
-def build_msr_action3d(data_dir: str | os.PathLike[str] | None) -> Dataset:
+def scan_msr_action3d(data_dir: str | os.PathLike[str] | None) -> Scan:
     """The 557 sequences with a sound skeleton. View is always 1.
 
     cross_subject: all 20 classes, odd subjects train (284), even ones test (273). as1, as2, as3: the same among the
@@ -65,16 +62,26 @@ def build_msr_action3d(data_dir: str | os.PathLike[str] | None) -> Dataset:
         FileNotFoundError: no folder, or no `aAA_sSS_eEE_skeleton3D.txt` in it or in its `real_world_coordinates/`.
     """
     pattern = r"(a(\d+)_s(\d+)_e\d+)_skeleton3D\.txt"
-    files = []
+    scan = Scan([])
     for path, match in find_files(data_dir, "msr_action3d", "real_world_coordinates", pattern, 567):
         if match[1] in LEFT_OUT:
+            scan.dropped.append((path.name, "on the release's own list of bad skeletons"))
             continue
         action, subject = int(match[2]), int(match[3])
         split = split_by(subject, TRAIN_SUBJECTS)
         splits = {"cross_subject": split}
         splits |= {name: split if action in actions else "" for name, actions in ACTION_SETS.items()}
-        files.append((path, {"name": match[1], "label": action - 1, "subject": subject, "view": 1, "splits": splits}))
-    return build_table(files, LABELS, PROTOCOLS, "MSR-Action3D")
+        about = {"name": match[1], "label": action - 1, "subject": subject, "view": 1, "splits": splits}
+        scan.samples.append((path, about))
+    return scan
 
 
-BENCHMARK = Benchmark("msr_action3d", LABELS, "kinect20_msr", PROTOCOLS, "cross_subject", build_msr_action3d)
+BENCHMARK = Benchmark(
+    "msr_action3d",
+    LABELS,
+    "kinect20_msr",
+    PROTOCOLS,
+    "cross_subject",
+    scan_msr_action3d,
+    counts={"cross_subject": (284, 273)},
+)

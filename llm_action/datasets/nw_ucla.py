@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 
-from datasets import Dataset
-
-from .benchmark import Benchmark, find_files, split_by
-from .table import build_table
+from .benchmark import Benchmark, Sample, Scan, find_files, split_by
 
 LABELS = (
     "pick up with one hand",
@@ -26,19 +23,21 @@ PROTOCOLS = ("cross_view",)
 TRAIN_VIEWS = frozenset({1, 2})
 
 
-def build_nw_ucla(data_dir: str | os.PathLike[str] | None) -> Dataset:
+def scan_nw_ucla(data_dir: str | os.PathLike[str] | None) -> Scan:
     """All 1484 sequences. cross_view: views 1 and 2 train (1020), view 3 test (464).
 
     Raises:
         FileNotFoundError: no folder, or no `aAA_sSS_eEE_vVV.json` in it or in its `all_sqe/`.
     """
-    files = []
+    files: list[Sample] = []
     for path, match in find_files(data_dir, "nw_ucla", "all_sqe", r"a(\d+)_s(\d+)_e\d+_v(\d+)\.json", 1484):
         action, subject, view = (int(number) for number in match.groups())
         splits = {"cross_view": split_by(view, TRAIN_VIEWS)}
         label = ACTION_NUMBERS.index(action)
         files.append((path, {"name": path.stem, "label": label, "subject": subject, "view": view, "splits": splits}))
-    return build_table(files, LABELS, PROTOCOLS, "NW-UCLA")
+    return Scan(files)
 
 
-BENCHMARK = Benchmark("nw_ucla", LABELS, "kinect20", PROTOCOLS, "cross_view", build_nw_ucla)
+BENCHMARK = Benchmark(
+    "nw_ucla", LABELS, "kinect20", PROTOCOLS, "cross_view", scan_nw_ucla, counts={"cross_view": (1020, 464)}
+)

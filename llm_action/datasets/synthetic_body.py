@@ -9,6 +9,7 @@ two-bone inverse kinematics from the pelvis to feet that stay where they were pu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -107,11 +108,11 @@ class Performer:
 
     def __post_init__(self):
         rest = self.resting_arm()
-        self.keys = {"pelvis": (0, 0, 0), "turn": (0,), "trunk": (0, 0, 0), "head": (0, 0, 0)}
-        self.keys |= {"left_arm": rest, "right_arm": rest}
+        channels: dict[str, Any] = {"pelvis": (0, 0, 0), "turn": (0,), "trunk": (0, 0, 0), "head": (0, 0, 0)}
+        channels |= {"left_arm": rest, "right_arm": rest}
         for side in SIDES:
-            self.keys |= {f"{side}_foot": self.stance(side), f"{side}_lift": (0,), f"{side}_toe": (0,)}
-        self.keys = {channel: [(0.0, value)] for channel, value in self.keys.items()}
+            channels |= {f"{side}_foot": self.stance(side), f"{side}_lift": (0,), f"{side}_toe": (0,)}
+        self.keys = {channel: [(0.0, value)] for channel, value in channels.items()}
 
     def vary(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
@@ -143,7 +144,7 @@ class Performer:
     def value(self, channel: str):
         return self.keys[channel][-1][1]
 
-    def move(self, seconds: float, exact: bool = False, **channels) -> None:
+    def move(self, seconds: float, exact: bool = False, /, **channels) -> None:
         """Moves channels to new values in about `seconds` (exactly, for what falls under gravity)."""
         seconds *= 1.0 if exact else self.tempo * self.vary(0.85, 1.18)
         for channel, value in channels.items():
@@ -177,11 +178,10 @@ def smooth_noise(rng: np.random.Generator, times: np.ndarray, dims: int, scale) 
 
 def interpolate(keys: list, times: np.ndarray) -> np.ndarray:
     """Smooth monotone curves through keyframes, (frames, dims); flat where two keyframes are equal."""
-    moments, values = zip(*keys, strict=True)
-    values = np.asarray(values, float)
+    moments = np.array([moment for moment, _ in keys])
+    values = np.array([value for _, value in keys], float)
     if len(moments) == 1:
         return np.repeat(values, len(times), 0)
-    moments = np.asarray(moments)
     fresh = np.r_[True, np.diff(moments) > 1e-6]
     return PchipInterpolator(moments[fresh], values[fresh])(np.clip(times, moments[0], moments[-1]))
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 
-from datasets import Dataset
-
-from .benchmark import Benchmark, find_files, split_by
-from .table import build_table
+from .benchmark import Benchmark, Sample, Scan, find_files, split_by
 
 LABELS = (
     "swipe left",
@@ -42,18 +39,26 @@ PROTOCOLS = ("cross_subject",)
 TRAIN_SUBJECTS = frozenset({1, 3, 5, 7})
 
 
-def build_utd_mhad(data_dir: str | os.PathLike[str] | None) -> Dataset:
+def scan_utd_mhad(data_dir: str | os.PathLike[str] | None) -> Scan:
     """All 861 sequences. cross_subject: subjects 1, 3, 5, 7 train (431), 2, 4, 6, 8 test (430). View is always 1.
 
     Raises:
         FileNotFoundError: no folder, or no `aA_sS_tT_skeleton.mat` in it or in its `skeleton/`.
     """
-    files = []
+    files: list[Sample] = []
     for path, match in find_files(data_dir, "utd_mhad", "skeleton", r"(a(\d+)_s(\d+)_t\d+)_skeleton\.mat", 861):
         action, subject = int(match[2]), int(match[3])
         splits = {"cross_subject": split_by(subject, TRAIN_SUBJECTS)}
         files.append((path, {"name": match[1], "label": action - 1, "subject": subject, "view": 1, "splits": splits}))
-    return build_table(files, LABELS, PROTOCOLS, "UTD-MHAD")
+    return Scan(files)
 
 
-BENCHMARK = Benchmark("utd_mhad", LABELS, "kinect20_utd", PROTOCOLS, "cross_subject", build_utd_mhad)
+BENCHMARK = Benchmark(
+    "utd_mhad",
+    LABELS,
+    "kinect20_utd",
+    PROTOCOLS,
+    "cross_subject",
+    scan_utd_mhad,
+    counts={"cross_subject": (431, 430)},
+)

@@ -33,11 +33,12 @@ def evaluate_recognizer(
     labels = [normalize_label(name) for name in table.features["label"].names]
     tree = LabelTree.from_labels(labels, processor.tokenizer)
     started, scores = time.perf_counter(), []
-    rows = table.with_format("numpy")
+    order = np.argsort([shape[0] for shape in table["shape"]], kind="stable")  # prompts of one length together
+    rows = table.select(order).with_format("numpy")
     for start in tqdm(range(0, len(table), batch_size), desc="naming test sequences"):
         sequences = [row_to_sequence(rows[i]) for i in range(start, min(start + batch_size, len(table)))]
         prompts = processor(sequences, return_tensors="pt").to(model.device)
         scores.append(model.score(prompts["input_ids"], prompts["attention_mask"], tree).cpu())
     seconds = time.perf_counter() - started
-    metrics = classification_metrics(torch.cat(scores).numpy(), np.array(table["label"]), labels)
+    metrics = classification_metrics(torch.cat(scores).numpy(), np.array(table["label"])[order], labels)
     return {**metrics, "seconds": round(seconds, 2)}

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def write_npz(sequence: SkeletonSequence, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: expected a path ending in .npz, found {path.suffix!r}; change the suffix")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: folder {path.parent} does not exist; create it first")
-    arrays = {"joints": sequence.joints, "layout": np.array(sequence.layout)}
+    arrays: dict[str, Any] = {"joints": sequence.joints, "layout": np.array(sequence.layout)}
     if sequence.fps is not None:
         arrays["fps"] = np.array(sequence.fps)
     if sequence.scores is not None:

@@ -1,4 +1,4 @@
-"""Random views of a normalised skeleton sequence (this project's choice): what a subject or a camera could have changed."""
+"""Random views of a normalised skeleton sequence (this project's choice): what a subject or a camera could change."""
 
 from __future__ import annotations
 

@@ -23,6 +23,10 @@ class CodebookLearner(nn.Module):
         dead_share: default 0.1.
     """
 
+    usage: Tensor
+    sums: Tensor
+    started: Tensor
+
     def __init__(self, codebook: HyperbolicCodebook, decay: float = 0.95, dead_share: float = 0.1):
         super().__init__()
         self._codebook = [codebook]  # in a list, so that its weights are not registered twice

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 from tqdm import tqdm
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from llm_action.datasets import BENCHMARKS, load_benchmark, row_to_sequence
+from llm_action.datasets import describe_dataset, open_dataset, row_to_sequence
+from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, resample
 from llm_action.training.augmentation import Augmentation
 from llm_action.training.experiment import Experiment
@@ -30,13 +35,17 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
 
     With `holdout_subjects` the test part is those training subjects' sequences and the official one stays unseen.
 
+    Args:
+        experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
+        data_dir: of a benchmark, the unpacked release or the folder that `llm-action prepare` made of it.
+
     Raises:
         ValueError: unknown data set or protocol, or a part without sequences.
         FileNotFoundError: the data folder.
     """
-    table = load_benchmark(experiment.dataset, data_dir)
-    protocol = protocol_column(experiment.dataset, experiment.protocol)
-    parts, subjects = np.array(table[protocol]), np.array(table["subject"])
+    benchmark, table = open_dataset(experiment.dataset, data_dir)
+    protocol = protocol_name(benchmark, experiment.protocol)
+    parts, subjects = protocol_parts(table, protocol), np.array(table["subject"])
     train, test = parts == "train", parts == "test"
     if experiment.holdout_subjects:
         held_out = np.isin(subjects, experiment.holdout_subjects)
@@ -50,19 +59,9 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     return Split(table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test)), labels, protocol)
 
 
-def protocol_column(dataset: str, protocol: str | None) -> str:
-    """The protocol's column, default the data set's own; ValueError listing the known ones."""
-    if dataset not in BENCHMARKS:
-        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(BENCHMARKS)}")
-    benchmark = BENCHMARKS[dataset]
-    if protocol is not None and protocol not in benchmark.protocols:
-        raise ValueError(f"{dataset}: unknown protocol {protocol!r}; known: {', '.join(benchmark.protocols)}")
-    return protocol or benchmark.default_protocol
-
-
 def model_layout(experiment: Experiment) -> str:
     """The layout the VQ-VAE sees: the experiment's, else the data set's in the SDK's joint order."""
-    layout = experiment.layout or BENCHMARKS[experiment.dataset].layout
+    layout = experiment.layout or describe_dataset(experiment.dataset).layout
     return "kinect20" if layout.startswith("kinect20") else layout
 
 
@@ -98,6 +97,32 @@ class AugmentedSkeletons(TorchDataset):
         rng = np.random.default_rng((self.seed, 2, item))
         persons = self.augmentation(self.sequences[index], self.num_frames, rng)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
+
+
+class Passes(Sampler[int]):
+    """The order of a whole training: pass after pass over the examples, each pass shuffled anew.
+
+    Decided by the seed alone and known to its end from the start, so that a resumed training takes up the very next
+    example; a Trainer that shuffles at every epoch does not. Examples of like length come in the same batch.
+
+    Args:
+        lengths: tokens of each example.
+        batch_size: examples that should be of like length.
+        total: examples of the whole training.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, total: int, seed: int):
+        self.lengths, self.batch_size, self.total, self.seed = lengths, batch_size, total, seed
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        for start in range(0, self.total, len(self.lengths)):
+            (state,) = np.random.SeedSequence((self.seed, 4, start)).generate_state(1)
+            generator = torch.Generator().manual_seed(int(state))
+            order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+            yield from order[: self.total - start]
 
 
 def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:

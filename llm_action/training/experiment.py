@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.training.augmentation import Augmentation
 
 PRESETS = Path(__file__).parent / "presets"
@@ -23,7 +24,8 @@ class VQVAEStage:
         model: fields of `ActionVQVAEConfig` that differ from its defaults (layout and width are filled in).
         steps, batch_size, learning_rate, weight_decay, warmup_share: of AdamW with a cosine schedule.
         velocity_weight, commitment_weight: beside the reconstruction's weight of 1.
-        label_weight: classification of the mean token vector, so that tokens agree across subjects (this project's option).
+        label_weight: classification of the mean token vector, so that tokens agree across subjects (this project's
+            option).
         zipf_weight, context_weight, mmd_weight: the three language biases of the paper.
         save_steps: steps between checkpoints.
     """
@@ -49,8 +51,8 @@ class RecognizerStage:
 
     Args:
         sentences: differently augmented action sentences of each training sequence, beside the plain one.
-        steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine); adapters and action
-            embeddings have a learning rate each.
+        steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine);
+            adapters and action embeddings have a learning rate each.
         lora_rank, lora_alpha, lora_dropout, lora_targets: the adapter; alpha / rank scales it.
         base_dtype: of the frozen base: "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
         gradient_checkpointing: trade time for memory.
@@ -58,7 +60,7 @@ class RecognizerStage:
     """
 
     sentences: int = 20
-    steps: int = 600
+    steps: int = 200
     batch_size: int = 16
     learning_rate: float = 1e-3
     embedding_learning_rate: float = 3e-3
@@ -85,7 +87,9 @@ class Experiment:
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.
         seed: of everything random.
-        holdout_subjects: training subjects left out of training and scored instead of the test part: for choosing settings.
+        holdout_subjects: training subjects left out of training and scored instead of the test part, for choosing
+            settings.
+        hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         augmentation, vqvae, recognizer: see their classes.
     """
 
@@ -97,6 +101,7 @@ class Experiment:
     max_persons: int = 2
     align_facing: bool = True
     holdout_subjects: list[int] = field(default_factory=list)
+    hub_model_id: str | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
@@ -120,11 +125,15 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
         raise FileNotFoundError(f"{config}: expected a YAML file or a preset: {', '.join(preset_names())}")
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected YAML: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path}: expected fields of Experiment, got {fields!r:.80}.")
     for override in overrides or []:
         _override(fields, override)
-    return _build(Experiment, fields, str(path))
+    experiment = _build(Experiment, fields, str(path))
+    experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, f"{path}: vqvae: model")
+    return experiment
 
 
 def save_experiment(experiment: Experiment, path: Path) -> None:
@@ -145,8 +154,13 @@ def _override(fields: dict[str, Any], override: str) -> None:
         raise ValueError(f"Expected an override like recognizer.steps=100, got {override!r}.")
     *sections, last = name.strip().split(".")
     for section in sections:
-        fields = fields.setdefault(section, {})
-    fields[last] = yaml.safe_load(value)
+        if not isinstance(fields.get(section), dict):
+            fields[section] = {}
+        fields = fields[section]
+    try:
+        fields[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError(f"Expected a YAML value in the override {override!r}.") from None
 
 
 def _build(cls: type, fields: dict[str, Any], where: str) -> Any:
@@ -159,12 +173,29 @@ def _build(cls: type, fields: dict[str, Any], where: str) -> Any:
     defaults, values = cls(), {}
     for name, value in fields.items():
         default = getattr(defaults, name)
+        if value is None:  # a key without a value
+            continue
         if dataclasses.is_dataclass(default):
-            value = _build(type(default), value or {}, f"{where}: {name}")
-        elif default is not None and value is not None:
+            value = _build(type(default), value, f"{where}: {name}")
+        elif default is not None:
             value = _converted(value, type(default), f"{where}: {name}")
         values[name] = value
     return cls(**values)
+
+
+def _vqvae_fields(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """Fields of `ActionVQVAEConfig`, which itself takes any name: refused here, before a training has begun."""
+    known, defaults = ActionVQVAEConfig.__annotations__, ActionVQVAEConfig()
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise ValueError(f"{where}: unknown {', '.join(unknown)}; ActionVQVAEConfig has {', '.join(known)}.")
+    kinds = {name: type(getattr(defaults, name)) for name in fields}
+    fields = {name: _converted(value, kinds[name], f"{where}: {name}") for name, value in fields.items()}
+    try:
+        ActionVQVAEConfig(**fields)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return fields
 
 
 def _converted(value: Any, kind: type, where: str) -> Any:

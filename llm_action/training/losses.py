@@ -54,8 +54,8 @@ def _divergence(p: Tensor, q: Tensor) -> Tensor:
 class ContextPredictor(nn.Module):
     """Context sensitivity: how well a token follows from its neighbours.
 
-    A small transformer sees a sentence with `masked_share` of its steps hidden and predicts the hidden tokens; the cross-
-    entropy against their soft assignments is minimised by predictor and encoder together. With the marginal
+    A small transformer sees a sentence with `masked_share` of its steps hidden and predicts the hidden tokens; the
+    cross-entropy against their soft assignments is minimised by predictor and encoder together. With the marginal
     frequencies held by the Zipf term, a lower one means more mutual information between a token and its context.
     """
 
@@ -87,6 +87,6 @@ def mmd(x: Tensor, y: Tensor, bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         squared = torch.cdist(a, b).square() / scale
-        return sum(torch.exp(-squared / bandwidth) for bandwidth in bandwidths).mean() / len(bandwidths)
+        return torch.stack([torch.exp(-squared / bandwidth).mean() for bandwidth in bandwidths]).mean()
 
     return kernel(x, x) - 2 * kernel(x, y) + kernel(y, y)

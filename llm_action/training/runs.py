@@ -1,4 +1,4 @@
-"""What the training commands share: arguments, run folders, atomic JSON."""
+"""What the training commands share: arguments, run folders, Trainer settings, atomic JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerState
+import torch
+from transformers import Trainer, TrainerState, TrainingArguments
 
-from llm_action.training.experiment import Experiment, load_experiment, preset_names, save_experiment
+from llm_action.training.experiment import (
+    Experiment,
+    RecognizerStage,
+    VQVAEStage,
+    load_experiment,
+    preset_names,
+    save_experiment,
+)
+from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, explained_faults
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +66,26 @@ def stage_command(stage: Callable[..., Any], description: str) -> None:
         sys.exit(2)
 
 
+def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: int, **own: Any) -> TrainingArguments:
+    """The Trainer's settings that both stages share, with checkpoints in `folder`, and the stage's `own`."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(stage.warmup_share * stage.steps),
+        save_steps=stage.save_steps,
+        save_total_limit=2,
+        remove_unused_columns=False,
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=seed,
+        label_names=["labels"],
+        **own,
+    )
+
+
 def fit(trainer: Trainer, resume: bool) -> None:
     """Trains, from the last complete checkpoint on if `resume`; a training that had ended is only loaded."""
     checkpoint = last_checkpoint(Path(trainer.args.output_dir)) if resume else None
@@ -66,13 +95,15 @@ def fit(trainer: Trainer, resume: bool) -> None:
             trainer._load_from_checkpoint(checkpoint)
             trainer.state = state
             return
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.add_callback(StopOnNonFinite())
+    with explained_faults(Path(trainer.args.output_dir)):
+        trainer.train(resume_from_checkpoint=checkpoint)
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint in a folder, None where there is none; the Trainer writes trainer_state.json last."""
-    complete = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
-    return str(max(complete, key=lambda checkpoint: int(checkpoint.name.partition("-")[2]))) if complete else None
+    """The newest complete checkpoint in a folder, None without one; the Trainer writes trainer_state.json last."""
+    complete = complete_checkpoints(folder)
+    return str(complete[-1]) if complete else None
 
 
 def write_json(content: Any, path: Path) -> None:

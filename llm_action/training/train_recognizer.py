@@ -17,37 +17,49 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from peft import LoraConfig
 from torch.optim import AdamW
 from tqdm import tqdm
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import set_seed
 
 from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model
-from llm_action.hub import export
+from llm_action.hub import export, push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import Split, load_split, normalized, padded, plain_batch
-from llm_action.training.experiment import Experiment, RecognizerStage
-from llm_action.training.runs import fit, stage_command, write_json
+from llm_action.training.data import Passes, Split, load_split, normalized, padded, plain_batch
+from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
+from llm_action.training.hub_trainer import HubTrainer, hub_settings
+from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
 
 _CHUNK = 64
 
 
-class RecognizerTrainer(Trainer):
+class RecognizerTrainer(HubTrainer):
     """A Trainer that resumes the composite: config.json and model.safetensors beside a PEFT adapter."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         output = model(**inputs)
         return (output.loss, output) if return_outputs else output.loss
 
+    def _get_train_sampler(self, train_dataset=None) -> Passes:
+        # two persons' prompts are twice as long as one's
+        lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        total = self.args.max_steps * batch_size * self.args.world_size
+        return Passes(lengths, batch_size, total, self.args.seed)
+
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         self.accelerator.unwrap_model(self.model).load_trained(resume_from_checkpoint)
 
 
 def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
-    """Trains the recognizer of an experiment on the processor in `out/processor`; writes `out/model`, returns the loss history.
+    """Trains the recognizer of an experiment on the processor in `out/processor`, writes `out/model`.
+
+    Returns:
+        The loss history.
 
     Raises:
         FileNotFoundError: stage 1 has not written `out/processor`.
@@ -59,21 +71,34 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
         )
     processor = LlmArProcessor.from_pretrained(out / "processor")
     split = load_split(experiment, data_dir)
-    examples = training_sentences(experiment, processor, split, out / "sentences")
+    with PartialState().main_process_first():  # the first rank writes them, the others read
+        examples = training_sentences(experiment, processor, split, out / "sentences")
     model = new_recognizer(experiment, processor, split.labels)
     stage = experiment.recognizer
     trainer = RecognizerTrainer(
         model,
-        _training_arguments(experiment, out / "recognizer"),
+        trainer_settings(
+            stage,
+            out / "recognizer",
+            experiment.seed,
+            logging_steps=max(1, stage.steps // 40),
+            **hub_settings(experiment),
+        ),
         train_dataset=examples,
         data_collator=AnswerCollator(processor.tokenizer.pad_token_id),
         optimizers=(_optimizer(model, stage), None),
+        processor=lambda: processor,
+        run=out,
     )
     fit(trainer, resume)
     history = trainer.state.log_history
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
-        export(model, processor, out / "model")
+        save_experiment(experiment, out / "experiment.yaml")
+        export(model, processor, out / "model", run=out)
+        if experiment.hub_model_id is not None:
+            trainer._finish_current_push()
+            push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
 
 
@@ -116,7 +141,7 @@ def base_dtype(name: str) -> torch.dtype:
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
     """Prompt and answer ids of every training sequence, in `1 + sentences` versions: the plain one and augmented ones.
 
-    Made once and kept in `folder`; columns input_ids and answer_length.
+    Made once and kept in `folder`; columns input_ids, answer_length and length.
     """
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
@@ -128,9 +153,9 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
         return load_from_disk(str(folder))
     extractor = processor.feature_extractor
     sequences = normalized(split.train, extractor, "normalising skeletons")
-    answers = [ids + [processor.tokenizer.eos_token_id] for ids in label_token_ids(split.labels, processor.tokenizer)]
+    answers = [[*ids, processor.tokenizer.eos_token_id] for ids in label_token_ids(split.labels, processor.tokenizer)]
     before, after = processor.prompt_parts()
-    rows: dict[str, list] = {"input_ids": [], "answer_length": []}
+    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "length": []}
     for version in tqdm(range(1 + experiment.recognizer.sentences), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
@@ -140,6 +165,7 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
                 answer = answers[split.train["label"][index]]
                 rows["input_ids"].append(before + sentence + after + answer)
                 rows["answer_length"].append(len(answer))
+                rows["length"].append(len(rows["input_ids"][-1]))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     Dataset.from_dict(rows).save_to_disk(str(temporary))
@@ -194,26 +220,6 @@ def _optimizer(model: LlmArForActionRecognition, stage: RecognizerStage) -> Adam
         {"params": model.action_embeddings.parameters(), "lr": stage.embedding_learning_rate, "weight_decay": 0.0},
     ]
     return AdamW(groups, betas=(0.9, 0.99), weight_decay=stage.weight_decay)
-
-
-def _training_arguments(experiment: Experiment, folder: Path) -> TrainingArguments:
-    stage = experiment.recognizer
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size,
-        learning_rate=stage.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=int(stage.warmup_share * stage.steps),
-        logging_steps=max(1, stage.steps // 40),
-        save_steps=stage.save_steps,
-        save_total_limit=2,
-        remove_unused_columns=False,
-        report_to="none",
-        seed=experiment.seed,
-        label_names=["labels"],
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     accelerate launch -m llm_action.training.train_vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
-writes `OUT/vqvae/` (checkpoints, resumable) and `OUT/processor/` (VQ-VAE, feature extractor, tokenizer) with `metrics.json`.
+writes `OUT/vqvae/` (checkpoints, resumable) and `OUT/processor/` (VQ-VAE, feature extractor, tokenizer) with
+`metrics.json`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.base_models import resolve_base_model
+from llm_action.evaluation.token_metrics import token_metrics
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
-from llm_action.training.data import AugmentedSkeletons, Split, load_split, model_layout, normalized, plain_batch
-from llm_action.training.experiment import Experiment, VQVAEStage
+from llm_action.training.data import AugmentedSkeletons, load_split, model_layout, normalized
+from llm_action.training.experiment import Experiment, VQVAEStage, save_experiment
+from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.losses import (
     ContextPredictor,
     mmd,
@@ -32,14 +35,15 @@ from llm_action.training.losses import (
     velocity_loss,
     zipf_divergence,
 )
-from llm_action.training.runs import fit, stage_command, write_json
+from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
 
 _WORDS_IN_MMD = 512
-_CHUNK = 64
 
 
 class VQVAETraining(nn.Module):
     """The VQ-VAE with everything that only training needs: codebook learner, bias terms, label head."""
+
+    words: Tensor
 
     def __init__(self, vqvae: ActionVQVAE, stage: VQVAEStage, num_labels: int, words: Tensor | None = None):
         super().__init__()
@@ -103,7 +107,7 @@ class VQVAETraining(nn.Module):
         return means
 
 
-class VQVAETrainer(Trainer):
+class VQVAETrainer(HubTrainer):
     """A Trainer that logs every loss term."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -121,10 +125,11 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     """
     set_seed(experiment.seed)
     base = resolve_base_model(experiment.base_model)
+    base_config = AutoConfig.from_pretrained(base)
     split = load_split(experiment, data_dir)
     config = ActionVQVAEConfig(
         layout=model_layout(experiment),
-        **{"embedding_dim": AutoConfig.from_pretrained(base).hidden_size, **experiment.vqvae.model},
+        **{"embedding_dim": base_config.hidden_size, **experiment.vqvae.model},
     )
     extractor = SkeletonFeatureExtractor(
         config.layout, config.num_frames, experiment.max_persons, experiment.align_facing
@@ -141,61 +146,31 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         stage.steps * stage.batch_size,
         experiment.seed,
     )
-    trainer = VQVAETrainer(model, _training_arguments(experiment, out / "vqvae"), train_dataset=dataset)
-    fit(trainer, resume)
-    processor = LlmArProcessor(extractor, AutoTokenizer.from_pretrained(base), model.vqvae.eval())
-    metrics = {"loss": trainer.state.log_history, **evaluate_vqvae(processor, split)}
-    if trainer.is_world_process_zero():
-        processor.save_pretrained(out / "processor")
-        write_json(metrics, out / "processor" / "metrics.json")
-    return metrics
-
-
-@torch.no_grad()
-def evaluate_vqvae(processor: LlmArProcessor, split: Split) -> dict[str, Any]:
-    """Reconstruction and codebook figures on the test part.
-
-    Returns:
-        reconstruction_error: mean joint distance as a share of torso length; for each level, used_codes and perplexity.
-    """
-    vqvae, extractor = processor.vqvae.eval(), processor.feature_extractor
-    sequences = normalized(split.test, extractor, "reconstructing test sequences")
-    errors, codes = [], []
-    for start in range(0, len(sequences), _CHUNK):
-        batch = plain_batch(sequences[start : start + _CHUNK], extractor.num_frames, extractor.max_persons)
-        persons = torch.from_numpy(batch["skeletons"][batch["person_mask"]]).to(vqvae.device)
-        output = vqvae(persons)
-        errors.append((output.reconstruction - persons).norm(dim=-1).mean((1, 2)))
-        codes.append(output.quantized.codes)
-    codes = torch.cat(codes).flatten(0, 1)
-    shares = [torch.bincount(level, minlength=vqvae.config.codebook_size) / len(level) for level in codes.T.cpu()]
-    return {
-        "reconstruction_error": float(torch.cat(errors).mean()),
-        "used_codes": [int((share > 0).sum()) for share in shares],
-        "perplexity": [float(torch.exp(-torch.xlogy(share, share).sum())) for share in shares],
-    }
-
-
-def _training_arguments(experiment: Experiment, folder: Path) -> TrainingArguments:
-    stage = experiment.vqvae
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size,
-        learning_rate=stage.learning_rate,
+    settings = trainer_settings(
+        stage,
+        out / "vqvae",
+        experiment.seed,
+        **hub_settings(experiment),
         weight_decay=stage.weight_decay,
         adam_beta2=0.99,
-        lr_scheduler_type="cosine",
-        warmup_steps=int(stage.warmup_share * stage.steps),
         logging_steps=max(1, stage.steps // 30),
-        save_steps=stage.save_steps,
-        save_total_limit=2,
-        remove_unused_columns=False,
-        report_to="none",
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=experiment.seed,
-        label_names=["labels"],
     )
+    tokenizer = AutoTokenizer.from_pretrained(base)
+
+    def processor_now() -> LlmArProcessor:
+        return LlmArProcessor(extractor, tokenizer, model.vqvae, first_action_id=base_config.vocab_size)
+
+    trainer = VQVAETrainer(model, settings, train_dataset=dataset, processor=processor_now, run=out)
+    fit(trainer, resume)
+    processor = processor_now()
+    metrics = {"loss": trainer.state.log_history, **token_metrics(processor, split.test)}
+    if trainer.is_world_process_zero():
+        processor.save_pretrained(out / "processor")
+        save_experiment(experiment, out / "experiment.yaml")
+        write_json(metrics, out / "processor" / "metrics.json")
+    if experiment.hub_model_id is not None:
+        trainer.push_to_hub("Action tokenizer")
+    return metrics
 
 
 def _word_sample(base: Path, seed: int) -> Tensor:

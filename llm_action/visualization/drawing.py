@@ -78,7 +78,7 @@ class SkeletonPanel:
         for joint, parent in self.layout.bones:
             if seen[joint] and seen[parent]:
                 canvas.line([*pixels[joint], *pixels[parent]], fill=palette[self.colours[joint]], width=width)
-        for joint in np.flatnonzero(seen):
+        for joint in np.flatnonzero(seen).tolist():
             canvas.circle(tuple(pixels[joint]), width * 0.8, fill=palette[self.colours[joint]])
 
 

@@ -50,7 +50,7 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.Pat
     shown = np.arange(0, size, -(-size // READABLE_LABELS))
     # a tick's share of the side bounds its text
     font = float(np.clip(72 * side / len(shown) * 0.62, 4.0, 10.0))
-    names = [labels[k] for k in shown]
+    names = [labels[k] for k in shown.tolist()]
     axes.set_xticks(shown, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
     axes.set_yticks(shown, names, fontsize=font)
     axes.set_xlabel("predicted")

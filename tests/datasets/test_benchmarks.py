@@ -14,7 +14,10 @@ from llm_action.skeleton_io import read_skeleton
 
 ROOT = Path(os.environ.get("LLM_ACTION_DATA", Path(__file__).parents[2] / "../shared/data"))
 COLUMNS = {"name", "label", "subject", "view", "layout", "fps", "shape", "joints"}
-CLASSES = {"synthetic": 20, "utd_mhad": 27, "nw_ucla": 10, "msr_action3d": 20}
+CLASSES = {
+    "synthetic": 20, "utd_mhad": 27, "nw_ucla": 10, "msr_action3d": 20,
+    "ntu60": 60, "ntu120": 120, "smarthome": 31, "uav_human": 155,
+}  # fmt: skip
 
 
 def needs(name: str) -> pytest.MarkDecorator:

@@ -1,0 +1,132 @@
+"""A user's own skeletons: class folders, or a CSV that lists the files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
+
+from .benchmark import Benchmark, Sample, Scan, checked_folder
+
+PROTOCOL = "split"
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
+         "valid": "validation", "validation": "validation"}  # fmt: skip
+_TEST_SHARE = 5  # where no split is given, one group in five is for testing
+
+
+def scan_folder(
+    source: str | os.PathLike[str], listing: str | os.PathLike[str] | None = None, layout: str | None = None
+) -> tuple[Benchmark, Scan]:
+    """Classes and files of a folder.
+
+    Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
+    names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
+    view (whole numbers) and split ("train", "test", "validation" or empty).
+
+    The protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for testing,
+    or one file in five where subjects are not known: chosen by a hash of the name, so the same ones every time.
+
+    Args:
+        source: the folder.
+        listing: the CSV.
+        layout: joint layout of files that do not tell; default: the first file's own.
+
+    Raises:
+        FileNotFoundError: no such folder or CSV, or no skeleton file in it.
+        ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
+    """
+    root = checked_folder(source, "your data")
+    rows = _class_folders(root) if listing is None else _listed(root, Path(listing))
+    if not rows:
+        raise FileNotFoundError(
+            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
+            "or list them in a CSV with the columns path and label"
+        )
+    labels = tuple(sorted({row["label"] for row in rows}))
+    if len(labels) < 2:
+        raise ValueError(f"{root}: expected two classes or more, found only {labels[0]!r}; make one folder a class")
+    if not any(row["split"] for row in rows):
+        _split_by_hash(rows)
+    benchmark = Benchmark("folder", labels, layout or read_skeleton(rows[0]["path"]).layout, (PROTOCOL,), PROTOCOL)
+    return benchmark, Scan([_sample(row, root, labels) for row in rows])
+
+
+def _class_folders(root: Path) -> list[dict[str, Any]]:
+    rows = []
+    for path in sorted(root.rglob("*")):
+        folders = path.relative_to(root).parts[:-1]
+        part = PARTS.get(folders[0].lower(), "") if folders else ""
+        if part:
+            folders = folders[1:]
+        if folders and path.suffix.lower() in SKELETON_SUFFIXES and path.is_file():
+            label = folders[0].replace("_", " ")
+            rows.append({"path": path, "label": label, "subject": 0, "view": 0, "split": part})
+    return rows
+
+
+def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
+    if not listing.is_file():
+        raise FileNotFoundError(f"{listing}: expected a CSV with the columns path and label, found no such file")
+    with listing.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        absent = {"path", "label"} - set(reader.fieldnames or ())
+        if absent:
+            found = ", ".join(reader.fieldnames or ()) or "nothing"
+            raise ValueError(
+                f"{listing}: expected the columns path and label (and if wanted subject, view, split), found {found}"
+            )
+        return [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+
+
+def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str, Any]:
+    def value(column: str) -> str:
+        return (row.get(column) or "").strip()
+
+    def number(column: str) -> int:
+        try:
+            return int(value(column) or 0)
+        except ValueError:
+            raise ValueError(f"{where}: expected {column} as a whole number, found {value(column)!r}") from None
+
+    path, part = root / value("path"), value("split").lower()
+    if not value("path") or not path.is_file():
+        raise FileNotFoundError(f"{where}: expected a file, found no {path}; paths are relative to {root}")
+    if not value("label"):
+        raise ValueError(f"{where}: expected a label, found none")
+    if part and part not in PARTS:
+        raise ValueError(f"{where}: expected split train, test, validation or nothing, found {part!r}")
+    return {
+        "path": path,
+        "label": value("label"),
+        "subject": number("subject"),
+        "view": number("view"),
+        "split": PARTS.get(part, ""),
+    }
+
+
+def _split_by_hash(rows: list[dict[str, Any]]) -> None:
+    """Fills in `split`: whole subjects where they are known, else files of each class."""
+    if len({row["subject"] for row in rows}) > 1:
+        _hold_out(rows, lambda row: str(row["subject"]))
+    else:
+        for label in sorted({row["label"] for row in rows}):
+            _hold_out([row for row in rows if row["label"] == label], lambda row: row["path"].name)
+
+
+def _hold_out(rows: list[dict[str, Any]], group: Callable[[dict[str, Any]], str]) -> None:
+    groups = sorted({group(row) for row in rows}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    test = set(groups[: max(1, len(groups) // _TEST_SHARE)]) if len(groups) > 1 else set()
+    for row in rows:
+        row["split"] = "test" if group(row) in test else "train"
+
+
+def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
+    path = row["path"]
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "view": row["view"]}
+    return path, {**about, "splits": {PROTOCOL: row["split"]}}

@@ -1,0 +1,330 @@
+"""From raw files to an Arrow table on disk: read in parallel, clean, write, in constant memory.
+
+The files are cut into parts of equal length in a fixed order; a worker reads, cleans and writes one part at a time. A
+part is there whole or not at all, so that an interrupted run goes on with the missing ones, and the output is the same
+for any number of workers.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import DatasetInfo
+from tqdm import tqdm
+
+from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
+from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.skeleton_io import read_skeleton
+
+from .benchmark import Benchmark, Sample, Scan
+from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
+from .table import sequence_to_row, table_features
+
+FORMAT = 1
+FILES_PER_PART = 256
+_ROWS_PER_BATCH = 32
+_REASONS_SHOWN = 5
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read and cleaned.
+
+    Args:
+        max_persons: the persons who move most are kept, default 2.
+        layout: joint layout of files that do not tell.
+        fps: frames per second of files that do not tell.
+    """
+
+    max_persons: int = 2
+    layout: str | None = None
+    fps: float | None = None
+
+    def read(self, path: Path) -> SkeletonSequence:
+        """A sequence without noise bodies, surplus persons and tracking gaps."""
+        sequence = read_skeleton(path, self.layout, self.fps)
+        persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
+        joints = fill_missing(persons, get_layout(sequence.layout).parents)
+        return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name)
+
+
+def prepare(
+    benchmark: Benchmark,
+    scan: Scan,
+    out: str | os.PathLike[str],
+    *,
+    reading: Reading | None = None,
+    missing: Iterable[str] = (),
+    workers: int | None = None,
+    restart: bool = False,
+) -> dict[str, Any]:
+    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json` and `dropped.csv`.
+
+    Args:
+        benchmark: its classes and protocols.
+        scan: its files.
+        out: the folder; while it grows it is called `out`.partial.
+        reading: how files are read and cleaned.
+        missing: names of samples to leave out, as the official lists of missing skeletons give them.
+        workers: processes, default one a core; 1 reads in this process.
+        restart: replace a folder of other files or settings, and begin anew.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: `out` holds something else and restart is False, or no file could be used.
+        OSError: reading or writing failed (a full disk); what was written is kept for the next run.
+    """
+    out, reading = Path(out), reading or Reading()
+    samples, dropped = _without_missing(scan, set(missing))
+    plan = _plan(benchmark, samples, reading)
+    if out.exists() and any(out.iterdir()) and not restart:
+        if is_prepared(out) and read_manifest(out)["plan"] == plan["sha256"]:
+            return read_manifest(out)
+        raise ValueError(f"{out}: holds something else; choose another --out, or pass --restart to replace it")
+    partial = _partial_folder(out, plan, restart)
+    if not is_prepared(partial):
+        parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
+        _write_parts(partial, parts, benchmark, reading, workers or available_cores())
+        _finish(partial, len(parts), benchmark, dropped, plan)
+    for leftover in (*partial.glob("*.tmp"), *partial.glob("report-*.json"), partial / _PLAN):
+        leftover.unlink(missing_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(partial, out)
+    return read_manifest(out)
+
+
+def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:
+    """What was written, what was dropped and why, and how each protocol compares with the complete release."""
+    with (Path(out) / "dropped.csv").open(newline="", encoding="utf-8") as file:
+        reasons = Counter(row["why"] for row in csv.DictReader(file))
+    lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
+    lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
+    if len(reasons) > _REASONS_SHOWN:
+        lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
+    for protocol, counts in manifest["counts"].items():
+        found = (counts.get("train", 0), counts.get("test", 0))
+        official = benchmark.counts.get(protocol)
+        verdict = (
+            "" if official is None else " (complete)" if official == found else " (complete: {} / {})".format(*official)
+        )
+        lines.append(f"{protocol}: {found[0]} train / {found[1]} test{verdict}")
+    return "\n".join(lines)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_missing_list(path: str | os.PathLike[str]) -> list[str]:
+    """Sample names of an official list: every line of one word; longer lines are its explanation."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [line.strip().removesuffix(".skeleton") for line in lines if len(line.split()) == 1]
+
+
+def _without_missing(scan: Scan, missing: set[str]) -> tuple[list[Sample], list[tuple[str, str]]]:
+    kept = [(path, about) for path, about in scan.samples if about["name"] not in missing]
+    listed = [
+        (str(path), "on the list of missing skeletons") for path, about in scan.samples if about["name"] in missing
+    ]
+    return kept, scan.dropped + listed
+
+
+def _plan(benchmark: Benchmark, samples: list[Sample], reading: Reading) -> dict[str, Any]:
+    """What the output is made from, as a hash: settings, and name, size and row of every file."""
+    digest = hashlib.sha256()
+    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, vars(reading)]
+    for entry in (settings, *([path.name, path.stat().st_size, about] for path, about in samples)):
+        digest.update(json.dumps(entry, sort_keys=True).encode())
+    return {"sha256": digest.hexdigest()}
+
+
+def _partial_folder(out: Path, plan: dict[str, Any], restart: bool) -> Path:
+    """The folder to go on with, or a new one where there is none of this plan."""
+    partial = out.with_name(out.name + ".partial")
+    record = partial / _PLAN
+    if is_prepared(partial):
+        made_from = read_manifest(partial)["plan"]
+    else:
+        made_from = json.loads(record.read_text(encoding="utf-8"))["sha256"] if record.is_file() else None
+    if restart or made_from != plan["sha256"]:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write_json(plan, record)
+    return partial
+
+
+def _write_parts(folder: Path, parts: list[list[Sample]], benchmark: Benchmark, reading: Reading, workers: int) -> None:
+    todo = [index for index in range(len(parts)) if not _part_path(folder, index).is_file()]
+    done = sum(map(len, parts)) - sum(len(parts[index]) for index in todo)
+    progress = tqdm(total=sum(map(len, parts)), initial=done, desc=benchmark.name, unit="file", disable=None)
+    with progress:
+        if workers == 1:
+            for index in todo:
+                progress.update(write_part(folder, index, parts[index], benchmark, reading))
+            return
+        size = min(workers, max(len(todo), 1))
+        with ProcessPoolExecutor(size, _process_context(), _end_with_parent, (os.getpid(),)) as pool:
+            # scans are plain data, a Benchmark's functions need not travel
+            about = Benchmark(benchmark.name, benchmark.labels, benchmark.layout, benchmark.protocols, "")
+            tasks = [pool.submit(write_part, folder, index, parts[index], about, reading) for index in todo]
+            try:
+                for task in as_completed(tasks):
+                    progress.update(task.result())
+            except BrokenProcessPool:
+                raise OSError(
+                    f"{folder}: a worker was killed, perhaps for lack of memory; the same command goes on from here, "
+                    "try fewer --workers"
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _process_context() -> multiprocessing.context.BaseContext:
+    """Forked workers start at once and share the imported libraries; elsewhere the system's own way."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Lets a worker end soon after the process that started it was killed; otherwise it would wait for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, reading: Reading) -> int:
+    """Reads and writes one part and, before it appears, its report; returns the number of files."""
+    path = _part_path(folder, index)
+    schema = table_features(benchmark.labels, benchmark.protocols).arrow_schema
+    report: dict[str, Any] = {"rows": 0, "frames": 0, "dropped": [], "layouts": Counter(), "persons": Counter()}
+    report["counts"] = {protocol: Counter() for protocol in benchmark.protocols}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for start in range(0, len(samples), _ROWS_PER_BATCH):
+                rows = _rows(samples[start : start + _ROWS_PER_BATCH], reading, report)
+                columns = {name: [row[name] for row in rows] for name in schema.names}
+                writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
+    except OSError as error:
+        if error.filename is None:  # of writing; a file that cannot be read is named
+            raise OSError(
+                f"{temporary}: {error.strerror or error}; parts written so far are kept, the same command goes on "
+                "from here"
+            ) from None
+        raise
+    report |= {"file": path.name, "bytes": temporary.stat().st_size, "sha256": file_hash(temporary)}
+    _write_json(report, _report_path(folder, index))
+    os.replace(temporary, path)
+    return len(samples)
+
+
+def _rows(samples: list[Sample], reading: Reading, report: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for path, about in samples:
+        try:
+            sequence = reading.read(path)
+        except ValueError as error:
+            report["dropped"].append([str(path), str(error).removeprefix(f"{path}: ")])
+            continue
+        rows.append(sequence_to_row(sequence, **about))
+        report["rows"] += 1
+        report["frames"] += sequence.num_frames
+        report["layouts"][sequence.layout] += 1
+        report["persons"][str(sequence.num_persons)] += 1
+        for protocol, part in about["splits"].items():
+            report["counts"][protocol][part] += 1
+    return rows
+
+
+def _finish(
+    folder: Path, num_parts: int, benchmark: Benchmark, dropped: list[tuple[str, str]], plan: dict[str, Any]
+) -> None:
+    """The files `load_from_disk` wants, the list of what was dropped, and last the manifest."""
+    reports = [json.loads(_report_path(folder, index).read_text(encoding="utf-8")) for index in range(num_parts)]
+    dropped = [*dropped, *((path, why) for report in reports for path, why in report["dropped"])]
+    rows = sum(report["rows"] for report in reports)
+    if rows == 0:
+        why = dropped[0] if dropped else "nothing was found"
+        raise ValueError(f"{folder}: none of the files could be used; the first one: {why}")
+    with (folder / "dropped.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "why"), *dropped])
+    files = [{"filename": f"{_part_path(folder, index).name}"} for index in range(num_parts)]
+    fingerprint = hashlib.sha256("".join(report["sha256"] for report in reports).encode()).hexdigest()[:16]
+    _write_json(
+        {
+            "_data_files": files,
+            "_fingerprint": fingerprint,
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        },
+        folder / "state.json",
+    )
+    features = table_features(benchmark.labels, benchmark.protocols)
+    DatasetInfo(features=features, dataset_name=benchmark.name).write_to_directory(str(folder))
+    layouts = _sum(report["layouts"] for report in reports)
+    manifest = {
+        "format": FORMAT,
+        "dataset": benchmark.name,
+        "labels": list(benchmark.labels),
+        "layout": max(layouts, key=lambda name: layouts[name]),
+        "protocols": list(benchmark.protocols),
+        "default_protocol": benchmark.default_protocol,
+        "metric": benchmark.metric,
+        "rows": rows,
+        "frames": sum(report["frames"] for report in reports),
+        "persons": _sum(report["persons"] for report in reports),
+        "counts": {name: _sum(report["counts"][name] for report in reports) for name in benchmark.protocols},
+        "dropped": len(dropped),
+        "plan": plan["sha256"],
+        "parts": [{name: report[name] for name in ("file", "rows", "bytes", "sha256")} for report in reports],
+    }
+    _write_json(manifest, folder / MANIFEST)
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))
+
+
+def _part_path(folder: Path, index: int) -> Path:
+    return folder / f"data-{index:05}.arrow"
+
+
+def _report_path(folder: Path, index: int) -> Path:
+    return folder / f"report-{index:05}.json"
+
+
+def _write_json(content: Any, path: Path) -> None:
+    temporary = path.with_suffix(f".json.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,251 @@
+"""`pipeline("skeleton-action-recognition")`: every kind of input, the options, and what bad input says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+from transformers.pipelines.pt_utils import KeyDataset
+
+import llm_action
+from llm_action.datasets import load_benchmark
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+
+LAYOUT = "kinect20_utd"
+
+
+@pytest.fixture(scope="module")
+def recognize(tiny_export) -> SkeletonActionRecognitionPipeline:
+    return pipeline("skeleton-action-recognition", model=str(tiny_export))
+
+
+@pytest.fixture(scope="module")
+def files(recordings) -> list[str]:
+    return sorted(str(file) for file in recordings.glob("*_s[12]_*"))
+
+
+@pytest.fixture(scope="module")
+def arrays(files) -> list[np.ndarray]:
+    return [llm_action.read_skeleton(file).joints[0] for file in files]
+
+
+@pytest.fixture(scope="module")
+def expected(recognize, files) -> list[list[dict]]:
+    """What the pipeline says of every file, one by one."""
+    return [recognize(file) for file in files]
+
+
+@pytest.fixture(scope="module")
+def same(expected):
+    """Whether rankings are those of the files, to rounding."""
+
+    def compare(rankings, several=len(expected)):
+        rankings = list(rankings)
+        assert len(rankings) == several
+        for given, wanted in zip(rankings, expected[:several], strict=True):
+            assert [entry["label"] for entry in given] == [entry["label"] for entry in wanted]
+            scores = [[entry["score"] for entry in ranking] for ranking in (given, wanted)]
+            np.testing.assert_allclose(*scores, rtol=1e-3, atol=1e-6)
+
+    return compare
+
+
+class TestInputs:
+    def test_the_tiny_model_has_learned_its_actions(self, expected, files):
+        names = {"a3": "wave", "a4": "clap", "a27": "squat"}
+        right = [
+            ranking[0]["label"] == names[Path(file).name.split("_")[0]] for file, ranking in zip(files, expected)
+        ]
+        assert np.mean(right) >= 0.6  # of 27 classes
+        assert len({ranking[0]["score"] for ranking in expected}) > 1
+
+    def test_one(self, recognize, files, arrays, same):
+        sequence = llm_action.read_skeleton(files[0])
+        row = {"joints": arrays[0].ravel(), "shape": [1, *arrays[0].shape], "layout": LAYOUT}
+        for one in (files[0], Path(files[0]), sequence, sequence.joints, row):
+            options = {"layout": LAYOUT} if isinstance(one, np.ndarray) else {}
+            same([recognize(one, **options)], several=1)
+        for one in (arrays[0], torch.tensor(arrays[0]), arrays[0].tolist(), sequence.joints.tolist()):
+            same([recognize(one, layout=LAYOUT)], several=1)
+
+    def test_lists(self, recognize, files, arrays, same):
+        same(recognize(files))
+        same(recognize(tuple(files)))
+        same(recognize(arrays, layout=LAYOUT))
+        same(recognize([llm_action.read_skeleton(file) for file in files]))
+        mixed = [files[0], llm_action.read_skeleton(files[1]), arrays[2]]
+        same(recognize(mixed, layout=LAYOUT), several=3)
+        assert recognize([]) == []
+
+    def test_generators_are_read_as_results_are_asked_for(self, recognize, files, same):
+        asked = []
+        rankings = recognize(asked.append(file) or file for file in files)
+        next(iter(rankings))
+        assert 1 <= len(asked) < len(files)
+        same(recognize(file for file in files))
+        same(recognize(map(Path, files)))
+        assert list(recognize(file for file in [])) == []
+
+    def test_dataset_columns(self, recognize, files, arrays, same):
+        from datasets import Dataset
+
+        short = [array[:40] for array in arrays[:2]]
+        alone = [recognize(array, layout=LAYOUT)[0]["label"] for array in short]
+        table = Dataset.from_dict({"file": files[:2], "joints": [array.tolist() for array in short]})
+        same(recognize(table["file"]), several=2)
+        same(recognize(KeyDataset(table, "file")), several=2)
+        for column in (table["joints"], table.with_format("numpy")["joints"], KeyDataset(table, "joints")):
+            assert [ranking[0]["label"] for ranking in recognize(column, layout=LAYOUT)] == alone
+        keys = ("joints", "shape", "layout")
+        rows = [llm_action.read_skeleton(file) for file in files[:2]]
+        rows = [dict(zip(keys, (row.joints.ravel(), row.joints.shape, row.layout))) for row in rows]
+        same(recognize(Dataset.from_list([{"row": row} for row in rows])["row"]), several=2)
+
+    def test_a_whole_table(self, recognize, recordings, same):
+        table = load_benchmark("utd_mhad", str(recordings))
+        table = table.sort("name").filter(lambda row: row["subject"] < 3)
+        same(recognize(table))
+        same(recognize(table.with_format("numpy")))
+        same(recognize([table[0], table[1]]), several=2)
+
+    @pytest.mark.parametrize("batch_size", (2, 4, 6))
+    def test_batches_say_what_one_by_one_says(self, recognize, files, same, batch_size):
+        same(recognize(files, batch_size=batch_size))
+        same(recognize((file for file in files), batch_size=batch_size))
+
+    def test_one_frame_and_one_person_are_valid(self, recognize, arrays):
+        assert len(recognize(arrays[0][:1], layout=LAYOUT)) == 5
+
+    def test_two_persons(self, recognize):
+        from llm_action.datasets.synthetic import generate_sequence
+
+        assert len(recognize(generate_sequence("shaking hands", 1, 2, 1))) == 5
+
+    def test_flat_recordings(self, recognize, arrays):
+        assert len(recognize(100 * arrays[0][..., :2] + 300, layout=LAYOUT)) == 5
+
+
+class TestOptions:
+    def test_scores_are_sorted_and_sum_to_one(self, recognize, files):
+        ranking = recognize(files[0], top_k=None)
+        scores = [entry["score"] for entry in ranking]
+        assert len(ranking) == 27
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1, abs=1e-9)
+        assert {entry["label"] for entry in ranking} == set(recognize.model.config.label_names)
+
+    def test_scores_are_the_posterior_of_the_exact_likelihoods(self, recognize, files):
+        prompts = recognize.processor(files[0], return_tensors="pt")
+        with torch.no_grad():
+            posterior = recognize.model(**prompts).logits[0].softmax(-1)
+        given = {entry["label"]: entry["score"] for entry in recognize(files[0], top_k=None)}
+        for name, share in zip(recognize.model.config.label_names, posterior.tolist(), strict=True):
+            assert given[name] == pytest.approx(share, rel=1e-4)
+
+    def test_top_k(self, recognize, files, expected):
+        assert len(expected[0]) == 5
+        assert recognize(files[0], top_k=1) == expected[0][:1]
+        assert len(recognize(files[0], top_k=100)) == 27
+        for bad in (0, -1, 1.5, "two"):
+            with pytest.raises(ValueError, match="top_k of at least 1, or None"):
+                recognize(files[0], top_k=bad)
+
+    def test_unseen_names(self, recognize, files):
+        names = ["swim", "wave", "wave goodbye", "ride a bicycle"]
+        ranking = recognize(files[0], candidate_labels=names, top_k=None)
+        assert {entry["label"] for entry in ranking} == set(names)
+        assert sum(entry["score"] for entry in ranking) == pytest.approx(1, abs=1e-9)
+        batch = recognize(files, candidate_labels=names, batch_size=3, top_k=1)
+        assert [one[0]["label"] for one in batch] == [
+            recognize(file, candidate_labels=names)[0]["label"] for file in files
+        ]
+        assert recognize(files[0], candidate_labels=["swim"]) == [{"label": "swim", "score": 1.0}]
+
+    def test_the_same_candidates_as_trained_give_the_same_scores(self, recognize, files, same):
+        names = list(reversed(recognize.model.config.label_names))
+        same([recognize(files[0], candidate_labels=names)], several=1)
+
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            ([], "at least one label"),
+            ([""], "labels with text"),
+            (["wave", " wave "], "distinct labels"),
+            ("wave", "list of names, got the text 'wave'"),
+            ([1, 2], "list of names"),
+        ],
+        ids=str,
+    )
+    def test_bad_candidates(self, recognize, files, names, message):
+        with pytest.raises(ValueError, match=message):
+            recognize(files[0], candidate_labels=names)
+
+    def test_options_at_construction(self, tiny_export, arrays):
+        recognize = pipeline(
+            "skeleton-action-recognition",
+            model=str(tiny_export),
+            top_k=2,
+            candidate_labels=["wave", "clap", "squat"],
+            layout=LAYOUT,
+        )
+        assert len(recognize(arrays[0])) == 2
+        assert len(recognize(arrays[0], top_k=None)) == 3
+
+    def test_unknown_options_are_refused(self, recognize, files):
+        with pytest.raises(TypeError, match="top_p.*known: top_k"):
+            recognize(files[0], top_p=0.5)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("empty.skeleton", b"", "empty"),
+            ("binary.skeleton", bytes(range(256)) * 9, "binary.skeleton"),
+            ("truncated.skeleton", b"2\n1\n72057594037927936 0 1 1 0 0 0 0.1 0.2 2\n25\n0.1 0.2 3.1 0 0 0 0\n", "truncated"),
+            ("cut.mat", b"MATLAB 5.0 MAT-file", "cut.mat"),
+            ("words.json", b"{}", "words.json"),
+            ("unknown.xyz", b"1", "unknown.xyz"),
+        ],
+    )
+    def test_files(self, recognize, tmp_path, name, content, message):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=message) as raised:
+            recognize(str(tmp_path / name))
+        assert str(tmp_path / name) in str(raised.value)
+        with pytest.raises(FileNotFoundError, match="nowhere.skeleton"):
+            recognize([str(tmp_path / "nowhere.skeleton")])
+
+    @pytest.mark.parametrize(
+        ("array", "layout", "message"),
+        [
+            (np.zeros((4, 17, 3)), LAYOUT, "expected 20 joints.*17.*coco17"),
+            (np.full((4, 20, 3), np.nan), LAYOUT, "NaN"),
+            (np.zeros((0, 20, 3)), LAYOUT, "at least one person and one frame"),
+            (np.zeros((4, 20, 4)), LAYOUT, "2 or 3"),
+            (np.zeros((4, 20, 3)), "octopus8", "octopus8.*kinect20"),
+            (np.zeros((4, 20, 3)), None, "Expected layout="),
+        ],
+        ids=str,
+    )
+    def test_arrays(self, recognize, array, layout, message):
+        with pytest.raises(ValueError, match=message):
+            recognize(array, **({} if layout is None else {"layout": layout}))
+
+    @pytest.mark.parametrize("given", (None, 3, object()))
+    def test_other_things(self, recognize, given):
+        with pytest.raises(ValueError, match="Expected"):
+            recognize(given)
+
+
+def test_the_processor_of_another_run_is_refused(tiny_export, tmp_path):
+    folder = Path(shutil.copytree(tiny_export, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vqvae_fingerprint": "0123456789abcdef"}))
+    with pytest.raises(ValueError, match="use the processor saved with the model"):
+        pipeline("skeleton-action-recognition", model=str(folder))

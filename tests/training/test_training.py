@@ -1,0 +1,228 @@
+"""Both stages from the table to the export: resuming, settings, launchers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Trainer, TrainerCallback
+
+from llm_action.cli import main
+from llm_action.training.experiment import Experiment, load_experiment, preset_names, save_experiment
+from llm_action.training.train import train
+from llm_action.training.train_recognizer import train_recognizer
+from llm_action.training.train_vqvae import train_vqvae
+
+SHORT = [f"{stage}.{field}" for stage in ("vqvae", "recognizer") for field in ("steps=6", "save_steps=2")]
+SHORT += ["recognizer.lora_dropout=0.1"]  # so that the random state has to be resumed too
+
+
+class Interruption(TrainerCallback):
+    """Stops a training in the middle, as a power cut would."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch):
+    """Makes every Trainer that is built from now on stop after some steps; None: no more."""
+    original = Trainer.__init__
+
+    def interrupt(step: int | None) -> None:
+        def build(self, *args, **kwargs):
+            original(self, *args, **kwargs)
+            self.add_callback(Interruption(step))
+
+        monkeypatch.setattr(Trainer, "__init__", original if step is None else build)
+
+    return interrupt
+
+
+@pytest.fixture(scope="module")
+def short(tiny_config: Path) -> Experiment:
+    return load_experiment(tiny_config, SHORT)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(short, recordings, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    train(short, str(recordings), out)
+    return out
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{file.relative_to(folder)}/{name}": tensor
+        for file in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def assert_same_weights(given: Path, expected: Path) -> None:
+    given, expected = weights(given), weights(expected)
+    assert given.keys() == expected.keys() and expected
+    assert [name for name in expected if not torch.equal(given[name], expected[name])] == []
+
+
+class TestResuming:
+    def test_the_same_again(self, undisturbed, short, recordings, tmp_path):
+        train(short, str(recordings), tmp_path)
+        assert_same_weights(tmp_path / "model", undisturbed / "model")
+
+    def test_both_stages_go_on_from_their_last_checkpoint(
+        self, undisturbed, short, recordings, tmp_path, interrupted_at
+    ):
+        interrupted_at(3)  # the last checkpoint is of step 2
+        with pytest.raises(KeyboardInterrupt):
+            train(short, str(recordings), tmp_path)
+        assert not (tmp_path / "processor").exists()
+        interrupted_at(None)
+        train_vqvae(short, str(recordings), tmp_path)
+        assert_same_weights(tmp_path / "processor", undisturbed / "processor")
+
+        interrupted_at(5)
+        with pytest.raises(KeyboardInterrupt):
+            train(short, str(recordings), tmp_path)
+        assert not (tmp_path / "model").exists()
+        interrupted_at(None)
+        train(short, str(recordings), tmp_path)
+        assert_same_weights(tmp_path / "model", undisturbed / "model")
+
+    def test_an_unfinished_checkpoint_is_passed_over(self, undisturbed, short, recordings, tmp_path, interrupted_at):
+        interrupted_at(5)
+        with pytest.raises(KeyboardInterrupt):
+            train_vqvae(short, str(recordings), tmp_path)
+        (tmp_path / "vqvae" / "checkpoint-4" / "trainer_state.json").unlink()  # cut off while it was written
+        interrupted_at(None)
+        train_vqvae(short, str(recordings), tmp_path)
+        assert_same_weights(tmp_path / "processor", undisturbed / "processor")
+
+    def test_what_is_finished_is_not_done_again(self, undisturbed, short, recordings, interrupted_at):
+        stamps = {file: file.stat().st_mtime_ns for file in (undisturbed / "model").rglob("*")}
+        interrupted_at(1)
+        seconds = train(short, str(recordings), undisturbed)
+        assert set(seconds) == {"train_vqvae", "train_recognizer"}
+        assert {file: file.stat().st_mtime_ns for file in (undisturbed / "model").rglob("*")} == stamps
+
+    def test_stage_two_needs_stage_one(self, short, recordings, tmp_path):
+        with pytest.raises(FileNotFoundError, match="train-vqvae"):
+            train_recognizer(short, str(recordings), tmp_path)
+
+
+class TestCommands:
+    def test_train_writes_what_train_does(self, undisturbed, tiny_config, recordings, tmp_path, capsys):
+        arguments = ["--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path), "--set", *SHORT]
+        assert main(["train-vqvae", *arguments]) == 0
+        assert main(["train-recognizer", *arguments]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"written to {tmp_path}"
+        assert_same_weights(tmp_path / "model", undisturbed / "model")
+        metrics = json.loads((tmp_path / "processor" / "metrics.json").read_text())
+        assert metrics["reconstruction_error"] > 0 and len(metrics["used_codes"]) == 1
+
+        assert main(["train", *arguments]) == 0  # everything is there already
+        assert main(["train", *arguments, "seed=1"]) == 2
+        assert "other settings" in capsys.readouterr().err
+        assert load_experiment(tmp_path / "experiment.yaml").seed == 0
+
+    def test_restart_begins_anew(self, tiny_config, recordings, tmp_path):
+        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        assert main([*arguments, "--set", *SHORT, "vqvae.steps=2"]) == 0
+        first = weights(tmp_path / "processor")
+        assert main([*arguments, "--restart", "--set", *SHORT, "vqvae.steps=2", "seed=1"]) == 0
+        second = weights(tmp_path / "processor")
+        assert any(not torch.equal(first[name], second[name]) for name in first)
+
+    def test_accelerate_launch(self, tiny_config, recordings, tmp_path, undisturbed):
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+        module = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m"]
+        arguments = ["--config", tiny_config, "--data", recordings, "--out", tmp_path, "--set", *SHORT]
+        command = [*launch, *module, "llm_action.training.train", *map(str, arguments)]
+        threads = str(torch.get_num_threads())
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        given, expected = weights(tmp_path / "model"), weights(undisturbed / "model")
+        assert given.keys() == expected.keys()
+        for name in expected:
+            torch.testing.assert_close(given[name], expected[name], rtol=1e-3, atol=1e-4)
+
+
+class TestExperiments:
+    @pytest.mark.parametrize("name", preset_names())
+    def test_presets_are_valid_and_survive_saving(self, name, tmp_path):
+        experiment = load_experiment(name)
+        save_experiment(experiment, tmp_path / "experiment.yaml")
+        assert load_experiment(tmp_path / "experiment.yaml") == experiment
+
+    def test_overrides(self, tiny_config):
+        overrides = ["recognizer.steps=7", "vqvae.learning_rate=1e-4", "vqvae.model.num_levels=2", "layout=ntu25"]
+        experiment = load_experiment(tiny_config, overrides)
+        assert (experiment.recognizer.steps, experiment.vqvae.learning_rate) == (7, 1e-4)
+        assert experiment.vqvae.model["num_levels"] == 2 and experiment.vqvae.model["num_frames"] == 16
+        assert experiment.layout == "ntu25"
+
+    def test_a_key_without_a_value_keeps_the_default(self, tmp_path):
+        (tmp_path / "a.yaml").write_text("dataset: utd_mhad\nvqvae:\nseed:\n")
+        assert load_experiment(tmp_path / "a.yaml", ["vqvae.steps=3"]).vqvae.steps == 3
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("colour=red", "unknown colour; Experiment has dataset"),
+            ("vqvae.stepps=3", "vqvae: unknown stepps; VQVAEStage has"),
+            ("vqvae.model.codes=3", "vqvae: model: unknown codes; ActionVQVAEConfig has layout"),
+            ("vqvae.model.num_frames=15", "vqvae: model: Expected num_frames to be a multiple"),
+            ("vqvae.model.codebook_size=many", "vqvae: model: .*codebook_size"),
+            ("vqvae.steps=1.5", "vqvae: steps: expected int, got 1.5"),
+            ("seed.x=1", "seed: expected int"),
+            ("recognizer=3", "recognizer: expected fields of RecognizerStage"),
+            ("vqvae.steps", "override like recognizer.steps=100"),
+            ("vqvae.steps=[", "YAML value"),
+        ],
+    )
+    def test_wrong_fields_are_named(self, tiny_config, override, message):
+        with pytest.raises(ValueError, match=message):
+            load_experiment(tiny_config, [override])
+
+    @pytest.mark.parametrize("text", ("- a\n- b\n", "a: [", "just words"))
+    def test_what_is_no_settings_file(self, tmp_path, text):
+        (tmp_path / "a.yaml").write_text(text)
+        with pytest.raises(ValueError, match="a.yaml: expected"):
+            load_experiment(tmp_path / "a.yaml", ["seed=1"])
+
+    def test_what_is_no_preset_lists_them(self):
+        with pytest.raises(FileNotFoundError, match="nothing: expected a YAML file or a preset: .*utd_mhad"):
+            load_experiment("nothing")
+
+    def test_data_that_does_not_fit(self, short, recordings, tmp_path):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            train(short, str(tmp_path / "nowhere"), tmp_path)
+        with pytest.raises(ValueError, match="unknown protocol 'cross_planet'"):
+            train(load_experiment_like(short, protocol="cross_planet"), str(recordings), tmp_path)
+        with pytest.raises(ValueError, match="test part.*holdout_subjects"):
+            train(load_experiment_like(short, holdout_subjects=[99]), str(recordings), tmp_path)
+
+
+def load_experiment_like(experiment: Experiment, **changes) -> Experiment:
+    from dataclasses import replace
+
+    return replace(experiment, **changes)
+
+
+def test_held_out_subjects_are_the_test_part(short, recordings):
+    from llm_action.training.data import load_split
+
+    split = load_split(load_experiment_like(short, holdout_subjects=[7]), str(recordings))
+    assert set(split.train["subject"]) == {1, 3, 5}
+    assert set(split.test["subject"]) == {7}
