@@ -196,6 +196,11 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None and not Path(name).exists()
 
 
+def card_license(folder: str | os.PathLike[str]) -> str | None:
+    """The licence that the card in a folder names."""
+    return ModelCard.load(Path(folder) / "README.md").data.to_dict().get("license")
+
+
 def _filled(kind: type[Card], data: Any, template: str, **values: Any) -> Card:
     # the library's own rendering leaves the lines of {% if %} in the text, where they would break tables
     body = _TEMPLATES.get_template(template).render(**values)

@@ -151,9 +151,12 @@ def _recognize(arguments: argparse.Namespace) -> None:
 
 
 def _load_pipeline(model: str):
+    from transformers.utils.logging import disable_progress_bar
+
     from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
 
     _check_model(model)
+    disable_progress_bar()  # one bar a part, gone in a second
     # what pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback
     parts = {
         "model": LlmArForActionRecognition.from_pretrained(model),

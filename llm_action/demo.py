@@ -39,7 +39,9 @@ def run_demo(out: Path, resume: bool = True) -> dict:
     experiment = load_experiment("synthetic")
     with _timed(seconds, "base_model", "fetching the base model"):
         experiment.base_model, pretrained = _base_or_tiny(out)
-    save_experiment(experiment, out / "experiment.yaml")
+    record = out / "experiment.yaml"
+    resume = resume and record.is_file() and load_experiment(record) == experiment  # else of another base or release
+    save_experiment(experiment, record)
     with _timed(seconds, "data", "making skeletons"):
         split = load_split(experiment, None)
     print("training both stages", flush=True)

@@ -16,13 +16,13 @@ from huggingface_hub.errors import HfHubHTTPError
 
 import llm_action
 from llm_action.base_models import resolve_base_model
-from llm_action.cards import TEMPLATES, is_hub_id, model_card, space_card, write_card
+from llm_action.cards import TEMPLATES, card_license, is_hub_id, space_card, write_card
 from llm_action.modeling import base_fingerprint
 from llm_action.modeling.base_fingerprint import weights_fingerprint
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.modeling.repo_code import check_file_names
+from llm_action.modeling.repo_code import check_file_names, reading
 from llm_action.records import read_record, record_evaluation, record_training
 
 # All that a repository holds. A checkpoint's optimizer state and training arguments are pickles: never among them.
@@ -128,7 +128,7 @@ def push(
     check_secrets(folder)
     url = _upload(folder, repo_id, "model", private, message)
     if space:
-        push_space(repo_id, private, str(model_card(folder, repo_id).data.license))
+        push_space(repo_id, private, card_license(folder))
     return url
 
 
@@ -181,7 +181,8 @@ def pull(repo_id: str, revision: str | None = None, out: str | os.PathLike[str] 
         ValueError: what came is damaged or does not fit together.
     """
     try:
-        folder = Path(snapshot_download(repo_id, revision=revision, local_dir=out, allow_patterns=_patterns()))
+        local = None if out is None else Path(out)
+        folder = Path(snapshot_download(repo_id, revision=revision, local_dir=local, allow_patterns=_patterns()))
     except HfHubHTTPError as error:
         raise OSError(_explain(repo_id, error)) from error
     check_model(folder, to_share=False)
@@ -257,7 +258,8 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
             raise FileNotFoundError(
                 f"{folder}: expected a model folder written by llm-action train, {part} is missing."
             )
-        parts[part] = json.loads((folder / part).read_text(encoding="utf-8"))
+        with reading(folder / part):
+            parts[part] = json.loads((folder / part).read_text(encoding="utf-8"))
     model, vqvae, adapter, processor = parts.values()
     files = [file for file in folder.rglob("*") if file.is_file()]
     return {
@@ -309,12 +311,12 @@ def _note_base(folder: Path, name: str) -> None:
 
 def _upload(folder: Path, repo_id: str, kind: str, private: bool | None, message: str) -> str:
     api = HfApi()
-    options = {"space_sdk": "gradio"} if kind == "space" else {}
+    sdk = "gradio" if kind == "space" else None
     # what our folders held before and hold no more goes in the same commit; other files stay
     ours = _patterns() if kind == "model" else None
     stale = [pattern for pattern in ours if "/" in pattern] if ours else ["llm_action/*"]
     try:
-        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, **options)
+        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         commit = api.upload_folder(
             repo_id=repo_id,
             repo_type=kind,

@@ -64,7 +64,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         if kwargs:
             raise TypeError(f"Unknown option {', '.join(kwargs)}; known: top_k, candidate_labels, layout, fps.")
         read = {name: value for name, value in (("layout", layout), ("fps", fps)) if value is not None}
-        score, rank = {}, {}
+        score: dict[str, Any] = {}
+        rank: dict[str, Any] = {}
         if candidate_labels is not None:
             score["tree"] = self._tree(candidate_labels)
             rank["labels"] = score["tree"].labels

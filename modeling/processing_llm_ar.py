@@ -302,9 +302,9 @@ def _from_mapping(row: Mapping[str, Any], layout: str | None, fps: float | None)
         if joints.size != np.prod(shape):
             raise ValueError(f"{name}: expected {np.prod(shape)} numbers for the shape {shape}, got {joints.size}.")
         joints = joints.reshape(shape)
-    fps = fps or row.get("fps")
-    known_fps = fps is not None and not np.isnan(float(fps))  # a table's missing value is NaN in numpy's format
-    return SkeletonSequence(joints, str(layout or row["layout"]), float(fps) if known_fps else None, name=name)
+    given = fps or row.get("fps") or np.nan  # a table's missing value is NaN in numpy's format
+    fps = None if np.isnan(float(given)) else float(given)
+    return SkeletonSequence(joints, str(layout or row["layout"]), fps, name=name)
 
 
 def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:

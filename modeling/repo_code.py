@@ -51,6 +51,8 @@ class HubUpload:
     # writes README.md into a folder, for a repository of that name; the installed package sets it
     card_writer: Callable[[Path, str], object] | None = None
 
+    save_pretrained: Callable[..., object]  # of the class this one is mixed into
+
     def push_to_hub(
         self,
         repo_id: str,

@@ -51,7 +51,12 @@ def pretrained_base() -> Path:
         pytest.skip(f"pre-trained base model: {error}")
 
 
-TINY_ACTIONS = {"wave": "waving a hand", "clap": "clapping hands", "squat": "squatting"}  # UTD-MHAD's name: the synthetic one
+# names of UTD-MHAD and of the synthetic data
+TINY_ACTIONS = {
+    "wave": "waving a hand",
+    "clap": "clapping hands",
+    "squat": "squatting",
+}
 TINY_CONFIG = """
 dataset: utd_mhad
 base_model: {base}

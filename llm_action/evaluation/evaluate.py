@@ -30,6 +30,8 @@ def evaluate_recognizer(
     Returns:
         `classification_metrics` plus seconds, for tokenising and scoring together.
     """
+    if batch_size < 1:
+        raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
     labels = [normalize_label(name) for name in table.features["label"].names]
     tree = LabelTree.from_labels(labels, processor.tokenizer)
     started, scores = time.perf_counter(), []

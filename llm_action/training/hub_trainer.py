@@ -50,6 +50,8 @@ class HubTrainer(Trainer):
         ValueError: a `hub_strategy` that would push optimizer state, which is a pickle.
     """
 
+    push_in_progress: PushInProgress | None
+
     def __init__(
         self, *args, processor: Callable[[], LlmArProcessor] | None = None, run: str | Path | None = None, **kwargs
     ):
@@ -116,10 +118,7 @@ class HubTrainer(Trainer):
             record_training(staging, self.run)
         write_card(staging, self.hub_model_id)
         check_secrets(staging)
+        options: dict[str, Any] = {"run_as_future": in_background, "revision": revision or self.args.hub_revision}
         return HfApi(token=token or self.args.hub_token).upload_folder(
-            repo_id=self.hub_model_id,
-            folder_path=staging,
-            commit_message=message,
-            revision=revision or self.args.hub_revision,
-            run_as_future=in_background,
+            repo_id=self.hub_model_id, folder_path=staging, commit_message=message, **options
         )

@@ -53,7 +53,7 @@ def test_shapes_and_round_trip(settings):
     output = vqvae(x)
     codes = vqvae.encode(x)
     assert codes.shape == (3, steps, levels) and codes.dtype == torch.int64
-    assert 0 <= codes.min() and codes.max() < config.codebook_size
+    assert codes.min() >= 0 and codes.max() < config.codebook_size
     assert output.latents.shape == (3, steps, config.code_dim)
     assert output.reconstruction.shape == x.shape
     torch.testing.assert_close(vqvae.decode(codes), output.reconstruction, rtol=1e-5, atol=1e-5)

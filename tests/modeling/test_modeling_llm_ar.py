@@ -181,8 +181,8 @@ class TestSaving:
         assert list(weights) == ["action_embeddings.weight"]
         adapter = load_file(tiny_export / "adapter" / "adapter_model.safetensors")
         assert adapter and all("lora_" in name for name in adapter)
-        suffixes = {file.suffix for file in tiny_export.rglob("*") if file.is_file()}
-        assert suffixes <= {".json", ".safetensors", ".py", ".jinja", ".md", ".png"}
+        pickles = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
+        assert not [file for file in tiny_export.rglob("*") if file.suffix in pickles]
 
     def test_saved_and_loaded_bit_for_bit(self, trained, tmp_path, prompts):
         trained.save_pretrained(tmp_path)

@@ -10,7 +10,7 @@ from llm_action.modeling.poincare import distance, exp0, log0, nearest, pairwise
 geoopt = pytest.importorskip("geoopt")
 
 CURVATURES = (0.5, 1.0, 2.3)
-# tangent norms (times sqrt c): next to the origin, in between, and next to the boundary; geoopt clamps distances at 16.8
+# tangent norms times sqrt(c): next to the origin, in between, next to the boundary (geoopt clamps distances at 16.8)
 NORMS = {"origin": (1e-6, 1e-3), "middle": (0.1, 1.5), "boundary": (3.0, 4.0)}
 
 

@@ -1,0 +1,251 @@
+"""The command line as a user meets it: results on stdout, one readable line on stderr for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llm_action.cli import main
+
+COMMANDS = ("recognize", "evaluate", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+
+
+@pytest.fixture(scope="module")
+def file(recordings) -> str:
+    return str(sorted(recordings.glob("a3_*"))[0])
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command and returns (exit code, stdout, stderr without progress bars and data-set notes)."""
+
+    def command(*arguments) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, "".join(line for line in err.splitlines(keepends=True) if "it/s]" not in line)
+
+    return command
+
+
+def assert_bad_input(result: tuple[int, str, str], *expected: str) -> None:
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err and 'File "' not in err
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("error: ") and line.count("\n") == 0
+    for part in expected:
+        assert part in line
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_command_explains_itself(self, run, command):
+        code, out, err = run(command, "--help")
+        assert code == 0 and err == ""
+        assert out.startswith(f"usage: llm-action {command}")
+
+    def test_the_commands_are_listed(self, run):
+        out = run("--help")[1]
+        assert set(COMMANDS) <= set(out.split())
+
+    def test_no_or_an_unknown_command(self, run):
+        assert run()[0] == 2
+        assert run("recognise")[0] == 2
+
+
+class TestRecognize:
+    def test_a_line_a_file(self, run, tiny_export, recordings):
+        files = sorted(recordings.glob("*_s1_*"))
+        code, out, _ = run("recognize", *files, "--model", tiny_export, "--top-k", "2")
+        assert code == 0
+        assert [line.split(": ")[0] for line in out.splitlines()] == [str(file) for file in files]
+        assert all(line.count(", ") == 1 for line in out.splitlines())
+
+    def test_json(self, run, tiny_export, file):
+        code, out, _ = run("recognize", file, "--model", tiny_export, "--json", "--labels", "swim", "wave a hand")
+        (line,) = out.splitlines()
+        given = json.loads(line)
+        assert code == 0 and given["file"] == file
+        assert {entry["label"] for entry in given["ranking"]} == {"swim", "wave a hand"}
+        assert sum(entry["score"] for entry in given["ranking"]) == pytest.approx(1)
+
+    def test_arrays_with_a_layout(self, run, tiny_export, file, tmp_path):
+        from llm_action import read_skeleton
+
+        np.save(tmp_path / "wave.npy", read_skeleton(file).joints)
+        expected = run("recognize", file, "--model", tiny_export)[1].partition(": ")[2]
+        given = run("recognize", tmp_path / "wave.npy", "--model", tiny_export, "--layout", "kinect20_utd")
+        assert given[1].partition(": ")[2] == expected
+
+    def test_one_frame(self, run, tiny_export, tmp_path):
+        np.save(tmp_path / "one.npy", np.random.default_rng(0).normal(size=(1, 20, 3)))
+        assert run("recognize", tmp_path / "one.npy", "--model", tiny_export, "--layout", "kinect20")[0] == 0
+
+    def test_in_a_process_of_its_own_only_results_are_printed(self, tiny_export, file, tmp_path):
+        (tmp_path / "binary.skeleton").write_bytes(bytes(range(256)) * 9)
+        (tmp_path / "bad.npy").write_bytes(b"no array")
+        command = [sys.executable, "-m", "llm_action.cli", "recognize", file, tmp_path / "binary.skeleton"]
+        done = subprocess.run(
+            [*map(str, command), "--model", str(tiny_export)], capture_output=True, text=True, env=dict(os.environ)
+        )
+        assert done.returncode == 2
+        (line,) = done.stdout.splitlines()
+        assert line.startswith(f"{file}: ")
+        for noise in ("Traceback", "Warning", "Exception ignored"):
+            assert noise not in done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}/binary.skeleton")
+
+    @pytest.mark.parametrize(
+        ("name", "content", "expected"),
+        [
+            ("empty.skeleton", b"", "empty"),
+            ("binary.skeleton", bytes(range(256)) * 9, "expected"),
+            ("cut.skeleton", b"2\n1\n7 0 1 1 0 0 0 0.1 0.2 2\n25\n0.1 0.2 3.1 0 0 0 0\n", "expected"),
+            ("cut.mat", b"MATLAB 5.0 MAT-file", "expected"),
+            ("other.json", b"[1, 2]", "expected"),
+            ("cut.json", b'{"skeletons": [', "expected"),
+            ("cut.npz", b"PK\x03\x04", "expected"),
+            ("words.txt", b"this is no skeleton", "expected"),
+            ("evil.pkl", b"cos\nsystem\n(S'true'\ntR.", "expected"),
+            ("what.xyz", b"1 2 3", "expected one of .skeleton"),
+        ],
+    )
+    def test_bad_files(self, run, tiny_export, tmp_path, name, content, expected):
+        (tmp_path / name).write_bytes(content)
+        assert_bad_input(run("recognize", tmp_path / name, "--model", tiny_export), str(tmp_path / name), expected)
+
+    @pytest.mark.parametrize(
+        ("array", "layout", "expected"),
+        [
+            (np.zeros((4, 17, 3)), "kinect20", "coco17"),
+            (np.full((4, 20, 3), np.nan), "kinect20", "NaN"),
+            (np.zeros((0, 20, 3)), "kinect20", "frame"),
+            (np.zeros((4, 20, 3)), "octopus8", "kinect20"),
+            (np.zeros((4, 20, 3)), None, "layout"),
+            (np.zeros(3), "kinect20", "expected"),
+            (np.array([{}]), "kinect20", "expected"),
+        ],
+        ids=str,
+    )
+    def test_bad_arrays(self, run, tiny_export, tmp_path, array, layout, expected):
+        np.save(tmp_path / "a.npy", array, allow_pickle=True)
+        layout = ("--layout", layout) if layout else ()
+        assert_bad_input(run("recognize", tmp_path / "a.npy", "--model", tiny_export, *layout), expected)
+
+    @pytest.mark.parametrize("labels", (["wave", "wave"], [""], ["wave", " wave"]))
+    def test_bad_labels(self, run, tiny_export, file, labels):
+        assert_bad_input(run("recognize", file, "--model", tiny_export, "--labels", *labels), "label")
+
+    def test_bad_top_k(self, run, tiny_export, file):
+        assert_bad_input(run("recognize", file, "--model", tiny_export, "--top-k", "0"), "top_k", "0")
+
+    def test_no_such_file(self, run, tiny_export):
+        result = run("recognize", "nowhere.skeleton", "--model", tiny_export)
+        assert_bad_input(result, "nowhere.skeleton", "no such")
+
+    def test_no_such_model(self, run, file, tmp_path):
+        assert_bad_input(run("recognize", file, "--model", tmp_path / "nowhere"), "nowhere", "no such model folder")
+        assert_bad_input(run("recognize", file, "--model", file), file, "no such model folder")
+        (tmp_path / "empty").mkdir()
+        assert_bad_input(run("recognize", file, "--model", tmp_path / "empty"), "config.json is missing")
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            "config.json",
+            "model.safetensors",
+            "adapter/adapter_config.json",
+            "adapter/adapter_model.safetensors",
+            "vqvae/config.json",
+            "vqvae/model.safetensors",
+            "processor_config.json",
+            "tokenizer.json",
+        ],
+    )
+    def test_a_missing_or_damaged_part(self, run, tiny_export, file, tmp_path, part):
+        broken = Path(shutil.copytree(tiny_export, tmp_path / "broken"))
+        (broken / part).write_bytes((tiny_export / part).read_bytes()[:150])
+        assert_bad_input(run("recognize", file, "--model", broken), str(broken))
+        (broken / part).unlink()
+        assert_bad_input(run("recognize", file, "--model", broken), str(broken))
+
+    def test_a_missing_base_model(self, run, tiny_export, file, tmp_path):
+        moved = Path(shutil.copytree(tiny_export, tmp_path / "moved"))
+        config = json.loads((moved / "config.json").read_text())
+        (moved / "config.json").write_text(json.dumps({**config, "base_model": "/nowhere/base"}))
+        assert_bad_input(run("recognize", file, "--model", moved), str(moved), "/nowhere/base", "LLM_ACTION_BASE_MODEL")
+
+
+class TestEvaluate:
+    def test_metrics_are_written(self, run, tiny_export, recordings, tmp_path):
+        model = shutil.copytree(tiny_export, tmp_path / "model")  # its card gets the result
+        metrics, picture = tmp_path / "out" / "metrics.json", tmp_path / "confusion.png"
+        arguments = ["--model", model, "--dataset", "utd_mhad", "--data", recordings, "--protocol", "cross_subject"]
+        code, out, _ = run("evaluate", *arguments, "--json", metrics, "--confusion", picture)
+        assert code == 0
+        given = json.loads(metrics.read_text())
+        assert {"top1", "top5", "mean_class_accuracy", "confusion", "n", "seconds"} <= set(given)
+        assert given["n"] == 12 and given["protocol"] == "cross_subject"
+        assert np.sum(given["confusion"]) == 12 and np.trace(given["confusion"]) == round(12 * given["top1"])
+        assert given["top1"] >= 0.6  # of 27 classes, unseen subjects
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        (line,) = out.splitlines()
+        assert f"top-1 {given['top1']:.1%}" in line and "12 sequences" in line
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--dataset", "octopus"], "unknown data set 'octopus'"),
+            (["--dataset", "utd_mhad", "--protocol", "cross_planet"], "cross_planet"),
+            (["--dataset", "utd_mhad"], "folder of the data set"),
+            (["--dataset", "utd_mhad", "--data", "nowhere"], "nowhere"),
+            (["--dataset", "utd_mhad", "--batch-size", "0", "--data", "RECORDINGS"], "batch_size of at least 1"),
+        ],
+    )
+    def test_bad_input(self, run, tiny_export, recordings, arguments, expected):
+        arguments = [str(recordings) if argument == "RECORDINGS" else argument for argument in arguments]
+        assert_bad_input(run("evaluate", "--model", tiny_export, *arguments), expected)
+
+
+class TestOthers:
+    def test_info(self, run, tiny_export, tiny_base):
+        code, out, _ = run("info", tiny_export)
+        assert code == 0
+        facts = dict(line.split(": ", 1) for line in out.splitlines() if ": " in line)
+        assert facts["base_model"] == str(tiny_base) and "wave" in facts["classes"]
+        assert facts["geometry"] == "hyperbolic"
+
+    def test_info_of_what_is_no_model(self, run, tmp_path):
+        assert_bad_input(run("info", tmp_path), str(tmp_path), "config.json is missing")
+
+    def test_info_of_a_damaged_model(self, run, tiny_export, tmp_path):
+        broken = Path(shutil.copytree(tiny_export, tmp_path / "broken"))
+        (broken / "config.json").write_bytes((tiny_export / "config.json").read_bytes()[:100])
+        assert_bad_input(run("info", broken), f"{broken}/config.json", "export or download")
+
+    def test_base_model(self, run, tiny_base, tmp_path):
+        assert run("base-model", tiny_base)[:2] == (0, f"{tiny_base}\n")
+        assert_bad_input(run("base-model", tmp_path / "nowhere"), "nowhere", "no such folder")
+
+    @pytest.mark.parametrize("command", ("train", "train-vqvae", "train-recognizer"))
+    def test_training_with_bad_settings(self, run, command, tmp_path, tiny_config, recordings):
+        out = ["--out", tmp_path / "run"]
+        assert_bad_input(run(command, "--config", "nothing", *out), "nothing", "utd_mhad")
+        assert_bad_input(run(command, "--config", tiny_config, *out, "--set", "colour=red"), "unknown colour")
+        if command != "train-recognizer":
+            assert_bad_input(run(command, "--config", tiny_config, *out), "folder of the data set")
+        else:
+            result = run(command, "--config", tiny_config, *out, "--data", recordings)
+            assert_bad_input(result, "run llm-action train-vqvae first")
