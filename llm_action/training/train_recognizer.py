@@ -46,7 +46,7 @@ class RecognizerTrainer(HubTrainer):
 
     def _get_train_sampler(self, train_dataset=None) -> Passes:
         # two persons' prompts are twice as long as one's
-        lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
+        lengths = (train_dataset or self.train_dataset)["prompt_length"]
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         total = self.args.max_steps * batch_size * self.args.world_size
         return Passes(lengths, batch_size, total, self.args.seed)
@@ -141,7 +141,7 @@ def base_dtype(name: str) -> torch.dtype:
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
     """Prompt and answer ids of every training sequence, in `1 + sentences` versions: the plain one and augmented ones.
 
-    Made once and kept in `folder`; columns input_ids, answer_length and length.
+    Made once and kept in `folder`; columns input_ids, answer_length and prompt_length.
     """
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
@@ -155,7 +155,7 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
     sequences = normalized(split.train, extractor, "normalising skeletons")
     answers = [[*ids, processor.tokenizer.eos_token_id] for ids in label_token_ids(split.labels, processor.tokenizer)]
     before, after = processor.prompt_parts()
-    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "length": []}
+    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": []}
     for version in tqdm(range(1 + experiment.recognizer.sentences), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
@@ -165,7 +165,7 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
                 answer = answers[split.train["label"][index]]
                 rows["input_ids"].append(before + sentence + after + answer)
                 rows["answer_length"].append(len(answer))
-                rows["length"].append(len(rows["input_ids"][-1]))
+                rows["prompt_length"].append(len(before) + len(sentence) + len(after))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     Dataset.from_dict(rows).save_to_disk(str(temporary))
