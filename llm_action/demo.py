@@ -16,6 +16,7 @@ from transformers import pipeline
 from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model, tiny_llama
 from llm_action.datasets import row_to_sequence
 from llm_action.evaluation.evaluate import evaluate_recognizer
+from llm_action.hub import add_result
 from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.repo_code import TASK
@@ -49,6 +50,7 @@ def run_demo(out: Path, resume: bool = True) -> dict:
     with _timed(seconds, "evaluate", "naming sequences of unseen subjects"):
         recognize = pipeline(TASK, model=str(out / "model"))
         metrics = evaluate_recognizer(recognize.model, recognize.processor, split.test)
+        add_result(out / "model", {"dataset": experiment.dataset, "protocol": split.protocol, **metrics})
     with _timed(seconds, "pictures", "drawing"):
         plot_confusion(np.array(metrics["confusion"]), metrics["labels"], out / "confusion.png")
         shown = split.test.select(np.linspace(0, len(split.test) - 1, _SHOWN).astype(int))
