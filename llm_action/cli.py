@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--confusion", type=Path, metavar="PNG", help="draw the confusion matrix here")
 
     tokens = _command(commands, "evaluate-vqvae", _evaluate_vqvae, "measure the action tokenizer of a run")
-    tokens.add_argument("run", type=Path, help="run folder of a training")
+    tokens.add_argument("folder", type=Path, help="run folder of a training")
     tokens.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     tokens.add_argument("--probe-steps", type=int, default=800, help="training steps of the probes, 0 for none")
     tokens.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
@@ -202,12 +202,12 @@ def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
     from llm_action.training.experiment import load_experiment
     from llm_action.training.runs import write_json
 
-    record = arguments.run / "experiment.yaml"
+    record = arguments.folder / "experiment.yaml"
     if not record.is_file():
-        raise FileNotFoundError(f"{arguments.run}: expected the run folder of a training, {record.name} is missing")
+        raise FileNotFoundError(f"{arguments.folder}: expected the run folder of a training, {record.name} is missing")
     experiment = load_experiment(record)
     split = load_split(experiment, arguments.data)
-    processor = LlmArProcessor.from_pretrained(arguments.run / "processor")
+    processor = LlmArProcessor.from_pretrained(arguments.folder / "processor")
     figures = token_metrics(processor, split.test)
     if arguments.probe_steps:
         figures["probe_tokens"] = probe_tokens(experiment, processor, split, arguments.probe_steps)

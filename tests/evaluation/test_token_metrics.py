@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from llm_action.cli import main
 from llm_action.datasets.synthetic import build_synthetic
 from llm_action.evaluation.token_metrics import _codebook_figures, _language_figures, token_metrics
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -53,3 +55,17 @@ def test_figures_of_a_trained_tokenizer(tiny_export):
     assert 0 <= figures["stable_tokens"] <= 1
     assert figures["perplexity"][0] <= figures["used_codes"][0] <= processor.vqvae.config.codebook_size
     assert figures["bits"] == pytest.approx(math.log2(figures["perplexity"][0]))
+
+
+def test_the_command_measures_a_run(tiny_run, recordings, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    command = ["evaluate-vqvae", str(tiny_run), "--data", str(recordings), "--probe-steps", "2", "--json", str(out)]
+    assert main(command) == 0
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert figures["n"] == 12 and 0 <= figures["probe_tokens"] <= 1 and 0 <= figures["probe_joints"] <= 1
+    assert "perplexity" in capsys.readouterr().out
+
+
+def test_the_command_wants_a_run_folder(tmp_path, capsys):
+    assert main(["evaluate-vqvae", str(tmp_path)]) == 2
+    assert "experiment.yaml is missing" in capsys.readouterr().err
