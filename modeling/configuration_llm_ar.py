@@ -22,7 +22,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
             it left over (residual quantisation, this project's option). Default 1, the paper's single stream.
         code_dim: width of the vectors that are quantised, default 32. The paper's setting is code_dim = embedding_dim.
         embedding_dim: width of the token embeddings that decoder and LLM see: the LLM's word-embedding width.
-        geometry: "hyperbolic" (Poincare ball, paper section 3.2) or "euclidean" (the control).
+        geometry: "hyperbolic" (Poincare ball, as in the paper) or "euclidean" (the control).
         curvature: c > 0 of the ball, default 1.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.

@@ -1,4 +1,4 @@
-"""The action tokenizer: a VQ-VAE whose codebook lives in the Poincare ball (paper section 3.2)."""
+"""The action tokenizer: a VQ-VAE whose codebook lives in the Poincare ball (the paper's stage 1)."""
 
 from __future__ import annotations
 

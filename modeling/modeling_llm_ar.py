@@ -46,7 +46,7 @@ class ActionRecognitionOutput(ModelOutput):
 
 
 class LlmArForActionRecognition(HubUpload, PreTrainedModel):
-    """A `PeftModel` around a LlamaForCausalLM plus an embedding table for action tokens (paper section 3.3).
+    """A `PeftModel` around a LlamaForCausalLM plus an embedding table for action tokens (the paper's stage 2).
 
     Ids below the base's vocabulary size are words, the others action tokens. The vocabulary is not resized: the
     language-model head only ever says words. The base's weights are never trained or saved.

@@ -1,6 +1,6 @@
 """The Poincare ball of curvature -c, seen from its origin: exp0, log0 and the distance.
 
-Textbook maps (paper section 3.2 projects into hyperbolic space; the formulas are those of Ganea et al., 2018).
+Textbook maps (the paper projects into hyperbolic space; the formulas are those of Ganea et al., 2018).
 Distances are computed in float32 at least, because half precision breaks them near the boundary. Points have the shape
 (..., width); curvature `c` > 0 is a number or a tensor that broadcasts.
 """

@@ -1,7 +1,7 @@
 """Terms of the stage-1 loss beside the codebook's own: reconstruction and the three language biases.
 
-The paper (section 3.2) names three human-inductive-bias terms without giving their formulas here; the formulas are this
-project's choice, the Zipf term after sibling work. Each has a weight of its own; weight 0 switches it off.
+The paper names three human-inductive-bias terms. Their formulas are not public in full; those here are this project's
+choice, the Zipf term after sibling work. Each has a weight of its own; weight 0 switches it off.
 """
 
 from __future__ import annotations
