@@ -186,6 +186,12 @@ RESULT = {
 RESULT |= {"mean_class_accuracy": 0.45, "confusion": [[3, 3], [3, 3]]}
 
 
+@pytest.fixture
+def result() -> dict:
+    """What `llm-action evaluate --json` writes, as far as a card needs it."""
+    return dict(RESULT)
+
+
 @pytest.fixture(scope="session")
 def shared(client: Client, hub, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The model folder pushed to the Hub, with an evaluation result and a Space."""

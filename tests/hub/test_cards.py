@@ -16,16 +16,6 @@ from llm_action.datasets import load_benchmark
 from llm_action.hub import add_result
 from llm_action.training.experiment import load_experiment
 
-RESULT = {
-    "dataset": "utd_mhad",
-    "protocol": "cross_subject",
-    "n": 12,
-    "top1": 0.5,
-    "top5": 1.0,
-    "labels": ["wave", "clap"],
-}
-RESULT |= {"mean_class_accuracy": 0.45, "confusion": [[3, 3], [3, 3]]}
-
 
 def accepted(check_card, card, kind: str) -> None:
     assert check_card(str(card), kind) == ([], [])
@@ -89,10 +79,10 @@ def test_the_sentence_statistics_are_those_of_the_training_sentences(model_folde
     assert told["most_frequent"][0]["share"] == pytest.approx(shares.max(), abs=1e-4)
 
 
-def test_evaluation_results_go_onto_the_card_and_into_eval_results(own_folder, check_card):
-    add_result(own_folder, RESULT)
-    add_result(own_folder, {**RESULT, "dataset": "nw_ucla", "protocol": "cross_view", "top1": 0.25})
-    add_result(own_folder, {**RESULT, "top1": 0.75})
+def test_evaluation_results_go_onto_the_card_and_into_eval_results(own_folder, check_card, result):
+    add_result(own_folder, result)
+    add_result(own_folder, {**result, "dataset": "nw_ucla", "protocol": "cross_view", "top1": 0.25})
+    add_result(own_folder, {**result, "top1": 0.75})
     card = ModelCard.load(own_folder / "README.md")
     accepted(check_card, card, "model")
     found = {(r.dataset_type, r.metric_name): r.metric_value for r in card.data.eval_results}
@@ -106,7 +96,7 @@ def test_evaluation_results_go_onto_the_card_and_into_eval_results(own_folder, c
     values = {entry.task_id: entry.value for entry in entries}
     assert values["cross_subject_top1"] == 75 and values["cross_subject_mean_class_accuracy"] == 45
     with pytest.raises(ValueError, match="llm-action evaluate.*n, top1"):
-        add_result(own_folder, {key: value for key, value in RESULT.items() if key not in ("n", "top1")})
+        add_result(own_folder, {key: value for key, value in result.items() if key not in ("n", "top1")})
 
 
 def test_evaluate_refreshes_the_card(own_folder, tiny_base, recordings, monkeypatch):
@@ -118,10 +108,10 @@ def test_evaluate_refreshes_the_card(own_folder, tiny_base, recordings, monkeypa
     assert result.dataset_type == "utd_mhad" and result.dataset_config == "cross_subject"
 
 
-def test_text_of_one_s_own_stays(own_folder):
+def test_text_of_one_s_own_stays(own_folder, result):
     path = own_folder / "README.md"
     path.write_text(path.read_text().replace(MARK, "").replace("# tiny-actions", "# My model\n\nMy words."))
-    add_result(own_folder, RESULT)
+    add_result(own_folder, result)
     card = ModelCard.load(path)
     assert "My words." in card.content and card.data.eval_results[0].metric_value == 50
     write_card(own_folder, "alice/other")
