@@ -1,0 +1,33 @@
+"""What commands share. A command imports what it needs when it runs: `llm-action --help` should not wait for torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_command(commands, name: str, run, help_text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help_text, description=help_text)
+    command.set_defaults(run=run)
+    return command
+
+
+def load_pipeline(model: str):
+    from transformers.utils.logging import disable_progress_bar
+
+    from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
+
+    check_model(model)
+    disable_progress_bar()  # one bar a part, gone in a second
+    # what pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback
+    parts = {
+        "model": LlmArForActionRecognition.from_pretrained(model),
+        "processor": LlmArProcessor.from_pretrained(model),
+    }
+    return SkeletonActionRecognitionPipeline(**parts)
+
+
+def check_model(model: str) -> None:
+    """A path that is no folder would be taken for a Hub id; say so before anything is downloaded."""
+    if not Path(model).is_dir() and (model.count("/") != 1 or model.startswith((".", "/"))):
+        raise FileNotFoundError(f"{model}: no such model folder, and no Hub id (user/name)")

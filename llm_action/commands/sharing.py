@@ -1,0 +1,52 @@
+"""Commands that write and share model folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from llm_action.commands.shared import add_command
+
+
+def add_commands(commands) -> None:
+    """Adds them to a parser's subcommands."""
+    export = add_command(commands, "export", _export, "write a model folder anew, with its base model if wanted")
+    export.add_argument("source", help="model folder, run folder or Hub id")
+    export.add_argument("--out", help="folder to write; default: in place")
+    export.add_argument("--include-base", action="store_true", help="copy the base model into base/, for offline use")
+    export.add_argument("--base-model", metavar="USER/NAME", help="Hub id of a base that was a local copy in training")
+
+    push = add_command(commands, "push", _push, "share a model folder on the Hub")
+    push.add_argument("folder", help="model folder")
+    push.add_argument("repository", metavar="USER/NAME")
+    push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    push.add_argument("--space", action="store_true", help="also make a demo Space of the same name")
+    push.add_argument(
+        "--results", nargs="+", type=Path, default=[], metavar="JSON", help="files of llm-action evaluate --json"
+    )
+
+    pull = add_command(commands, "pull", _pull, "fetch a model from the Hub and print its folder")
+    pull.add_argument("repository", metavar="USER/NAME")
+    pull.add_argument("--revision", help="branch, tag or commit (default main)")
+    pull.add_argument("--out", help="folder to write; default: the Hugging Face cache")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from llm_action.hub import copy_model
+
+    print(copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model))
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    from llm_action.hub import add_result, push
+
+    for file in arguments.results:
+        add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))
+    print(push(arguments.folder, arguments.repository, arguments.private, arguments.space))
+
+
+def _pull(arguments: argparse.Namespace) -> None:
+    from llm_action.hub import pull
+
+    print(pull(arguments.repository, arguments.revision, arguments.out))

@@ -1,0 +1,117 @@
+"""Commands from raw recordings to a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from llm_action.commands.shared import add_command
+
+
+def add_commands(commands) -> None:
+    """Adds them to a parser's subcommands."""
+    prepare = add_command(commands, "prepare", _prepare, "read, clean and write a data set as an Arrow table")
+    prepare.add_argument(
+        "dataset", help="ntu60, ntu120, smarthome, uav-human, utd-mhad, nw-ucla, msr-action3d or folder"
+    )
+    prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
+    prepare.add_argument("--out", required=True, help="folder to write")
+    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, view, split")
+    prepare.add_argument("--layout", help="joint layout of files that do not tell")
+    prepare.add_argument("--fps", type=float, help="frames per second of files that do not tell")
+    prepare.add_argument(
+        "--missing-list", nargs="+", default=[], metavar="FILE", help="official lists of samples without skeletons"
+    )
+    prepare.add_argument("--max-persons", type=int, default=2, help="persons to keep (default 2)")
+    prepare.add_argument("--workers", type=int, help="processes (default: one a core)")
+    prepare.add_argument("--restart", action="store_true", help="begin anew, and replace what --out holds")
+
+    plan = add_command(commands, "plan", _plan, "say whether a training fits, by building the model on the meta device")
+    plan.add_argument("--config", required=True, help="YAML file or preset")
+    plan.add_argument("--gpus", type=int, default=1, help="devices (default 1)")
+    plan.add_argument("--memory", type=float, required=True, metavar="GB", help="memory of one device, 10^9 bytes")
+    plan.add_argument("--strategy", choices=("ddp", "fsdp", "zero3"), help="default: the simplest that fits")
+    plan.add_argument("--data", help="prepared folder, for the exact number of tokens")
+    plan.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    plan.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
+
+    for name, run, help_text in (
+        ("train", _train, "train both stages and export the model"),
+        ("train-vqvae", _train_vqvae, "train stage 1, the action tokenizer"),
+        ("train-recognizer", _train_recognizer, "train stage 2, the language model, and export"),
+    ):
+        _add_training_arguments(add_command(commands, name, run, help_text))
+
+    demo = add_command(commands, "demo", _demo, "the whole path on made-up skeletons")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default runs/demo")
+    demo.add_argument("--restart", action="store_true", help="begin anew")
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from llm_action.datasets import BENCHMARKS
+    from llm_action.datasets.folder import scan_folder
+    from llm_action.datasets.prepare import Reading, prepare, prepared_summary, read_missing_list
+
+    name = arguments.dataset.replace("-", "_")
+    if name == "folder":
+        benchmark, scan = scan_folder(arguments.source, arguments.csv, arguments.layout)
+    elif name in BENCHMARKS and (scan_files := BENCHMARKS[name].scan) is not None:
+        benchmark, scan = BENCHMARKS[name], scan_files(arguments.source)
+    else:
+        known = ", ".join(known for known in BENCHMARKS if BENCHMARKS[known].scan is not None)
+        raise ValueError(f"{arguments.dataset}: expected one of {known}, or folder")
+    reading = Reading(arguments.max_persons, arguments.layout, arguments.fps)
+    missing = [name for file in arguments.missing_list for name in read_missing_list(file)]
+    options = {"missing": missing, "workers": arguments.workers, "restart": arguments.restart}
+    manifest = prepare(benchmark, scan, arguments.out, reading=reading, **options)
+    print(prepared_summary(manifest, benchmark, arguments.out))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from llm_action.training.experiment import load_experiment
+    from llm_action.training.plan import plan_table, plan_training
+    from llm_action.training.runs import write_json
+
+    experiment = load_experiment(arguments.config, arguments.set)
+    plan = plan_training(experiment, arguments.gpus, arguments.memory, arguments.strategy, arguments.data)
+    print(plan_table(plan))
+    if arguments.json:
+        write_json(plan, arguments.json)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from llm_action.training.train import train
+
+    _run_training(train, arguments)
+
+
+def _train_vqvae(arguments: argparse.Namespace) -> None:
+    from llm_action.training.train_vqvae import train_vqvae
+
+    _run_training(train_vqvae, arguments)
+
+
+def _train_recognizer(arguments: argparse.Namespace) -> None:
+    from llm_action.training.train_recognizer import train_recognizer
+
+    _run_training(train_recognizer, arguments)
+
+
+def _run_training(stage, arguments: argparse.Namespace) -> None:
+    from llm_action.training.runs import prepare_run
+
+    experiment, out = prepare_run(arguments)
+    stage(experiment, arguments.data, out, resume=not arguments.restart)
+    print(f"written to {out}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from llm_action.demo import run_demo
+
+    run_demo(arguments.out, resume=not arguments.restart)
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    from llm_action.training.runs import add_training_arguments
+
+    add_training_arguments(parser)
