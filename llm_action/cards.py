@@ -24,6 +24,7 @@ from huggingface_hub import (
 )
 from jinja2 import Environment, FileSystemLoader
 
+from llm_action.datasets import BENCHMARKS
 from llm_action.modeling.repo_code import TASK
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.records import FOLDER, METRICS, read_record, update_record
@@ -123,8 +124,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         adapter=adapter,
         record=record,
         dataset=_title(record["dataset"]) if "dataset" in record else None,
-        evaluations=[{**entry, "title": _title(entry["dataset"])} for entry in evaluations],
-        metrics=METRICS,
+        tables=_tables(evaluations),
         recipe=experiment.read_text(encoding="utf-8").rstrip() if experiment.is_file() else None,
         plots={file.stem for file in (folder / FOLDER).glob("*.png")},
         versions=record.get("versions") or {"llm-action": version("llm-action")},
@@ -220,8 +220,24 @@ def _eval_results(entry: dict[str, Any]) -> list[EvalResult]:
             metric_name=title,
             metric_value=round(100 * entry[metric], 2),
         )
-        for metric, title in METRICS.items()
+        for metric, title in own_metric_first(entry["dataset"]).items()
     ]
+
+
+def _tables(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One table a data set, with a row for each protocol evaluated and the data set's own metric first."""
+    tables: dict[str, dict[str, Any]] = {}
+    for entry in evaluations:
+        dataset = entry["dataset"]
+        empty = {"title": _title(dataset), "metrics": own_metric_first(dataset), "rows": []}
+        tables.setdefault(dataset, empty)["rows"].append(entry)
+    return list(tables.values())
+
+
+def own_metric_first(dataset: str) -> dict[str, str]:
+    """Keys and titles of the metrics, the one that the data set is reported with first."""
+    own = BENCHMARKS[dataset].metric if dataset in BENCHMARKS else "top1"
+    return {own: METRICS[own], **METRICS}
 
 
 def _title(dataset: str) -> str:

@@ -48,6 +48,7 @@ def export(
     processor: LlmArProcessor,
     folder: str | os.PathLike[str],
     run: str | os.PathLike[str] | None = None,
+    state_dict: dict[str, Any] | None = None,
 ) -> Path:
     """Writes model and processor as one folder that `pipeline()` and the Auto classes load; replaces an earlier one.
 
@@ -55,10 +56,11 @@ def export(
 
     Args:
         run: the run folder of the training; its recipe, curves and sentence statistics go onto the card.
+        state_dict: the model's weights where this process holds only a part of them; default its own.
     """
     folder = Path(folder)
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
-    model.save_pretrained(temporary)
+    model.save_pretrained(temporary, state_dict=state_dict)
     processor.save_pretrained(temporary)
     if run is not None:
         record_training(temporary, run)

@@ -18,6 +18,7 @@ import yaml
 from datasets import load_from_disk
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
+from llm_action.training.replay import trained_sentences, write_replay
 from llm_action.visualization.figures import plot_confusion, plot_learning_curve, plot_rank_frequency
 
 FOLDER = "training"
@@ -52,6 +53,12 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
         if experiment.get("base_model"):
             experiment["base_model"] = _public_name(experiment["base_model"])
         experiment["dataset"] = entries["dataset"] = _public_name(experiment["dataset"])
+        for source in experiment.get("vqvae", {}).get("also", []):
+            source["dataset"] = _public_name(source["dataset"])
+            source.pop("data", None)
+        recognizer = experiment.get("recognizer", {})
+        if recognizer.get("descriptions"):
+            recognizer["descriptions"] = _public_name(recognizer["descriptions"])
         _write(folder / FOLDER / "experiment.yaml", yaml.safe_dump(experiment, sort_keys=False))
     if (run / "processor" / "metrics.json").is_file():
         metrics = json.loads((run / "processor" / "metrics.json").read_text(encoding="utf-8"))
@@ -61,6 +68,7 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
         return
     if (run / "sentences" / "made_from.json").is_file():
         entries["sentences"] = _sentence_statistics(run / "sentences", folder)
+        write_replay(folder, trained_sentences(run / "sentences", folder))
     if (run / "recognizer" / "history.json").is_file():
         history = json.loads((run / "recognizer" / "history.json").read_text(encoding="utf-8"))
         if any("loss" in entry for entry in history):

@@ -22,8 +22,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
             it left over (residual quantisation, this project's option). Default 1, the paper's single stream.
         code_dim: width of the vectors that are quantised, default 32. The paper's setting is code_dim = embedding_dim.
         embedding_dim: width of the token embeddings that decoder and LLM see: the LLM's word-embedding width.
-        geometry: "hyperbolic" (Poincare ball, as in the paper) or "euclidean" (the control).
-        curvature: c > 0 of the ball, default 1.
+        geometry: "hyperbolic" (Poincare ball, as in the paper), or one of two controls: "euclidean" (flat codebook) or
+            "continuous" (no codebook: the decoder and probes get the latent vectors themselves, the LLM nothing).
+        curvature: c > 0 of the ball, default 1; where it is learned, what it begins with.
+        curvature_learnable: whether the curvature is trained and saved with the weights, default False.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
         dropout: in the attention layers while training.
@@ -43,11 +45,12 @@ class ActionVQVAEConfig(PreTrainedConfig):
     embedding_dim: int = 576
     geometry: str = "hyperbolic"
     curvature: float = 1.0
+    curvature_learnable: bool = False
     max_norm: float = 1.5
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.3
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "action tokenizer")
@@ -60,8 +63,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(
                 f"Expected num_frames to be a multiple of downsample {self.downsample}, got {self.num_frames}."
             )
-        if self.geometry not in ("hyperbolic", "euclidean"):
-            raise ValueError(f"Expected geometry 'hyperbolic' or 'euclidean', got {self.geometry!r}.")
+        if self.geometry not in ("hyperbolic", "euclidean", "continuous"):
+            raise ValueError(f"Expected geometry 'hyperbolic', 'euclidean' or 'continuous', got {self.geometry!r}.")
+        if self.curvature_learnable and self.geometry != "hyperbolic":
+            raise ValueError(f"Expected geometry 'hyperbolic' with curvature_learnable, got {self.geometry!r}.")
         if self.curvature <= 0 or self.max_norm <= 0:
             raise ValueError(f"Expected curvature and max_norm above 0, got {self.curvature} and {self.max_norm}.")
         if min(self.codebook_size, self.num_levels, self.code_dim, self.embedding_dim, self.num_heads) < 1:

@@ -181,14 +181,23 @@ class LabelTree:
         tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "labels"}
         return replace(self, **tensors)
 
+    @staticmethod
+    def check_normalization(normalization: str) -> None:
+        """Refuses an unknown normalisation.
+
+        Raises:
+            ValueError: names the known ones.
+        """
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
+
     def must_be_read(self, normalization: str) -> Tensor:
         """(nodes,) bool: the nodes whose token the language model has to read before every label is scored.
 
         Never the root (the prompt was read) nor a leaf (nothing follows it). With `"children"` only nodes with a
         choice at or below them: along the rest of a label every step has one child, hence probability 1.
         """
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
+        self.check_normalization(normalization)
         decides = self.num_children > (0 if normalization == "vocabulary" else 1)
         decisions_before = torch.nn.functional.pad(decides.long().cumsum(0), (1, 0))
         nodes = torch.arange(len(self.token_ids), device=self.token_ids.device)
@@ -199,12 +208,11 @@ class LabelTree:
         depth = read[self.paths].sum(1)
         return self.paths.gather(1, depth[:, None]).squeeze(1)
 
-    def chain_lengths(self, read: Tensor) -> Tensor:
-        """(nodes,): the number of nodes `i, i + 1, ...` in `read` that follow one another as only children."""
-        nodes = torch.arange(len(read), device=read.device)
-        goes_on = read & (self.num_children == 1) & torch.nn.functional.pad(read[1:], (0, 1))
-        last = torch.where(goes_on, len(read), nodes).flip(0).cummin(0).values.flip(0)
-        return last - nodes + 1
+    def labels_below(self) -> Tensor:
+        """(nodes,): how many labels end at or below each node."""
+        ends_before = torch.nn.functional.pad((self.num_children == 0).long().cumsum(0), (1, 0))
+        nodes = torch.arange(len(self.token_ids), device=self.token_ids.device)
+        return ends_before[self.subtree_ends] - ends_before[nodes]
 
 
 def _common_length(a: Sequence[int], b: Sequence[int]) -> int:

@@ -15,28 +15,11 @@ from transformers.initialization import normal_
 from transformers.utils import ModelOutput
 
 from .configuration_llm_ar import ActionVQVAEConfig
-from .poincare import exp0, nearest
+from .hyperbolic_codebook import HyperbolicCodebook, Quantized
 from .repo_code import HubUpload, check_file_names, copy_code
 from .skeleton_layouts import get_layout
 
 _VELOCITY_SCALE = 4.0  # brings frame-to-frame differences to the order of magnitude of positions
-
-
-@dataclass
-class Quantized(ModelOutput):
-    """What the codebook made of latent vectors.
-
-    Attributes:
-        codes: (..., levels) int64, the nearest code of each level.
-        vectors: (..., code_dim) sum of the chosen codes, no gradient.
-        straight_through: (..., code_dim) the same values, with the latent vectors' gradient.
-        commitment: scalar, mean squared tangent distance of what each level quantised to its code.
-    """
-
-    codes: Tensor | None = None
-    vectors: Tensor | None = None
-    straight_through: Tensor | None = None
-    commitment: Tensor | None = None
 
 
 @dataclass
@@ -52,49 +35,6 @@ class ActionVQVAEOutput(ModelOutput):
     reconstruction: Tensor | None = None
     latents: Tensor | None = None
     quantized: Quantized | None = None
-
-
-class HyperbolicCodebook(nn.Module):
-    """Nearest-code search in the Poincare ball; `config.geometry = "euclidean"` searches in flat space instead.
-
-    Codes are kept in the tangent space at the origin and mapped into the ball for the search, so that averages and
-    ordinary optimisers work on them and log0(code) is the stored vector itself. How codes learn (moving averages,
-    revival of dead codes) is training's business.
-    """
-
-    def __init__(self, config: ActionVQVAEConfig):
-        super().__init__()
-        self.config = config
-        shape = (config.num_levels, config.codebook_size, config.code_dim)
-        self.codes = nn.Parameter(torch.empty(shape), requires_grad=False)
-
-    def nearest(self, vectors: Tensor, level: int) -> Tensor:
-        """Index (points,) of the code of `level` nearest to each tangent vector (points, code_dim)."""
-        vectors, codes = vectors.float(), self.codes[level].float()
-        if self.config.geometry == "euclidean":
-            return torch.cdist(vectors, codes).argmin(-1)
-        c = self.config.curvature
-        with torch.autocast(vectors.device.type, enabled=False):  # half precision finds other codes near the boundary
-            return nearest(exp0(vectors, c), exp0(codes, c), c)
-
-    def lookup(self, codes: Tensor) -> Tensor:
-        """(..., levels) code indices to the sum (..., code_dim) of their tangent vectors."""
-        chosen = (F.embedding(codes[..., level], self.codes[level]) for level in range(codes.shape[-1]))
-        return sum(chosen, self.codes.new_zeros(()))
-
-    def forward(self, latents: Tensor) -> Quantized:
-        """Quantises tangent vectors (..., code_dim) level by level."""
-        rest = latents.float().flatten(0, -2)
-        codes, commitment = [], rest.new_zeros(())
-        for level in range(self.config.num_levels):
-            with torch.no_grad():
-                codes.append(self.nearest(rest, level))
-            chosen = self.codes[level][codes[-1]]
-            commitment = commitment + (rest - chosen).square().sum(-1).mean()
-            rest = rest - chosen
-        indices = torch.stack(codes, -1).view(*latents.shape[:-1], -1)
-        vectors = self.lookup(indices)
-        return Quantized(indices, vectors, latents + (vectors - latents).detach(), commitment)
 
 
 class ActionVQVAE(HubUpload, PreTrainedModel):
@@ -147,7 +87,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)):
             module.reset_parameters()
         elif isinstance(module, HyperbolicCodebook):
-            normal_(module.codes, std=0.3 * self.config.max_norm / self.config.code_dim**0.5)
+            module.init_weights()
         elif isinstance(module, ActionVQVAE):
             normal_(module.step_positions, std=0.02)
             normal_(module.decoder_positions, std=0.02)
@@ -160,8 +100,18 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     @torch.no_grad()
     def encode(self, skeletons: Tensor) -> Tensor:
-        """Skeletons (batch, frames, joints, 3) to codes (batch, steps, levels), int64."""
-        return self.codebook(self.latents(skeletons)).codes
+        """Skeletons (batch, frames, joints, 3) to codes (batch, steps, levels), int64.
+
+        Raises:
+            ValueError: skeletons of another shape, or a model of continuous features, which has no tokens.
+        """
+        codes = self.codebook(self.latents(skeletons)).codes
+        if codes is None:
+            raise ValueError(
+                "Expected a model with tokens, got geometry 'continuous', the control without a codebook; "
+                "train with geometry hyperbolic or euclidean."
+            )
+        return codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

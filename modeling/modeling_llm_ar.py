@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -15,19 +16,28 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .base_fingerprint import weights_fingerprint
+from .base_loading import (
+    BASE_MODEL_VARIABLE,
+    base_from_environment,
+    base_location,
+    check_base,
+    parse_dtype,
+)
 from .configuration_llm_ar import LlmArConfig
-from .label_scoring import score_labels
+from .int8_linear import quantize_linears
+from .label_scoring import rank_labels, score_labels
+from .label_search import RankedLabels
 from .label_tree import LabelTree
+from .prompt_prefix import PromptPrefix, common_words, without_first
 from .repo_code import HubUpload, check_file_names, check_parts, copy_code, reading
 
 # of transformers, which peft asks for an attribute renamed since
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
-BASE_MODEL_VARIABLE = "LLM_ACTION_BASE_MODEL"
 ADAPTER_FOLDER = "adapter"
 _WEIGHTS = "model.safetensors"
 
@@ -68,6 +78,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         super().__init__(config)
         self.language_model = language_model
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
+        self.is_merged = False
+        self._prefix = PromptPrefix()
 
     @classmethod
     def from_base(
@@ -77,6 +89,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         lora: LoraConfig,
         *,
         dtype: torch.dtype | str = "auto",
+        quantization: BitsAndBytesConfig | None = None,
         **config,
     ) -> LlmArForActionRecognition:
         """A new model to train.
@@ -87,18 +100,20 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 the spread of the base's word embeddings, so that the base meets vectors of a size it knows.
             lora: the adapter to add.
             dtype: of the base's weights; adapters and action embeddings train in float32.
+            quantization: of the frozen base, which is then read from a folder; None keeps `dtype`.
             config: further fields of `LlmArConfig`; `base_model`, where a saved model looks for its base, is
                 `base_folder` by default.
         """
-        base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype)
-        words = base.get_input_embeddings().weight
+        base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=dtype, quantization_config=quantization)
+        words = base.get_input_embeddings().weight.detach().float().cpu()
         if action_embeddings.shape[1] != words.shape[1]:
             raise ValueError(
                 f"Expected action embeddings of the base's width {words.shape[1]}, got {action_embeddings.shape[1]}; "
                 "set embedding_dim of the VQ-VAE to it."
             )
         config = LlmArConfig(
-            base_fingerprint=weights_fingerprint(base),
+            # of the files: `dtype` may have rounded the weights in memory
+            base_fingerprint=weights_fingerprint(base_folder if Path(base_folder).is_dir() else base),
             base_vocab_size=words.shape[0],
             num_action_tokens=len(action_embeddings),
             hidden_size=words.shape[1],
@@ -107,17 +122,25 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         model = cls(config, get_peft_model(base, lora))
         with torch.no_grad():
             centred = action_embeddings.float() - action_embeddings.float().mean(0)
-            scaled = centred / centred.std().clamp(min=1e-8) * words.float().std()
-            model.action_embeddings.weight.copy_(scaled + words.float().mean(0))
+            scaled = centred / centred.std().clamp(min=1e-8) * words.std()
+            model.action_embeddings.weight.copy_(scaled + words.mean(0))
         return model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        **kwargs,
+    ) -> ActionRecognitionOutput:
         """Loss of the answer words, or the log-likelihood of every class name.
 
         Args:
             input_ids: (batch, tokens) prompt, in training followed by the answer.
             attention_mask: (batch, tokens), 0 for padding.
             labels: (batch, tokens) the answer's ids, -100 elsewhere.
+            label_smoothing: share of each answer token's target that is spread over the vocabulary.
 
         Raises:
             ValueError: no labels, and the model knows no classes.
@@ -130,7 +153,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         targets = labels[:, 1:]
         answers = targets != -100  # logits of the answer's positions alone: the head is the largest layer
         logits = self.causal_lm.get_output_embeddings()(hidden[:, :-1][answers]).float()
-        return ActionRecognitionOutput(loss=F.cross_entropy(logits, targets[answers]))
+        return ActionRecognitionOutput(loss=F.cross_entropy(logits, targets[answers], label_smoothing=label_smoothing))
 
     def score(self, input_ids: Tensor, attention_mask: Tensor | None = None, tree: LabelTree | None = None) -> Tensor:
         """(batch, labels) exact log-likelihood of every label after the prompts; a softmax over them is the posterior.
@@ -143,7 +166,43 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             ValueError: no tree, and the model knows no classes.
         """
         tree = tree or self.trained_labels
-        return score_labels(self.causal_lm, tree.to(self.device), self.embed(input_ids), attention_mask)
+        return score_labels(self.causal_lm, tree, **self._read_before(input_ids, attention_mask))
+
+    @torch.no_grad()
+    def rank(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        tree: LabelTree | None = None,
+        k: int | None = None,
+        tolerance: float | None = None,
+    ) -> RankedLabels:
+        """The k best labels after the prompts with their exact log-likelihoods, by whichever exact way is fastest.
+
+        Args:
+            input_ids, attention_mask, tree: see `score`.
+            k: labels wanted a prompt, best first; default all.
+            tolerance: what `posterior_bounds` may differ by where not all labels are scored; default any amount.
+
+        Raises:
+            ValueError: see `score`; k < 1; a tolerance that is not above 0.
+        """
+        tree = tree or self.trained_labels
+        prompts = self._read_before(input_ids, attention_mask)
+        return rank_labels(self.causal_lm, tree, **prompts, k=k, tolerance=tolerance)
+
+    def _read_before(self, input_ids: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
+        """The prompts for `label_scoring`, without the words before the action tokens where all begin with the same.
+
+        Those are read once and kept until a weight changes. Not for gradients, which run through them.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        fixed = not torch.is_grad_enabled() and not self.training
+        prefix = None
+        if fixed and (words := common_words(input_ids, mask, self.config.base_vocab_size)):
+            prefix = self._prefix.states(self.causal_lm, self.embed, words)
+            input_ids, mask = without_first(input_ids, mask, len(words))
+        return {"inputs_embeds": self.embed(input_ids), "attention_mask": mask, "prefix": prefix}
 
     @cached_property
     def trained_labels(self) -> LabelTree:
@@ -166,20 +225,61 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         """The LlamaForCausalLM, LoRA layers inside."""
         return self.language_model.get_base_model()
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The base's word embeddings."""
+        return self.causal_lm.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The base's language-model head; FSDP has to know whether its weights are those of the word embeddings."""
+        return self.causal_lm.get_output_embeddings()
+
+    def merge(self) -> None:
+        """Folds the adapter into the base's weights: the same scores, to rounding, in fewer operations.
+
+        For inference. A merged model can be neither trained nor saved, as its base is no longer the one it names.
+        """
+        self.language_model.merge_and_unload()
+        self.is_merged = True
+        self._prefix = PromptPrefix()
+
+    def _check_not_merged(self) -> None:
+        if self.is_merged:
+            raise ValueError(
+                "This model's adapter is merged into its base, for inference only; load it without merge=True and "
+                "dtype int8 to save it or to load trained weights."
+            )
+
     def save_pretrained(
         self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
     ):
-        """Writes config.json, model.safetensors (action embeddings), adapter/ (PEFT) and the code; never the base."""
+        """Writes config.json, model.safetensors (action embeddings), adapter/ (PEFT) and the code; never the base.
+
+        Args:
+            state_dict: whole weights, under this model's names, of a model that is sharded (FSDP, ZeRO-3); default
+                its own.
+
+        Raises:
+            ValueError: the adapter is merged into the base, or a state_dict lacks the action embeddings.
+        """
+        self._check_not_merged()
         if not is_main_process:
             return
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
+        weights = self.state_dict() if state_dict is None else state_dict
+        if "action_embeddings.weight" not in weights:
+            raise ValueError(
+                f"Expected the whole weights in state_dict, got {len(weights)} without the action embeddings; with "
+                "DeepSpeed ZeRO-3 set zero3_save_16bit_model: true in the accelerate config."
+            )
+        prefix = f"{self.base_model_prefix}."
+        adapted = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
         for adapter in self.language_model.peft_config.values():
             adapter.base_model_name_or_path = self.config.base_model  # not where this machine keeps it
-        self.language_model.save_pretrained(folder / ADAPTER_FOLDER)
+        self.language_model.save_pretrained(folder / ADAPTER_FOLDER, state_dict=adapted)
         (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)  # peft's own card; the root has ours
         save_file(
-            {"action_embeddings.weight": self.action_embeddings.weight.detach().contiguous().cpu()},
+            {"action_embeddings.weight": weights["action_embeddings.weight"].detach().contiguous().cpu()},
             folder / _WEIGHTS,
             {"format": "pt"},
         )
@@ -197,6 +297,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         base_model: str | os.PathLike | None = None,
         config: LlmArConfig | None = None,
         dtype: torch.dtype | str = "auto",
+        merge: bool = False,
         is_trainable: bool = False,
         revision: str | None = None,
         token: str | bool | None = None,
@@ -210,44 +311,60 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         Args:
             base_model: the base to use; default the environment variable LLM_ACTION_BASE_MODEL, then the folder
                 `base/` of the model, then `config.base_model`.
-            dtype: of the base's weights, "auto" as they were saved.
+            dtype: of the base's weights: "auto" (default) as they were saved, float32, bfloat16, float16 or int8, each
+                as `torch.float32` or "float32". int8 rounds the decoder's linear layers (see `Int8Linear`), runs on
+                CPUs and implies merge.
+            merge: fold the adapter into the base, see `merge`.
             is_trainable: whether the adapter's weights take gradients.
             revision, token, cache_dir, local_files_only, device_map: as everywhere in transformers.
 
         Raises:
             OSError: the folder, a part of it or the base cannot be found.
+            ValueError: a part is damaged or does not fit; an unknown dtype; int8 or merge with is_trainable.
         """
+        wanted = parse_dtype(dtype)
+        merge = merge or wanted == torch.int8
+        if merge and is_trainable:
+            raise ValueError("Expected is_trainable=False with merge=True or dtype int8: those are for inference.")
         hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        folder = _local_folder(pretrained_model_name_or_path, hub, bool(base_model or _base_from_environment()))
+        folder = _local_folder(pretrained_model_name_or_path, hub, bool(base_model or base_from_environment()))
         with reading(folder / "config.json"):
             saved = LlmArConfig.from_pretrained(folder)
         config = config or saved
         if config.base_model != saved.base_model:  # AutoModel and pipeline() put base_model= into the config
             base_model, config.base_model = base_model or config.base_model, saved.base_model
-        base_name = _base_location(base_model, folder, config)
+        base_name = base_location(base_model, folder, config)
         options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         try:
             base_folder = cls.base_resolver(base_name) if cls.base_resolver else base_name
             check_file_names(base_folder)
             base = AutoModelForCausalLM.from_pretrained(
-                base_folder, dtype=dtype, device_map=device_map, use_safetensors=True, **options
+                base_folder, dtype="auto", device_map=device_map, use_safetensors=True, **options
             )
         except OSError as error:
             raise OSError(
                 f"{folder}: the base model {base_name} was not found ({error}). Pass base_model=FOLDER or set "
                 f"{BASE_MODEL_VARIABLE}; `llm-action base-model` fetches the default one and prints its folder."
             ) from error
-        _check_base(base, config, base_name)
+        check_base(base, config, base_name)  # before a change of dtype, which may round the weights
+        if wanted is not None:
+            base.to(torch.float32 if wanted == torch.int8 else wanted)
         with reading(folder / ADAPTER_FOLDER):
             adapted = PeftModel.from_pretrained(base, str(folder / ADAPTER_FOLDER), is_trainable=is_trainable)
         model = cls(config, adapted)
         model.load_trained(folder)
         model.action_embeddings.to(base.device)
         model.name_or_path = str(pretrained_model_name_or_path)
+        if merge:
+            model.merge()
+        if wanted == torch.int8:
+            # embeddings and language-model head stay: their rounding would go straight into the scores
+            quantize_linears(model.causal_lm.get_decoder())
         return model.eval()
 
     def load_trained(self, folder: str | os.PathLike) -> None:
         """Puts a saved model's trained weights (adapter and action embeddings) into this one, as resuming does."""
+        self._check_not_merged()
         with reading(Path(folder) / _WEIGHTS):
             weights = load_file(Path(folder) / _WEIGHTS)
             given = weights["action_embeddings.weight"].shape
@@ -270,27 +387,3 @@ def _local_folder(name: str | os.PathLike, hub: dict, other_base: bool) -> Path:
     adapter = [f"{ADAPTER_FOLDER}/{part}" for part in ("adapter_config.json", "adapter_model.safetensors")]
     check_parts(folder, ["config.json", _WEIGHTS, *adapter])
     return folder
-
-
-def _base_location(base_model, folder: Path, config: LlmArConfig) -> str:
-    included = folder / "base"
-    return str(base_model or _base_from_environment() or (included if included.is_dir() else config.base_model))
-
-
-def _base_from_environment() -> str | None:
-    return os.environ.get(BASE_MODEL_VARIABLE)
-
-
-def _check_base(base: PreTrainedModel, config: LlmArConfig, name: str) -> None:
-    words = base.get_input_embeddings().weight
-    if tuple(words.shape) != (config.base_vocab_size, config.hidden_size):
-        raise ValueError(
-            f"{name}: expected a base with word embeddings {(config.base_vocab_size, config.hidden_size)}, got "
-            f"{tuple(words.shape)}; this model was trained on {config.base_model}."
-        )
-    if config.base_fingerprint is not None and weights_fingerprint(base) != config.base_fingerprint:
-        warnings.warn(
-            f"The weights of {name} differ from those this model was trained on ({config.base_model}, fingerprint "
-            f"{config.base_fingerprint[:16]}, here {weights_fingerprint(base)[:16]}): scores will differ.",
-            stacklevel=3,
-        )

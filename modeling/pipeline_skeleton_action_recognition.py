@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from transformers import Pipeline
 
 from .label_tree import LabelTree
 from .processing_llm_ar import is_several
+from .skeleton_stream import StreamResult, recognize_streams
 
+SCORE_TOLERANCE = 0.01  # of a score, where not all labels had to be read for the best ones
+_TOKENIZED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
 
 
@@ -29,11 +33,15 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         top_k: labels to return, default 5; None for all.
         candidate_labels: names to choose from, default the classes trained on; any text, seen in training or not.
         layout, fps: of inputs that carry none.
+        views: action sentences of a sequence whose posteriors are averaged, default 1: it is also seen from other
+            sides and begun at other moments (`SkeletonFeatureExtractor`). Takes `views` times as long.
 
     Returns:
         `[{"label", "score"}]`, best first, for one input; a list of such for several; an iterator for a generator.
-        Scores are the posterior over the candidates, from every candidate's exact likelihood: over all candidates they
-        sum to 1.
+        Scores are the posterior over the candidates, from exact likelihoods: over all candidates they sum to 1. Where
+        `top_k` of many candidates are asked for, labels and order are exact as well, and a score may be up to
+        `SCORE_TOLERANCE` (absolute) below the posterior: what the candidates that were not read could hold is taken
+        off. Lists are recognised in batches of prompts of one length, so `batch_size` costs little padding.
 
     Raises:
         ValueError: bad input, an empty candidate list, duplicate candidates.
@@ -45,7 +53,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, views: int = 1, **kwargs):
+        self._trees: dict[tuple[str, ...], LabelTree] = {}
+        self._views = views
         super().__init__(*args, **kwargs)
         self.tokenizer = self.processor.tokenizer  # batches are padded by it
         self.tokenizer.padding_side = "left"
@@ -53,16 +63,97 @@ class SkeletonActionRecognitionPipeline(Pipeline):
 
     def __call__(self, inputs: Any, **kwargs):
         """See the class."""
+        views = kwargs.pop("views", self._views)
+        if views != 1:
+            averaged = partial(self._recognize_views, views, **kwargs)
+            if not is_several(inputs):
+                return averaged([inputs])[0]
+            return averaged(list(inputs)) if isinstance(inputs, Sequence) else (averaged([one])[0] for one in inputs)
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
-            inputs = list(inputs)
-            return super().__call__(inputs, **kwargs) if inputs else []
+            return self._recognize_all(list(inputs), **kwargs)
         return super().__call__((one for one in inputs), **kwargs)
+
+    def _recognize_views(self, views: int, inputs: list, **kwargs) -> list:
+        """A list's results, each the mean posterior of its views."""
+        top_k = kwargs.pop("top_k", self._forward_params.get("top_k", 5))
+        self._sanitize_parameters(top_k=top_k)
+        rankings = self._recognize_all(inputs, views, top_k=None, **kwargs)
+        means = []
+        for start in range(0, len(rankings), views):
+            scores: dict[str, float] = {}
+            for entry in (entry for ranking in rankings[start : start + views] for entry in ranking):
+                scores[entry["label"]] = scores.get(entry["label"], 0.0) + entry["score"] / views
+            best = sorted(scores.items(), key=lambda item: -item[1])[:top_k]
+            means.append([{"label": label, "score": score} for label, score in best])
+        return means
+
+    def _recognize_all(self, inputs: list, views: int = 1, **kwargs) -> list:
+        """A list's results: tokenised together, recognised in the order of their prompts' lengths."""
+        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
+        read = self._preprocess_params | self._sanitize_parameters(**options)[0]
+        sentences = []
+        for start in range(0, len(inputs), _TOKENIZED_AT_ONCE):
+            skeletons = [self.processor.read(one, **read) for one in inputs[start : start + _TOKENIZED_AT_ONCE]]
+            sentences += self.processor.encode_batch(skeletons, views=views)
+        order = sorted(range(len(sentences)), key=lambda index: len(sentences[index]))
+        prompts = [self.processor.build_prompts([sentences[index]], return_tensors="pt") for index in order]
+        ranked = super().__call__(prompts, **kwargs) if prompts else []
+        return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def stream(
+        self,
+        frames: Any,
+        window: int = 64,
+        hop: int = 8,
+        *,
+        live: bool = False,
+        smoothing: float = 0.5,
+        hysteresis: float = 2.0,
+        **options,
+    ) -> Iterator[StreamResult]:
+        """Names what a stream of skeletons shows every `hop` frames, from its last `window` frames.
+
+        Args:
+            frames: an iterable of frames, each (persons, joints, 2|3) or (joints, 2|3), NaN where a joint is missing,
+                None or empty where nobody is seen; a person keeps its row while others come and go (a row of NaN holds
+                the place of one who left). Or a mapping of names to several such, whose windows are batched.
+            window: frames recognised at a time, default 64. A stream that ends before is recognised once.
+            hop: frames between windows, default 8.
+            live: whether the frames come whether or not they are waited for. Then each source is read by a thread of
+                its own, and if recognition is slower than they come the newest window is taken and those before it are
+                skipped. Default False: frames are asked for one after the other and every window is recognised.
+            smoothing, hysteresis: of the label track, see `LabelTrack`; 0 and 1 turn them off.
+            options: layout, fps (default 30), top_k and candidate_labels, as in a call.
+
+        Returns:
+            An iterator of `StreamResult`: time, ranking, track, frames skipped. A window's ranking is what the pipeline
+            says of a file with the same frames.
+
+        Raises:
+            ValueError: bad arguments at once; a frame that fits neither layout nor the frames before when it comes.
+        """
+        given = (self._preprocess_params, self._forward_params, self._postprocess_params)
+        read, score, _ = (a | b for a, b in zip(given, self._sanitize_parameters(**options)))
+        return recognize_streams(
+            self.model,
+            self.processor,
+            frames if isinstance(frames, Mapping) else {None: frames},
+            tree=score.get("tree"),
+            window=window,
+            hop=hop,
+            layout=read.get("layout"),
+            fps=read.get("fps", 30.0),
+            live=live,
+            smoothing=smoothing,
+            hysteresis=hysteresis,
+            top_k=score.get("top_k", 5),
+        )
 
     def _sanitize_parameters(self, top_k=_NOT_GIVEN, candidate_labels=None, layout=None, fps=None, **kwargs):
         if kwargs:
-            raise TypeError(f"Unknown option {', '.join(kwargs)}; known: top_k, candidate_labels, layout, fps.")
+            raise TypeError(f"Unknown option {', '.join(kwargs)}; known: top_k, candidate_labels, layout, fps, views.")
         read = {name: value for name, value in (("layout", layout), ("fps", fps)) if value is not None}
         score: dict[str, Any] = {}
         rank: dict[str, Any] = {}
@@ -72,21 +163,23 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         if top_k is not _NOT_GIVEN:
             if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
                 raise ValueError(f"Expected top_k of at least 1, or None for all labels, got {top_k!r}.")
-            rank["top_k"] = top_k
+            score["top_k"] = top_k
         return read, score, rank
 
     def preprocess(self, skeleton, layout=None, fps=None):
+        if isinstance(skeleton, Mapping) and "input_ids" in skeleton:
+            return dict(skeleton)  # a prompt already
         return dict(self.processor([self.processor.read(skeleton, layout, fps)], return_tensors="pt"))
 
-    def _forward(self, model_inputs, tree=None):
-        return {"scores": self.model.score(model_inputs["input_ids"], model_inputs["attention_mask"], tree)}
+    def _forward(self, model_inputs, tree=None, top_k=5):
+        ids, mask = model_inputs["input_ids"], model_inputs["attention_mask"]
+        ranked = self.model.rank(ids, mask, tree, top_k, tolerance=SCORE_TOLERANCE)
+        return {"scores": ranked.posterior_bounds()[0], "indices": ranked.indices}
 
-    def postprocess(self, model_outputs, top_k=5, labels=None):
-        posterior, labels = model_outputs["scores"][0].double().softmax(-1), labels or self.model.trained_labels.labels
-        best = posterior.topk(min(top_k or len(labels), len(labels)))
-        return [
-            {"label": labels[i], "score": s} for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
+    def postprocess(self, model_outputs, labels=None):
+        labels = labels or self.model.trained_labels.labels
+        best = zip(model_outputs["scores"][0].tolist(), model_outputs["indices"][0].tolist(), strict=True)
+        return [{"label": labels[index], "score": score} for score, index in best]
 
     def _tree(self, candidate_labels: Sequence[str]) -> LabelTree:
         if isinstance(candidate_labels, str):
@@ -94,7 +187,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         names = list(candidate_labels)
         if not all(isinstance(name, str) for name in names):
             raise ValueError(f"Expected candidate_labels as a list of names, got {names!r:.80}.")
-        return LabelTree.from_labels(names, self.processor.tokenizer)
+        if tuple(names) not in self._trees:
+            self._trees = {tuple(names): LabelTree.from_labels(names, self.processor.tokenizer)}
+        return self._trees[tuple(names)]
 
     def _check_parts(self) -> None:
         model, processor = self.model.config.vqvae_fingerprint, self.processor.vqvae_fingerprint

@@ -1,8 +1,8 @@
 """The Poincare ball of curvature -c, seen from its origin: exp0, log0 and the distance.
 
 Textbook maps (the paper projects into hyperbolic space; the formulas are those of Ganea et al., 2018).
-Distances are computed in float32 at least, because half precision breaks them near the boundary. Points have the shape
-(..., width); curvature `c` > 0 is a number or a tensor that broadcasts.
+Distances are computed in float32 at least, also under autocast, because half precision breaks them near the boundary.
+Points have the shape (..., width); curvature `c` > 0 is a number or a tensor (1,), which gets a gradient.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def nearest(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
 
 def _pairwise_ratio(x: Tensor, y: Tensor, c: float | Tensor) -> Tensor:
     x, y = _at_least_float32(x), _at_least_float32(y)
-    squared = x.square().sum(-1, keepdim=True) + y.square().sum(-1) - 2 * x @ y.T
+    with torch.autocast(x.device.type, enabled=False):  # it would multiply in half precision
+        squared = x.square().sum(-1, keepdim=True) + y.square().sum(-1) - 2 * x @ y.T
     return c * squared.clamp(min=0) / (_conformal(x, c)[:, None] * _conformal(y, c))
 
 

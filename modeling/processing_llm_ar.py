@@ -85,6 +85,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         fps: float | None = None,
         return_tensors: str | None = None,
         padding: bool | str = True,
+        views: int = 1,
         **kwargs,
     ) -> BatchEncoding:
         """Prompts of one or several sequences.
@@ -96,12 +97,14 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             fps: frames per second of arrays.
             return_tensors: "pt", "np" or None for lists.
             padding: as a tokenizer's; prompts are padded on the left.
+            views: prompts of each sequence, default 1; further ones tell it as seen from another side or begun at
+                another moment, see `SkeletonFeatureExtractor`.
 
         Returns:
-            input_ids and attention_mask (batch, tokens).
+            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other.
         """
         sequences = list(skeletons) if is_several(skeletons) else [skeletons]
-        sentences = self.encode_batch(sequences, layout, fps)
+        sentences = self.encode_batch(sequences, layout, fps, views)
         return self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
 
     def build_prompts(
@@ -126,13 +129,13 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return self.encode_batch([skeleton], layout, fps)[0]
 
     def encode_batch(
-        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None
+        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None, views: int = 1
     ) -> list[list[int]]:
-        """The action sentences of several sequences."""
+        """The action sentences of several sequences, `views` of each one after the other."""
         sequences = [self.read(skeleton, layout, fps) for skeleton in skeletons]
         sentences: list[list[int]] = []
         for start in range(0, len(sequences), _BATCH):
-            features = self.feature_extractor(sequences[start : start + _BATCH], return_tensors="pt")
+            features = self.feature_extractor(sequences[start : start + _BATCH], return_tensors="pt", views=views)
             sentences += self.encode_features(features["skeletons"], features["person_mask"])
         return sentences
 

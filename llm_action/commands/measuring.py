@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from llm_action.commands.shared import add_command, load_pipeline
@@ -16,52 +17,75 @@ def add_commands(commands) -> None:
     evaluate.add_argument("--data", help="folder of the data set, raw or prepared; the synthetic one needs none")
     evaluate.add_argument("--protocol", help="default: the data set's own")
     evaluate.add_argument("--batch-size", type=int, default=16)
+    evaluate.add_argument(
+        "--views", type=int, default=1, help="action sentences of a sequence whose posteriors are averaged (default 1)"
+    )
     evaluate.add_argument("--json", type=Path, metavar="OUT", help="write the metrics here")
     evaluate.add_argument("--confusion", type=Path, metavar="PNG", help="draw the confusion matrix here")
+    evaluate.add_argument("--mistakes", type=Path, metavar="PNG", help="draw the most confused classes here")
 
     tokens = add_command(commands, "evaluate-vqvae", _evaluate_vqvae, "measure the action tokenizer of a run")
     tokens.add_argument("folder", type=Path, help="run folder of a training")
     tokens.add_argument("--data", help="folder of the data set; the synthetic one needs none")
-    tokens.add_argument("--probe-steps", type=int, default=800, help="training steps of the probes, 0 for none")
+    tokens.add_argument("--probe-steps", type=int, help="training steps of the probes, 0 for none")
     tokens.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
+    tokens.add_argument("--plot", type=Path, metavar="PNG", help="draw what the language biases did here")
+
+    curves = add_command(commands, "learning-curves", _learning_curves, "draw the losses of a run")
+    curves.add_argument("folder", type=Path, help="run folder of a training")
+    curves.add_argument("picture", type=Path, metavar="PNG")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
+    from llm_action.cards import own_metric_first
     from llm_action.datasets import describe_dataset, open_dataset
     from llm_action.datasets.protocols import protocol_name, protocol_parts
+    from llm_action.datasets.unseen_splits import among_tested
     from llm_action.evaluation.evaluate import evaluate_recognizer
+    from llm_action.evaluation.mistakes import find_mistakes
     from llm_action.hub import add_result
     from llm_action.training.runs import write_json
     from llm_action.visualization.figures import plot_confusion
+    from llm_action.visualization.mistakes import plot_mistakes
 
-    protocol = protocol_name(describe_dataset(arguments.dataset), arguments.protocol)
+    benchmark = describe_dataset(arguments.dataset)
+    protocol = protocol_name(benchmark, arguments.protocol)
     recognize = load_pipeline(arguments.model)
     _, table = open_dataset(arguments.dataset, arguments.data)
-    test = table.select(np.flatnonzero(protocol_parts(table, protocol) == "test"))
-    metrics = evaluate_recognizer(recognize.model, recognize.processor, test, arguments.batch_size)
-    metrics = {"dataset": arguments.dataset, "protocol": protocol, "model": arguments.model, **metrics}
+    parts = protocol_parts(table, protocol)
+    train, test = (among_tested(table.select(np.flatnonzero(parts == part)), protocol) for part in ("train", "test"))
+    metrics = evaluate_recognizer(recognize.model, recognize.processor, test, arguments.batch_size, arguments.views)
+    dataset = arguments.dataset if benchmark.name == "folder" else benchmark.name
+    metrics = {"dataset": dataset, "protocol": protocol, "model": arguments.model, **metrics}
     if arguments.json:
         write_json(metrics, arguments.json)
     if arguments.confusion:
         plot_confusion(np.array(metrics["confusion"]), metrics["labels"], arguments.confusion)
+    if arguments.mistakes:
+        if mistakes := find_mistakes(metrics, train, test, recognize.processor.feature_extractor):
+            plot_mistakes(mistakes, arguments.mistakes)
+        else:
+            print(f"nothing was confused: {arguments.mistakes} is not drawn", file=sys.stderr)
     if Path(arguments.model).is_dir():
         add_result(arguments.model, metrics)
-    print(
-        f"{arguments.dataset} {protocol}: top-1 {metrics['top1']:.1%}, top-5 {metrics['top5']:.1%}, "
-        f"mean class accuracy {metrics['mean_class_accuracy']:.1%}, "
-        f"{metrics['n']} sequences in {metrics['seconds']:.0f} s"
-    )
+    titles = own_metric_first(dataset).items()
+    accuracies = ", ".join(f"{title.removesuffix(' accuracy')} {metrics[key]:.1%}" for key, title in titles)
+    print(f"{dataset} {protocol}: {accuracies}, {metrics['n']} sequences in {metrics['seconds']:.0f} s")
 
 
 def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
+    import json
+
+    from llm_action.base_models import resolve_base_model
     from llm_action.evaluation.probe import probe_joints, probe_tokens
-    from llm_action.evaluation.token_metrics import token_metrics
+    from llm_action.evaluation.token_metrics import token_metrics, word_sample
     from llm_action.modeling.processing_llm_ar import LlmArProcessor
     from llm_action.training.data import load_split
     from llm_action.training.experiment import load_experiment
     from llm_action.training.runs import write_json
+    from llm_action.visualization.token_figures import plot_tokens
 
     record = arguments.folder / "experiment.yaml"
     if not record.is_file():
@@ -69,11 +93,24 @@ def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
     experiment = load_experiment(record)
     split = load_split(experiment, arguments.data)
     processor = LlmArProcessor.from_pretrained(arguments.folder / "processor")
-    figures = token_metrics(processor, split.test)
-    if arguments.probe_steps:
+    words = word_sample(resolve_base_model(experiment.base_model), experiment.seed)
+    figures = token_metrics(processor, split.test, words)
+    written = json.loads((arguments.folder / "processor" / "metrics.json").read_text(encoding="utf-8"))
+    if "mmd_before" in written:
+        figures["mmd_before"] = written["mmd_before"]
+    if arguments.probe_steps != 0:
         figures["probe_tokens"] = probe_tokens(experiment, processor, split, arguments.probe_steps)
         figures["probe_joints"] = probe_joints(experiment, processor, split, arguments.probe_steps)
     if arguments.json:
         write_json(figures, arguments.json)
     for name, value in figures.items():
-        print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+        if name != "rank_counts":  # one number a code
+            print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    if arguments.plot:
+        plot_tokens(figures, arguments.plot)
+
+
+def _learning_curves(arguments: argparse.Namespace) -> None:
+    from llm_action.visualization.curves import plot_run
+
+    print(plot_run(arguments.folder, arguments.picture))

@@ -50,7 +50,8 @@ def add_commands(commands) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets import BENCHMARKS
     from llm_action.datasets.folder import scan_folder
-    from llm_action.datasets.prepare import Reading, prepare, prepared_summary, read_missing_list
+    from llm_action.datasets.prepare import Reading, prepare, read_missing_list
+    from llm_action.datasets.prepared import prepared_summary
 
     name = arguments.dataset.replace("-", "_")
     if name == "folder":

@@ -131,7 +131,7 @@ def files_below(
 def checked_folder(data_dir: str | os.PathLike[str] | None, name: str) -> Path:
     """The folder as a path; FileNotFoundError where there is none."""
     if data_dir is None:
-        raise FileNotFoundError(f"{name}: expected the folder of the data set, found none; pass data_dir")
+        raise FileNotFoundError(f"{name}: expected the folder of the data set, found none; pass --data (data_dir)")
     root = Path(data_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: expected the folder of {name}, found no such folder; download it first")

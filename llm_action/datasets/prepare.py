@@ -37,10 +37,9 @@ from .benchmark import Benchmark, Sample, Scan
 from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
-FORMAT = 1
+FORMAT = 2
 FILES_PER_PART = 256
 _ROWS_PER_BATCH = 32
-_REASONS_SHOWN = 5
 _PLAN = "plan.json"
 
 
@@ -112,24 +111,6 @@ def prepare(
         shutil.rmtree(out)
     os.replace(partial, out)
     return read_manifest(out)
-
-
-def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:
-    """What was written, what was dropped and why, and how each protocol compares with the complete release."""
-    with (Path(out) / "dropped.csv").open(newline="", encoding="utf-8") as file:
-        reasons = Counter(row["why"] for row in csv.DictReader(file))
-    lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
-    lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
-    if len(reasons) > _REASONS_SHOWN:
-        lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
-    for protocol, counts in manifest["counts"].items():
-        found = (counts.get("train", 0), counts.get("test", 0))
-        official = benchmark.counts.get(protocol)
-        verdict = (
-            "" if official is None else " (complete)" if official == found else " (complete: {} / {})".format(*official)
-        )
-        lines.append(f"{protocol}: {found[0]} train / {found[1]} test{verdict}")
-    return "\n".join(lines)
 
 
 def available_cores() -> int:
@@ -222,6 +203,7 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
     path = _part_path(folder, index)
     schema = table_features(benchmark.labels, benchmark.protocols).arrow_schema
     report: dict[str, Any] = {"rows": 0, "frames": 0, "dropped": [], "layouts": Counter(), "persons": Counter()}
+    report["subjects"] = Counter()
     report["counts"] = {protocol: Counter() for protocol in benchmark.protocols}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -256,6 +238,7 @@ def _rows(samples: list[Sample], reading: Reading, report: dict[str, Any]) -> li
         report["frames"] += sequence.num_frames
         report["layouts"][sequence.layout] += 1
         report["persons"][str(sequence.num_persons)] += 1
+        report["subjects"][str(about["subject"])] += 1
         for protocol, part in about["splits"].items():
             report["counts"][protocol][part] += 1
     return rows
@@ -301,6 +284,7 @@ def _finish(
         "rows": rows,
         "frames": sum(report["frames"] for report in reports),
         "persons": _sum(report["persons"] for report in reports),
+        "subjects": _sum(report["subjects"] for report in reports),
         "counts": {name: _sum(report["counts"][name] for report in reports) for name in benchmark.protocols},
         "dropped": len(dropped),
         "plan": plan["sha256"],
@@ -313,7 +297,7 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
-    return dict(sorted(total.items()))
+    return dict(sorted(total.items(), key=lambda entry: (len(entry[0]), entry[0])))  # 2 before 10
 
 
 def _part_path(folder: Path, index: int) -> Path:

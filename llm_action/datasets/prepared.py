@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from datasets import Dataset, load_from_disk
 from .benchmark import Benchmark
 
 MANIFEST = "manifest.json"
+_REASONS_SHOWN = 5
 
 
 def is_prepared(folder: str | os.PathLike[str]) -> bool:
@@ -54,6 +57,29 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
                 f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; run llm-action prepare again"
             )
     return load_from_disk(str(folder))
+
+
+def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:
+    """What was written, what was dropped and why, and how each protocol compares with the complete release."""
+    with (Path(out) / "dropped.csv").open(newline="", encoding="utf-8") as file:
+        reasons = Counter(row["why"] for row in csv.DictReader(file))
+    lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
+    lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
+    if len(reasons) > _REASONS_SHOWN:
+        lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
+    for protocol, counts in manifest["counts"].items():
+        found = (counts.get("train", 0), counts.get("test", 0))
+        official = benchmark.counts.get(protocol)
+        verdict = ""
+        if official is not None:
+            verdict = " (complete)" if official == found else " (complete: {} / {})".format(*official)
+            if sum(found) > sum(official):
+                verdict += ", more than protocols have: pass the official list of missing skeletons as --missing-list"
+        lines.append(f"{protocol}: {found[0]} train / {found[1]} test{verdict}")
+    if len(manifest["subjects"]) > 1:
+        subjects = f"each of {len(manifest['subjects'])} subjects in turn (see {MANIFEST}), the others train"
+        lines.append(f"leave_out_subject_N: {subjects}")
+    return "\n".join(lines)
 
 
 def damaged_parts(folder: str | os.PathLike[str]) -> list[str]:

@@ -28,6 +28,7 @@ def classification_metrics(scores: np.ndarray, targets: np.ndarray, labels: list
         confusion: (classes, classes) counts, row the true class, column the predicted one.
         most_confused: up to 10 of {"true", "predicted", "count", "rate"}, most counts first; rate is the part of the
             true class's sequences.
+        predicted: (sequences,) the first class of each.
         labels: the class names, as given.
 
     Raises ValueError if shapes, targets, labels or scores are not as above.
@@ -53,6 +54,7 @@ def classification_metrics(scores: np.ndarray, targets: np.ndarray, labels: list
         },
         "confusion": confusion.tolist(),
         "most_confused": _most_confused(confusion, labels),
+        "predicted": predictions.tolist(),
         "labels": list(labels),
     }
 

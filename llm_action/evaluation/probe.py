@@ -1,25 +1,39 @@
-"""What tokens keep for recognition: a small transformer that reads nothing but their embeddings, or the raw joints.
+"""The small transformer a user would train: on raw joints a rival of the recognizer, on tokens a probe of them.
 
-The probe is the alternative a user would train (this project's choice): a linear layer, learned positions, pre-norm
-attention layers, the mean over time, AdamW with a one-cycle schedule and label smoothing. Read by it, tokens can be
-compared with the joints they were made from.
+A linear layer, learned positions, pre-norm attention layers, the mean over time; AdamW with a one-cycle schedule, label
+smoothing and the experiment's augmentation (this project's choice). Read by it, tokens can be compared with the joints
+they were made from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import trange
+from tqdm import tqdm
 
+from llm_action.evaluation.evaluate import Scorer, evaluate
+from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import AugmentedSkeletons, Split, normalized, plain_batch
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.training.data import Split
 from llm_action.training.experiment import Experiment
 
-_BATCH = 64
+BATCH = 64
+Reader = Callable[[Tensor, Tensor], Tensor]
+"""skeletons (batch, persons, frames, joints, 3) and person_mask (batch, persons) to inputs (batch, steps, width)."""
+
+
+@dataclass
+class Trained:
+    """A classifier: what scores recorded sequences, and how many numbers it learned."""
+
+    score: Scorer
+    parameters: int
 
 
 class Probe(nn.Module):
@@ -37,63 +51,64 @@ class Probe(nn.Module):
         return self.outputs(self.attention(self.inputs(inputs) + self.positions).mean(1))
 
 
-def probe_tokens(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int = 800) -> float:
-    """Top-1 on the test part of a probe that reads the tokens' vectors (persons one after the other)."""
+def probe_steps(sequences: int) -> int:
+    """Training steps for so many sequences: 80 epochs within 800..1500 steps, and never fewer than 46 epochs."""
+    epoch = sequences / BATCH
+    return round(max(46 * epoch, min(max(80 * epoch, 800), 1500)))
+
+
+def joint_reader(skeletons: Tensor, person_mask: Tensor) -> Tensor:
+    """Joints and velocities of every frame, persons one after the other."""
+    velocity = F.pad(skeletons.diff(dim=2), (0, 0, 0, 0, 1, 0))
+    return torch.cat([skeletons, 4 * velocity], -1).flatten(3).flatten(1, 2)
+
+
+def token_reader(processor: LlmArProcessor) -> Reader:
+    """The vectors of the tokens, of continuous features the features; persons one after the other."""
     vqvae, scale = processor.vqvae.eval(), 2 / processor.vqvae.config.max_norm
 
     @torch.no_grad()
     def read(skeletons: Tensor, person_mask: Tensor) -> Tensor:
-        codes = vqvae.encode(skeletons.flatten(0, 1)).unflatten(0, skeletons.shape[:2])
-        return (scale * vqvae.codebook.lookup(codes) * person_mask[..., None, None]).flatten(1, 2)
+        vectors = vqvae.codebook(vqvae.latents(skeletons.flatten(0, 1))).vectors.unflatten(0, skeletons.shape[:2])
+        return (scale * vectors * person_mask[..., None, None]).flatten(1, 2)
 
-    return _train_and_score(read, experiment, processor, split, steps)
-
-
-def probe_joints(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int = 800) -> float:
-    """Top-1 of the same probe on joints and velocities, after the same normalisation."""
-
-    def read(skeletons: Tensor, person_mask: Tensor) -> Tensor:
-        velocity = F.pad(skeletons.diff(dim=2), (0, 0, 0, 0, 1, 0))
-        return torch.cat([skeletons, 4 * velocity], -1).flatten(3).flatten(1, 2)
-
-    return _train_and_score(read, experiment, processor, split, steps)
+    return read
 
 
-def _train_and_score(
-    read: Callable[[Tensor, Tensor], Tensor],
-    experiment: Experiment,
-    processor: LlmArProcessor,
-    split: Split,
-    steps: int,
-) -> float:
-    extractor = processor.feature_extractor
-    train, test = (normalized(part, extractor, "normalising skeletons") for part in (split.train, split.test))
-    persons = max(len(sequence) for sequence in train)
-    stream = AugmentedSkeletons(
-        train,
-        split.train["label"],
-        experiment.augmentation,
-        extractor.num_frames,
-        persons,
-        steps * _BATCH,
-        experiment.seed,
-    )
-    batch = plain_batch([sequence[:persons] for sequence in test], extractor.num_frames, persons)
-    inputs = read(torch.from_numpy(batch["skeletons"]), torch.from_numpy(batch["person_mask"]))
-    torch.manual_seed(experiment.seed)
-    probe = Probe(inputs.shape[2], inputs.shape[1], len(split.labels))
+def train_probe(recordings: Recordings, read: Reader, steps: int | None = None) -> Trained:
+    """Trains the small transformer; `steps` default to `probe_steps`."""
+    steps = steps or probe_steps(len(recordings.sequences))
+    example = read(*(torch.from_numpy(part[:1]) for part in recordings.plain()))
+    torch.manual_seed(recordings.experiment.seed)
+    probe = Probe(example.shape[2], example.shape[1], len(recordings.split.labels))
     optimizer = torch.optim.AdamW(probe.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
-    for step in trange(steps, desc="training the probe"):
-        rows = [stream[step * _BATCH + row] for row in range(_BATCH)]
-        skeletons, mask, labels = (
-            torch.from_numpy(np.stack([row[name] for row in rows])) for name in ("skeletons", "person_mask", "labels")
-        )
-        loss = F.cross_entropy(probe(read(skeletons, mask)), labels, label_smoothing=0.1)
+    batches = recordings.augmented(BATCH, steps)
+    for skeletons, person_mask, targets in tqdm(batches, desc="training the small transformer", total=steps):
+        loss = F.cross_entropy(probe(read(skeletons, person_mask)), targets, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    with torch.no_grad():
-        predicted = probe.eval()(inputs).argmax(-1)
-    return float((predicted == torch.tensor(split.test["label"])).float().mean())
+    probe.eval()
+
+    @torch.no_grad()
+    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
+        return probe(read(*map(torch.from_numpy, recordings.read(sequences)))).numpy()
+
+    return Trained(score, sum(weight.numel() for weight in probe.parameters()))
+
+
+def probe_tokens(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int | None = None) -> float:
+    """Top-1 on the test part of the small transformer that reads the tokens' vectors."""
+    return _probed(experiment, processor, split, token_reader(processor), steps)
+
+
+def probe_joints(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int | None = None) -> float:
+    """Top-1 of the same transformer on joints and velocities, after the same normalisation."""
+    return _probed(experiment, processor, split, joint_reader, steps)
+
+
+def _probed(experiment: Experiment, processor: LlmArProcessor, split: Split, read: Reader, steps: int | None) -> float:
+    recordings = Recordings(experiment, split, processor.feature_extractor)
+    return evaluate(train_probe(recordings, read, steps).score, split.test)["top1"]

@@ -45,7 +45,8 @@ def parse_rows(path: Path, lines: list[str], expected: str) -> np.ndarray:
 
 def zeros_to_nan(joints: np.ndarray) -> np.ndarray:
     """A joint with all coordinates exactly zero lies in the camera itself: the field's mark for a missing joint."""
-    return np.where((joints == 0).all(axis=-1, keepdims=True), np.nan, joints)
+    missing = np.logical_and.reduce([joints[..., channel] == 0 for channel in range(joints.shape[-1])])
+    return np.where(missing[..., None], np.nan, joints)
 
 
 def layout_for(path: Path, num_joints: int, layout: str | None) -> str:

@@ -1,4 +1,4 @@
-"""How codes learn: k-means start, moving averages, revival of dead codes; the same on every rank."""
+"""How codes learn: k-means start, moving averages or gradient, revival of dead codes; the same on every rank."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from llm_action.modeling.modeling_action_vqvae import HyperbolicCodebook
+from llm_action.modeling.hyperbolic_codebook import HyperbolicCodebook
 
 _KMEANS_ROUNDS = 10
 
@@ -15,7 +15,9 @@ class CodebookLearner(nn.Module):
     """Moves the codes to the (exponentially averaged) mean of the latent vectors that chose them.
 
     The mean is taken in the tangent space at the origin (this project's choice). A code that is chosen less than
-    `dead_share` times as often as the average code is put on a random latent vector of the batch.
+    `dead_share` times as often as the average code is put on a random latent vector of the batch. Codes that take a
+    gradient (`codes.requires_grad`) are left to the optimiser: here they only start, are revived, and are brought back
+    within `max_norm`.
 
     Args:
         codebook: whose codes are moved, in place.
@@ -40,25 +42,32 @@ class CodebookLearner(nn.Module):
     def update(self, latents: Tensor) -> None:
         """One step after a forward pass: latents (batch, steps, code_dim) of this rank."""
         codebook = self._codebook[0]
+        codebook.codes.data = codebook.codes.data.clone()  # the backward pass still reads the codes of the forward one
+        codes = codebook.codes.data
         rest = latents.detach().float().flatten(0, -2)
-        for level in range(len(codebook.codes)):
+        for level in range(len(codes)):
             if not self.started:
                 self._start(codebook, rest, level)
             chosen = codebook.nearest(rest, level)
-            rest_after = rest - codebook.codes[level][chosen]
-            counts, sums = _tally(rest, chosen, codebook.codes.shape[1])
+            rest_after = rest - codes[level][chosen]
+            counts, sums = _tally(rest, chosen, codes.shape[1])
             share = len(counts) / counts.sum()
             self.usage[level].lerp_(counts * share, 1 - self.decay)
             self.sums[level].lerp_(sums * share, 1 - self.decay)
             dead = self.usage[level] < self.dead_share
-            self.sums[level] = torch.where(dead[:, None], _draw(rest, len(counts)), self.sums[level])
+            drawn = _draw(rest, len(counts))
+            self.sums[level] = torch.where(dead[:, None], drawn, self.sums[level])
             self.usage[level] = torch.where(dead, 1.0, self.usage[level])
-            codebook.codes[level] = self.sums[level] / self.usage[level][:, None]
+            if codebook.codes.requires_grad:
+                revived = torch.where(dead[:, None], drawn, codes[level])
+                codes[level] = revived.renorm(2, 0, codebook.config.max_norm)
+            else:
+                codes[level] = self.sums[level] / self.usage[level][:, None]
             rest = rest_after
         self.started.fill_(True)
 
     def _start(self, codebook: HyperbolicCodebook, vectors: Tensor, level: int) -> None:
-        codes = codebook.codes[level]
+        codes = codebook.codes.data[level]
         codes.copy_(_draw(vectors, len(codes)))
         for _ in range(_KMEANS_ROUNDS):
             counts, sums = _tally(vectors, codebook.nearest(vectors, level), len(codes))

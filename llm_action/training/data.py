@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from tqdm import tqdm
@@ -26,35 +26,70 @@ class Split:
     test: Dataset
     labels: list[str]
     protocol: str
+    unseen: frozenset[str] = frozenset()
+
+    @property
+    def trained_labels(self) -> list[str]:
+        """The labels but those of classes that training leaves out."""
+        return [label for label in self.labels if label not in self.unseen]
 
 
 def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     """The training and test part of an experiment's protocol.
 
-    With `holdout_subjects` the test part is those training subjects' sequences and the official one stays unseen.
+    With `holdout_subjects` or `holdout_views` the test part is those subjects' and views' training sequences and the
+    official one stays unseen. Classes in `unseen` are left out of the training part alone.
 
     Args:
         experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
         data_dir: of a benchmark, the unpacked release or the folder that `llm-action prepare` made of it.
 
     Raises:
-        ValueError: unknown data set or protocol, or a part without sequences.
+        ValueError: unknown data set, protocol or unseen class, or a part without sequences.
         FileNotFoundError: the data folder.
     """
     benchmark, table = open_dataset(experiment.dataset, data_dir)
+    unseen = label_numbers(table.features["label"].names, experiment.unseen)
     protocol = protocol_name(benchmark, experiment.protocol)
-    parts, subjects = protocol_parts(table, protocol), np.array(table["subject"])
+    parts = protocol_parts(table, protocol)
     train, test = parts == "train", parts == "test"
-    if experiment.holdout_subjects:
-        held_out = np.isin(subjects, experiment.holdout_subjects)
+    if experiment.holdout_subjects or experiment.holdout_views:
+        held_out = np.isin(table["subject"], experiment.holdout_subjects)
+        held_out |= np.isin(table["view"], experiment.holdout_views)
         train, test = train & ~held_out, train & held_out
+    train &= ~np.isin(table["label"], unseen)
     for name, part in (("training", train), ("test", test)):
         if not part.any():
             raise ValueError(
-                f"{experiment.dataset}: the {name} part of {protocol!r} is empty; check holdout_subjects and the data."
+                f"{experiment.dataset}: the {name} part of {protocol!r} is empty; check holdout_subjects, "
+                "holdout_views and the data."
             )
+    if experiment.training_examples_per_class:
+        train = _few_of_each(train, np.array(table["label"]), experiment)
     labels = table.features["label"].names
-    return Split(table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test)), labels, protocol)
+    if experiment.recognizer.label_names == "neutral":
+        labels = [f"class {number}" for number in range(1, len(labels) + 1)]
+        table = table.cast_column("label", ClassLabel(names=labels))
+    left_out = frozenset(labels[number] for number in unseen)
+    return Split(table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test)), labels, protocol, left_out)
+
+
+def label_numbers(labels: list[str], names: list[str]) -> list[int]:
+    """The class ids of some labels; ValueError naming one that is none."""
+    unknown = sorted(set(names) - set(labels))
+    if unknown:
+        raise ValueError(f"unknown class {unknown[0]!r}; the data set has {', '.join(labels)}")
+    return [labels.index(name) for name in names]
+
+
+def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) -> np.ndarray:
+    """`train` (rows,) with so many rows of each class left; a larger number keeps those of a smaller one."""
+    order = np.random.default_rng((experiment.seed, 5)).permutation(len(labels))
+    kept = np.zeros_like(train)
+    for label in np.unique(labels):
+        of_label = order[train[order] & (labels[order] == label)]
+        kept[of_label[: experiment.training_examples_per_class]] = True
+    return kept
 
 
 def model_layout(experiment: Experiment) -> str:

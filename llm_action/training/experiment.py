@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -22,15 +22,22 @@ class VQVAEStage:
 
     Args:
         model: fields of `ActionVQVAEConfig` that differ from its defaults (layout and width are filled in).
+        also: further data sets to learn from, {"dataset": NAME, "data": FOLDER} each; see
+            `llm_action.training.pretraining`.
         steps, batch_size, learning_rate, weight_decay, warmup_share: of AdamW with a cosine schedule.
         velocity_weight, commitment_weight: beside the reconstruction's weight of 1.
+        codebook_update: "ema", moving averages of the latent vectors that chose a code, or "gradient", the optimiser
+            with the codebook loss |sg(z) - e|^2, whose gradient is the codes' alone.
+        codebook_weight: of the codebook loss, default 1 as in van den Oord et al. (2017).
         label_weight: classification of the mean token vector, so that tokens agree across subjects (this project's
             option).
-        zipf_weight, context_weight, mmd_weight: the three language biases of the paper.
+        zipf_weight, context_weight, mmd_weight: the three language biases of the paper (`llm_action.training.losses`);
+            0 switches one off.
         save_steps: steps between checkpoints.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
+    also: list[dict[str, str]] = field(default_factory=list)
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -38,7 +45,9 @@ class VQVAEStage:
     warmup_share: float = 0.1
     velocity_weight: float = 0.5
     commitment_weight: float = 0.25
-    label_weight: float = 0.2
+    codebook_update: Literal["ema", "gradient"] = "ema"
+    codebook_weight: float = 1.0
+    label_weight: float = 1.0
     zipf_weight: float = 0.0
     context_weight: float = 0.0
     mmd_weight: float = 0.0
@@ -51,15 +60,38 @@ class RecognizerStage:
 
     Args:
         sentences: differently augmented action sentences of each training sequence, beside the plain one.
+        token_noise: share of a sentence's action tokens that training replaces by one of the codes nearest to it, in
+            the codebook's own geometry (this project's option; a random code would tell of another movement).
+        answers: what the LLM learns to answer: "label", the name (the paper's); "description", one of the label's texts
+            from `llm_action.datasets.descriptions`; or "both", each to a request of its own.
+        descriptions: a description file of one's own, beside the shipped ones.
+        question_share: share of the examples that are questions about the motion, answered from the joints and from
+            the label's attributes (`llm_action.training.answers`), so that the LLM learns what tokens mean.
+        loss: "answer", the cross-entropy of the answer's words (the paper's), or "closed_set", that of the label among
+            all labels, from the exact posterior; it reads the label tree behind every prompt, so it takes longer.
+        label_smoothing: of either loss, spread over the words or over the labels.
         steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine);
             adapters and action embeddings have a learning rate each.
         lora_rank, lora_alpha, lora_dropout, lora_targets: the adapter; alpha / rank scales it.
-        base_dtype: of the frozen base: "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
-        gradient_checkpointing: trade time for memory.
+        base_dtype: of the frozen base: "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere;
+            "nf4" is 4-bit (bitsandbytes, CUDA only).
+        base_weights: "pretrained", or "random", the same architecture that never saw a word: the control of whether
+            pre-training helps.
+        train: "lora", or "full", the control that trains the base's own weights in float32, without an adapter. A rate
+            of 1e-4 suits it better.
+        inputs: "tokens", or "features", the control that reads the VQ-VAE's vectors before they are quantised.
+        label_names: "names", or "neutral" ("class 7"), the control of whether the labels' meaning helps.
+        gradient_checkpointing: trade time for memory; not with the closed-set loss.
         save_steps: steps between checkpoints.
     """
 
     sentences: int = 20
+    token_noise: float = 0.0
+    answers: Literal["label", "description", "both"] = "label"
+    descriptions: str | None = None
+    question_share: float = 0.0
+    loss: Literal["answer", "closed_set"] = "answer"
+    label_smoothing: float = 0.0
     steps: int = 200
     batch_size: int = 16
     learning_rate: float = 1e-3
@@ -72,9 +104,18 @@ class RecognizerStage:
     lora_targets: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     )
-    base_dtype: str = "auto"
+    base_dtype: Literal["auto", "float32", "bfloat16", "float16", "nf4"] = "auto"
+    base_weights: Literal["pretrained", "random"] = "pretrained"
+    train: Literal["lora", "full"] = "lora"
+    inputs: Literal["tokens", "features"] = "tokens"
+    label_names: Literal["names", "neutral"] = "names"
     gradient_checkpointing: bool = False
     save_steps: int = 100
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the result is no adapter of an untouched base, so that it is scored and not exported."""
+        return (self.base_weights, self.train, self.inputs) != ("pretrained", "lora", "tokens")
 
 
 @dataclass
@@ -87,9 +128,13 @@ class Experiment:
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.
         seed: of everything random.
-        holdout_subjects: training subjects left out of training and scored instead of the test part, for choosing
-            settings.
+        holdout_subjects, holdout_views: training subjects and camera views left out of training and scored instead of
+            the test part, for choosing settings.
+        training_examples_per_class: of the training part, chosen by the seed; 0 for all.
+        unseen: names of classes left out of the training of both stages; they stay in the test part.
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
+        report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
+        align_facing, normalize_bones: see `SkeletonFeatureExtractor`.
         augmentation, vqvae, recognizer: see their classes.
     """
 
@@ -100,8 +145,13 @@ class Experiment:
     seed: int = 0
     max_persons: int = 2
     align_facing: bool = True
+    normalize_bones: bool = False
     holdout_subjects: list[int] = field(default_factory=list)
+    holdout_views: list[int] = field(default_factory=list)
+    training_examples_per_class: int = 0
+    unseen: list[str] = field(default_factory=list)
     hub_model_id: str | None = None
+    report_to: str = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
@@ -116,7 +166,7 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
 
     Raises:
         FileNotFoundError: neither a file nor a preset.
-        ValueError: an unknown field or a value of the wrong type, named.
+        ValueError: an unknown field, a value of the wrong type or out of its range, named.
     """
     path = Path(config)
     if not path.is_file():
@@ -132,13 +182,14 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     for override in overrides or []:
         _override(fields, override)
     experiment = _build(Experiment, fields, str(path))
+    _check_ranges(experiment, str(path))
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, f"{path}: vqvae: model")
     return experiment
 
 
 def save_experiment(experiment: Experiment, path: Path) -> None:
     """Writes the resolved experiment as YAML; `load_experiment` reads it back."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # every process of a launch writes it
     temporary.write_text(yaml.safe_dump(dataclasses.asdict(experiment), sort_keys=False), encoding="utf-8")
     os.replace(temporary, path)
 
@@ -170,7 +221,7 @@ def _build(cls: type, fields: dict[str, Any], where: str) -> Any:
     unknown = sorted(set(fields) - set(known))
     if unknown:
         raise ValueError(f"{where}: unknown {', '.join(unknown)}; {cls.__name__} has {', '.join(known)}.")
-    defaults, values = cls(), {}
+    defaults, kinds, values = cls(), get_type_hints(cls), {}
     for name, value in fields.items():
         default = getattr(defaults, name)
         if value is None:  # a key without a value
@@ -179,8 +230,34 @@ def _build(cls: type, fields: dict[str, Any], where: str) -> Any:
             value = _build(type(default), value, f"{where}: {name}")
         elif default is not None:
             value = _converted(value, type(default), f"{where}: {name}")
+        if get_origin(kinds[name]) is Literal and value not in get_args(kinds[name]):
+            raise ValueError(f"{where}: {name}: expected {' or '.join(get_args(kinds[name]))}, got {value!r}.")
         values[name] = value
     return cls(**values)
+
+
+def _check_ranges(experiment: Experiment, where: str) -> None:
+    for section in ("vqvae", "recognizer"):
+        for name in ("steps", "batch_size", "save_steps"):
+            value = getattr(getattr(experiment, section), name)
+            if value < 1:
+                raise ValueError(f"{where}: {section}: {name}: expected at least 1, got {value}.")
+    for name in ("token_noise", "label_smoothing", "question_share"):
+        if not 0 <= (share := getattr(experiment.recognizer, name)) < 1:
+            raise ValueError(f"{where}: recognizer: {name}: expected a share from 0 to below 1, got {share}.")
+    if experiment.recognizer.token_noise and experiment.recognizer.inputs == "features":
+        raise ValueError(f"{where}: recognizer: token_noise: features are no tokens; expected 0 with inputs=features.")
+    for source in experiment.vqvae.also:
+        if not isinstance(source, dict) or not {"dataset"} <= set(source) <= {"dataset", "data"}:
+            raise ValueError(f"{where}: vqvae: also: expected {{dataset: NAME, data: FOLDER}}, got {source!r}.")
+    stage = experiment.recognizer
+    if stage.loss == "closed_set" and (stage.answers != "label" or stage.question_share):
+        raise ValueError(f"{where}: recognizer: loss: closed_set is for answers=label without questions.")
+    if experiment.training_examples_per_class < 0:
+        raise ValueError(
+            f"{where}: training_examples_per_class: expected 0 for all or a number, got "
+            f"{experiment.training_examples_per_class}."
+        )
 
 
 def _vqvae_fields(fields: dict[str, Any], where: str) -> dict[str, Any]:

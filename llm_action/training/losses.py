@@ -1,7 +1,15 @@
 """Terms of the stage-1 loss beside the codebook's own: reconstruction and the three language biases.
 
-The paper names three human-inductive-bias terms. Their formulas are not public in full; those here are this project's
-choice, the Zipf term after sibling work. Each has a weight of its own; weight 0 switches it off.
+The paper names three human-inductive-bias terms; their formulas are not public in full. Each has a weight of its own;
+weight 0 switches it off.
+
+- Zipf: JS(f, w), the Jensen-Shannon divergence of the codes' frequencies f, largest first, to Zipf-Mandelbrot's
+  w_r ~ 1 / (r + 2.7). f is the mean over the batch of softmax(-d^2 / 0.1). The formula is sibling work's, the
+  temperature this project's.
+- Context: -sum_k p_k log q_k, averaged over hidden steps, of soft assignments p and what a masked-token predictor q
+  expects from the other steps. This project's; the paper says only that tokens should depend on their context.
+- MMD: |mean phi(tokens) - mean phi(words)|^2 of the tokens' embeddings and a sample of the base model's word embeddings
+  in the space of a sum of RBF kernels. The paper has an MMD term; kernels and sampling are this project's.
 """
 
 from __future__ import annotations
@@ -9,9 +17,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from llm_action.modeling.modeling_action_vqvae import HyperbolicCodebook
-from llm_action.modeling.poincare import exp0, pairwise_distance
 
 ZIPF_SHIFT, ZIPF_EXPONENT = 2.7, 1.0
 _HUBER = 0.1  # torso lengths: beyond it errors count linearly
@@ -25,17 +30,6 @@ def reconstruction_loss(reconstruction: Tensor, skeletons: Tensor) -> Tensor:
 def velocity_loss(reconstruction: Tensor, skeletons: Tensor) -> Tensor:
     """Smooth L1 between frame-to-frame differences."""
     return F.smooth_l1_loss(reconstruction.diff(dim=1), skeletons.diff(dim=1), beta=_HUBER)
-
-
-def soft_assignments(latents: Tensor, codebook: HyperbolicCodebook, temperature: float = 0.1) -> Tensor:
-    """(points, codes) softmax(-d^2 / temperature) of latents (..., code_dim) to level 0, differentiable."""
-    points, codes = latents.flatten(0, -2), codebook.codes[0]
-    if codebook.config.geometry == "euclidean":
-        distances = torch.cdist(points, codes)
-    else:
-        c = codebook.config.curvature
-        distances = pairwise_distance(exp0(points, c), exp0(codes, c), c)
-    return (-distances.square() / temperature).softmax(-1)
 
 
 def zipf_divergence(frequencies: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ KNOWN_BASES: dict[str, dict[str, int]] = {
 }  # fmt: skip
 RUNTIME_GB = 1.5  # CUDA context, cuBLAS workspaces, fragmentation: a rule of thumb
 _FLOAT, _ADAM = 4, 8  # bytes of a trained weight and of its two moments
+_NF4 = 0.516  # bytes of a 4-bit weight, the doubly quantised scales of blocks of 64 counted
 _PROMPT_TOKENS, _ANSWER_TOKENS = 12, 10  # words around the sentence and of a long class name, rounded up
 
 
@@ -135,20 +136,25 @@ def model_sizes(experiment: Experiment) -> Sizes:
 def device_memory(experiment: Experiment, sizes: Sizes, gpus: int, strategy: str) -> dict[str, float]:
     """GB of each part on one device, at the longest sentence."""
     stage = experiment.recognizer
-    width = (torch.bfloat16 if stage.base_dtype == "auto" else getattr(torch, stage.base_dtype)).itemsize
+    four_bits = stage.base_dtype == "nf4"  # of the layers; word embeddings and head stay whole
+    half = stage.base_dtype == "auto" or four_bits
+    width = (torch.bfloat16 if half else getattr(torch, stage.base_dtype)).itemsize
+    layer_bytes = sizes.layer_weights * (_NF4 if four_bits else width)
+    base_bytes = sizes.num_layers * layer_bytes + (sizes.base_weights - sizes.num_layers * sizes.layer_weights) * width
     share = 1 if strategy == "ddp" else gpus
     trained = sizes.trained_weights
+    communication: float
     if strategy == "ddp":
         communication = trained * _FLOAT if gpus > 1 else 0  # gradient buckets
     else:
         adapters_of_layer = trained // sizes.num_layers
-        communication = 2 * (sizes.layer_weights * width + adapters_of_layer * _FLOAT)  # this layer and the next
+        communication = 2 * (layer_bytes + adapters_of_layer * _FLOAT)  # this layer and the next
     tokens = stage.batch_size * sizes.tokens
     layer = tokens * activation_bytes(sizes, stage.lora_rank, width)
     layers = sizes.num_layers * (tokens * sizes.hidden_size * width if stage.gradient_checkpointing else layer)
     logits = stage.batch_size * _ANSWER_TOKENS * sizes.vocab_size * (width + 3 * _FLOAT)
     parts = {
-        "base": sizes.base_weights * width / share,
+        "base": base_bytes / share,
         "adapter": trained * _FLOAT / share,
         "gradients": trained * _FLOAT / share,
         "optimizer": trained * _ADAM / share,
@@ -161,15 +167,15 @@ def device_memory(experiment: Experiment, sizes: Sizes, gpus: int, strategy: str
 def activation_bytes(sizes: Sizes, rank: int, width: int) -> int:
     """Bytes that one decoder layer keeps of one token for its backward pass.
 
-    The base's weights take no gradient, so their inputs are not kept, but each of the seven adapters keeps its input in
-    float32. Beside these: the two norms (float32 and normalised), queries, keys, values and attention output with the
+    The base's weights take no gradient, so their inputs are not kept, but each of the seven adapters keeps its input.
+    Beside these: the two norms (float32 and normalised), queries, keys, values and attention output with the
     rotated copies, and gate, up and their product.
     """
     hidden, inner = sizes.hidden_size, sizes.intermediate_size
     norms = 2 * hidden * (_FLOAT + width)
     attention = 6 * hidden * width
     gate = 3 * inner * width
-    adapters = (6 * hidden + inner + 7 * rank) * _FLOAT
+    adapters = (6 * hidden + inner + 7 * rank) * width
     return norms + attention + gate + adapters
 
 

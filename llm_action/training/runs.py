@@ -22,6 +22,7 @@ from llm_action.training.experiment import (
     save_experiment,
 )
 from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, explained_faults
+from llm_action.training.launching import start_all_processes
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +59,7 @@ def stage_command(stage: Callable[..., Any], description: str) -> None:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser)
     arguments = parser.parse_args()
+    start_all_processes()
     try:
         experiment, out = prepare_run(arguments)
         stage(experiment, arguments.data, out, resume=not arguments.restart)
@@ -78,7 +80,6 @@ def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: in
         save_steps=stage.save_steps,
         save_total_limit=2,
         remove_unused_columns=False,
-        report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         label_names=["labels"],

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from llm_action.training.experiment import Experiment
 from llm_action.training.runs import stage_command, write_json
 from llm_action.training.train_recognizer import train_recognizer
@@ -21,7 +23,8 @@ from llm_action.training.train_vqvae import train_vqvae
 
 def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
     """Trains both stages; writes `out/processor`, `out/model` and `out/seconds.json` (the seconds of each stage)."""
-    if not resume:
+    processes = PartialState()
+    if not resume and processes.is_main_process:
         for part in ("vqvae", "processor", "sentences", "recognizer", "model"):
             shutil.rmtree(out / part, ignore_errors=True)
     stages = {
@@ -31,12 +34,16 @@ def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool 
     record = out / "seconds.json"
     seconds = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and resume else {}
     for name, (stage, result) in stages.items():
-        if (out / result).is_file():
+        processes.wait_for_everyone()
+        finished = (out / result).is_file()
+        processes.wait_for_everyone()  # all have looked before one writes
+        if finished:
             continue
         started = time.perf_counter()
         stage(experiment, data_dir, out, resume=resume)
         seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - started, 1)
-        write_json(seconds, record)
+        if processes.is_main_process:
+            write_json(seconds, record)
     return seconds
 
 

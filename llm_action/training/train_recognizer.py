@@ -9,50 +9,114 @@ resumable) and `OUT/model/`, the export.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from peft import LoraConfig
+from peft.helpers import disable_input_dtype_casting
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
-from tqdm import tqdm
-from transformers import set_seed
+from torch.utils.data import SequentialSampler
+from transformers import BitsAndBytesConfig, set_seed
+from transformers.utils import is_bitsandbytes_available
 
 from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub import export, push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
-from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import Passes, Split, load_split, normalized, padded, plain_batch
+from llm_action.training.data import Passes, load_split
 from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
-
-_CHUNK = 64
+from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
 
 
 class RecognizerTrainer(HubTrainer):
-    """A Trainer that resumes the composite: config.json and model.safetensors beside a PEFT adapter."""
+    """A Trainer that resumes the composite: config.json and model.safetensors beside a PEFT adapter.
+
+    On a bfloat16 base the adapters, float32 themselves, compute in bfloat16 too: to cast every layer's input and output
+    to float32 and back takes longer than their products. On a CPU attention is plain matrix products: the backward pass
+    of the fused kernel takes far longer on sentences of some 50 tokens.
+
+    Args:
+        stage: whose rates, weight decay and label smoothing are used.
+    """
+
+    optimizer: AdamW | None
+
+    def __init__(self, *args, stage: RecognizerStage, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.stage = stage
+
+    def train(self, *args, **kwargs):
+        on_cpu = self.args.device.type == "cpu"
+        with (
+            disable_input_dtype_casting(self.model, active=self.half_base),
+            sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext(),
+        ):
+            return super().train(*args, **kwargs)
+
+    @property
+    def half_base(self) -> bool:
+        """Whether the frozen base computes in bfloat16."""
+        return self.accelerator.unwrap_model(self.model).causal_lm.dtype == torch.bfloat16
+
+    def compute_loss_context_manager(self):
+        contexts = super().compute_loss_context_manager()
+        if self.half_base:
+            contexts.enter_context(torch.autocast(self.args.device.type, torch.bfloat16))
+        return contexts
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        output = model(**inputs)
-        return (output.loss, output) if return_outputs else output.loss
+        classes = inputs.pop("classes", None)
+        if classes is None:
+            output = model(**inputs, label_smoothing=self.stage.label_smoothing)
+            loss = output.loss
+        else:  # the labels' exact log-likelihoods; softmax over them is the posterior
+            output = model(**inputs)
+            loss = F.cross_entropy(output.logits, classes, label_smoothing=self.stage.label_smoothing)
+        return (loss, output) if return_outputs else loss
 
-    def _get_train_sampler(self, train_dataset=None) -> Passes:
-        # two persons' prompts are twice as long as one's
-        lengths = (train_dataset or self.train_dataset)["prompt_length"]
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        total = self.args.max_steps * batch_size * self.args.world_size
-        return Passes(lengths, batch_size, total, self.args.seed)
+    def create_optimizer(self, model=None) -> AdamW:
+        """AdamW with a rate for the adapter and one for the action embeddings; FSDP accepts no ready-made optimizer."""
+        if self.optimizer is None:
+            stage, weights = self.stage, dict((self.model if model is None else model).named_parameters())
+            learning = {name: weight for name, weight in weights.items() if weight.requires_grad}
+            embeddings = [learning.pop(name) for name in list(learning) if "action_embeddings" in name]
+            self.optimizer = AdamW(
+                [
+                    {"params": list(learning.values()), "lr": stage.learning_rate},
+                    {"params": embeddings, "lr": stage.embedding_learning_rate, "weight_decay": 0.0},
+                ],
+                betas=(0.9, 0.99),
+                weight_decay=stage.weight_decay,
+            )
+        return self.optimizer
+
+    def full_state_dict(self) -> dict[str, Any] | None:
+        """The whole weights of a model that is spread over the ranks, all of which have to ask; None if it is not."""
+        if self.is_fsdp_enabled or self.deepspeed is not None:
+            return self.accelerator.get_state_dict(self.model_wrapped)
+        return None
+
+    def _get_train_sampler(self, train_dataset=None) -> SequentialSampler:
+        return SequentialSampler(train_dataset or self.train_dataset)  # a SentenceStream has its order already
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        self.accelerator.unwrap_model(self.model).load_trained(resume_from_checkpoint)
+        if self.is_fsdp_enabled:  # every rank takes its shards
+            options = StateDictOptions(full_state_dict=True, strict=False)
+            set_model_state_dict(self.model, saved_weights(Path(resume_from_checkpoint)), options=options)
+        else:
+            self.accelerator.unwrap_model(self.model).load_trained(resume_from_checkpoint)
 
 
 def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
@@ -63,51 +127,92 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
 
     Raises:
         FileNotFoundError: stage 1 has not written `out/processor`.
+        ValueError: a control, which is not exported: see `llm_action.training.controls`.
     """
-    set_seed(experiment.seed)
-    if not (out / "processor" / "processor_config.json").is_file():
-        raise FileNotFoundError(
-            f"{out / 'processor'}: expected the action tokenizer; run llm-action train-vqvae first."
+    if experiment.recognizer.is_control:
+        raise ValueError(
+            "recognizer: base_weights, train and inputs other than pretrained, lora and tokens make a control for the "
+            "ablation table, which leaves no model; run it with llm-action ablate."
         )
-    processor = LlmArProcessor.from_pretrained(out / "processor")
+    set_seed(experiment.seed)
+    processor = stage_one(out)
     split = load_split(experiment, data_dir)
     with PartialState().main_process_first():  # the first rank writes them, the others read
         examples = training_sentences(experiment, processor, split, out / "sentences")
-    model = new_recognizer(experiment, processor, split.labels)
-    stage = experiment.recognizer
-    trainer = RecognizerTrainer(
-        model,
-        trainer_settings(
-            stage,
-            out / "recognizer",
-            experiment.seed,
-            logging_steps=max(1, stage.steps // 40),
-            **hub_settings(experiment),
-        ),
-        train_dataset=examples,
-        data_collator=AnswerCollator(processor.tokenizer.pad_token_id),
-        optimizers=(_optimizer(model, stage), None),
-        processor=lambda: processor,
-        run=out,
-    )
+    model = new_recognizer(experiment, processor, split.trained_labels, resolve_base_model(experiment.base_model))
+    trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)
-    history = trainer.state.log_history
+    history, weights = trainer.state.log_history, trainer.full_state_dict()
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
         save_experiment(experiment, out / "experiment.yaml")
-        export(model, processor, out / "model", run=out)
+        export(model, processor, out / "model", run=out, state_dict=weights)
         if experiment.hub_model_id is not None:
             trainer._finish_current_push()
             push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
 
 
-def new_recognizer(experiment: Experiment, processor: LlmArProcessor, labels: list[str]) -> LlmArForActionRecognition:
-    """An untrained recognizer on the experiment's base, its action embeddings the VQ-VAE's."""
+def saved_weights(folder: Path) -> dict[str, Any]:
+    """The trained weights of a saved recognizer, under the names they have in the model."""
+    adapter = load_file(folder / ADAPTER_FOLDER / "adapter_model.safetensors")
+    named = {re.sub(r"\.lora_([AB])\.", r".lora_\1.default.", name): weight for name, weight in adapter.items()}
+    prefixed = {f"{LlmArForActionRecognition.base_model_prefix}.{name}": weight for name, weight in named.items()}
+    return {**prefixed, **load_file(folder / "model.safetensors")}
+
+
+def stage_one(out: Path) -> LlmArProcessor:
+    """The processor that stage 1 wrote; FileNotFoundError without one."""
+    if not (out / "processor" / "processor_config.json").is_file():
+        raise FileNotFoundError(
+            f"{out / 'processor'}: expected the action tokenizer; run llm-action train-vqvae first."
+        )
+    return LlmArProcessor.from_pretrained(out / "processor")
+
+
+def recognizer_trainer(
+    experiment: Experiment,
+    model: LlmArForActionRecognition,
+    processor: LlmArProcessor,
+    examples: Dataset,
+    out: Path,
+    **settings: Any,
+) -> RecognizerTrainer:
+    """The Trainer of stage 2, with checkpoints in `out/recognizer`; `settings` of TrainingArguments come on top."""
+    stage, seed = experiment.recognizer, experiment.seed
+    settings = {
+        "report_to": experiment.report_to,
+        "logging_steps": max(1, stage.steps // 40),
+        "ddp_find_unused_parameters": False,  # every adapter has a part in every loss
+        **settings,
+    }
+    arguments = trainer_settings(stage, out / "recognizer", seed, **settings)
+    # two persons' prompts are twice as long as one's
+    batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps
+    total = arguments.max_steps * batch_size * arguments.world_size
+    order = list(Passes(examples["prompt_length"], batch_size, total, seed))
+    noise = None
+    if stage.token_noise:
+        noise = TokenNoise(processor.vqvae, processor.first_action_id, stage.token_noise)
+    return RecognizerTrainer(
+        model,
+        arguments,
+        train_dataset=SentenceStream(examples, order, seed, noise),
+        data_collator=Collator(processor.tokenizer.pad_token_id, stage.loss),
+        stage=stage,
+        processor=lambda: processor,
+        run=out,
+    )
+
+
+def new_recognizer(
+    experiment: Experiment, processor: LlmArProcessor, labels: list[str], base_folder: Path
+) -> LlmArForActionRecognition:
+    """An untrained recognizer on a base, its action embeddings the VQ-VAE's."""
     stage, tokenizer = experiment.recognizer, processor.tokenizer
     names = list(LabelTree.from_labels(labels, tokenizer).labels)
     model = LlmArForActionRecognition.from_base(
-        resolve_base_model(experiment.base_model),
+        base_folder,
         processor.vqvae.token_embeddings().detach(),
         LoraConfig(
             task_type="CAUSAL_LM",
@@ -117,6 +222,7 @@ def new_recognizer(experiment: Experiment, processor: LlmArProcessor, labels: li
             target_modules=list(stage.lora_targets),
         ),
         dtype=base_dtype(stage.base_dtype),
+        quantization=quantization(stage.base_dtype),
         base_model=experiment.base_model or DEFAULT_BASE_MODEL,
         vqvae_fingerprint=processor.vqvae_fingerprint,
         label_names=names,
@@ -129,8 +235,11 @@ def new_recognizer(experiment: Experiment, processor: LlmArProcessor, labels: li
 
 
 def base_dtype(name: str) -> torch.dtype:
-    """The dtype a configuration names; "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere."""
-    if name != "auto":
+    """The dtype a configuration names; "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
+
+    Of "nf4" it is that of all weights that are not quantised, and of the arithmetic.
+    """
+    if name not in ("auto", "nf4"):
         return getattr(torch, name)
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
@@ -138,88 +247,25 @@ def base_dtype(name: str) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
-    """Prompt and answer ids of every training sequence, in `1 + sentences` versions: the plain one and augmented ones.
+def quantization(name: str) -> BitsAndBytesConfig | None:
+    """How bitsandbytes quantises the base for a `base_dtype` of "nf4" (the setting of QLoRA); None for any other.
 
-    Made once and kept in `folder`; columns input_ids, answer_length and prompt_length.
+    Raises:
+        ValueError: no CUDA device, or no bitsandbytes.
     """
-    wanted = {
-        "vqvae": processor.vqvae_fingerprint,
-        "experiment": _sentence_settings(experiment),
-        "rows": len(split.train),
-    }
-    record = folder / "made_from.json"
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
-        return load_from_disk(str(folder))
-    extractor = processor.feature_extractor
-    sequences = normalized(split.train, extractor, "normalising skeletons")
-    answers = [[*ids, processor.tokenizer.eos_token_id] for ids in label_token_ids(split.labels, processor.tokenizer)]
-    before, after = processor.prompt_parts()
-    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": []}
-    for version in tqdm(range(1 + experiment.recognizer.sentences), desc="writing action sentences"):
-        for start in range(0, len(sequences), _CHUNK):
-            chunk = range(start, min(start + _CHUNK, len(sequences)))
-            batch = _version_of(version, [sequences[index] for index in chunk], chunk, experiment, extractor)
-            sentences = processor.encode_features(*map(torch.from_numpy, (batch["skeletons"], batch["person_mask"])))
-            for index, sentence in zip(chunk, sentences, strict=True):
-                answer = answers[split.train["label"][index]]
-                rows["input_ids"].append(before + sentence + after + answer)
-                rows["answer_length"].append(len(answer))
-                rows["prompt_length"].append(len(before) + len(sentence) + len(after))
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    Dataset.from_dict(rows).save_to_disk(str(temporary))
-    write_json(wanted, temporary / record.name)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
-    return load_from_disk(str(folder))
-
-
-def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "dataset": experiment.dataset,
-        "protocol": experiment.protocol,
-        "holdout_subjects": experiment.holdout_subjects,
-        "seed": experiment.seed,
-        "sentences": experiment.recognizer.sentences,
-        "augmentation": vars(experiment.augmentation),
-    }
-
-
-def _version_of(version: int, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
-    if version == 0:
-        return plain_batch(sequences, extractor.num_frames, extractor.max_persons)
-    rows = []
-    for index, persons in zip(indices, sequences, strict=True):
-        rng = np.random.default_rng((experiment.seed, 3, version, index))
-        rows.append(padded(experiment.augmentation(persons, extractor.num_frames, rng), extractor.max_persons))
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-
-class AnswerCollator:
-    """Pads examples on the right; only the answer's ids are labels."""
-
-    def __init__(self, pad_token_id: int):
-        self.pad_token_id = pad_token_id
-
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(example["input_ids"]) for example in examples)
-        input_ids = torch.full((len(examples), longest), self.pad_token_id)
-        attention_mask, labels = torch.zeros_like(input_ids), torch.full_like(input_ids, -100)
-        for row, example in enumerate(examples):
-            ids, answer = torch.tensor(example["input_ids"]), example["answer_length"]
-            input_ids[row, : len(ids)], attention_mask[row, : len(ids)] = ids, 1
-            labels[row, len(ids) - answer : len(ids)] = ids[-answer:]
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-
-
-def _optimizer(model: LlmArForActionRecognition, stage: RecognizerStage) -> AdamW:
-    adapter = [weight for weight in model.language_model.parameters() if weight.requires_grad]
-    groups = [
-        {"params": adapter, "lr": stage.learning_rate},
-        {"params": model.action_embeddings.parameters(), "lr": stage.embedding_learning_rate, "weight_decay": 0.0},
-    ]
-    return AdamW(groups, betas=(0.9, 0.99), weight_decay=stage.weight_decay)
+    if name != "nf4":
+        return None
+    if not torch.cuda.is_available():
+        raise ValueError("base_dtype nf4: expected a CUDA device, found none; set recognizer.base_dtype=auto.")
+    if not is_bitsandbytes_available():
+        raise ValueError("base_dtype nf4: expected bitsandbytes, which is not installed; pip install -U bitsandbytes.")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=base_dtype(name),
+        bnb_4bit_quant_storage=base_dtype(name),  # whose shards FSDP can spread
+    )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
     accelerate launch -m llm_action.training.train_vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
-writes `OUT/vqvae/` (checkpoints, resumable) and `OUT/processor/` (VQ-VAE, feature extractor, tokenizer) with
-`metrics.json`.
+writes `OUT/vqvae/` (checkpoints, resumable), `OUT/processor/` (VQ-VAE, feature extractor, tokenizer) with
+`metrics.json`, and `OUT/tokens.png`, what the three language biases did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +19,52 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.base_models import resolve_base_model
-from llm_action.evaluation.token_metrics import token_metrics
+from llm_action.evaluation.token_metrics import token_metrics, word_sample
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
-from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEOutput
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
-from llm_action.training.data import AugmentedSkeletons, load_split, model_layout, normalized
+from llm_action.training.data import AugmentedSkeletons, load_split, model_layout
 from llm_action.training.experiment import Experiment, VQVAEStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.losses import (
     ContextPredictor,
     mmd,
     reconstruction_loss,
-    soft_assignments,
     velocity_loss,
     zipf_divergence,
 )
+from llm_action.training.pretraining import stage_one_sequences
 from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
+from llm_action.visualization.token_figures import plot_tokens
 
-_WORDS_IN_MMD = 512
+_LOGGED_FIGURE = "tokens/"
 
 
 class VQVAETraining(nn.Module):
-    """The VQ-VAE with everything that only training needs: codebook learner, bias terms, label head."""
+    """The VQ-VAE with everything that only training needs: codebook learner, bias terms, label head.
+
+    Args:
+        words: (sample, embedding_dim) word embeddings of the base model, for the MMD term.
+
+    Raises:
+        ValueError: language biases on a model of continuous features.
+    """
 
     words: Tensor
 
     def __init__(self, vqvae: ActionVQVAE, stage: VQVAEStage, num_labels: int, words: Tensor | None = None):
         super().__init__()
         self.vqvae, self.stage = vqvae, stage
-        self.codebook_learner = CodebookLearner(vqvae.codebook)
         config = vqvae.config
+        if config.geometry == "continuous" and (stage.zipf_weight or stage.context_weight or stage.mmd_weight):
+            raise ValueError(
+                "Expected zipf_weight, context_weight and mmd_weight of 0 with geometry 'continuous', which has no "
+                f"tokens to bias, got {stage.zipf_weight}, {stage.context_weight} and {stage.mmd_weight}."
+            )
+        vqvae.codebook.codes.requires_grad_(stage.codebook_update == "gradient")
+        self.codebook_learner = CodebookLearner(vqvae.codebook)
         if stage.label_weight:
             self.label_head = nn.Linear(config.code_dim, num_labels)
         if stage.context_weight:
@@ -66,6 +81,7 @@ class VQVAETraining(nn.Module):
             "reconstruction": reconstruction_loss(output.reconstruction, persons),
             "velocity": velocity_loss(output.reconstruction, persons),
             "commitment": output.quantized.commitment,
+            **({"codebook": output.quantized.embedding} if self.stage.codebook_update == "gradient" else {}),
             **self._bias_terms(output),
         }
         if self.stage.label_weight:
@@ -76,7 +92,8 @@ class VQVAETraining(nn.Module):
             scale = 4 / self.vqvae.config.max_norm  # pooled tokens are short; the head starts with logits of order one
             terms["label"] = F.cross_entropy(self.label_head(pooled * scale), labels, label_smoothing=0.1)
         if self.training:
-            self.codebook_learner.update(output.latents)
+            if output.quantized.codes is not None:
+                self.codebook_learner.update(output.latents)
             self._remember(terms)
         loss = terms["reconstruction"] + sum(
             getattr(self.stage, f"{name}_weight") * term for name, term in terms.items() if name != "reconstruction"
@@ -86,15 +103,30 @@ class VQVAETraining(nn.Module):
     def _bias_terms(self, output) -> dict[str, Tensor]:
         stage, terms = self.stage, {}
         if stage.zipf_weight or stage.context_weight:
-            assignments = soft_assignments(output.latents, self.vqvae.codebook)
+            assignments = self.vqvae.codebook.soft_assignments(output.latents.flatten(0, -2))
         if stage.zipf_weight:
             terms["zipf"] = zipf_divergence(assignments.mean(0))
         if stage.context_weight:
             vectors = output.quantized.straight_through
             terms["context"] = self.context(vectors, assignments.view(*vectors.shape[:2], -1))
         if stage.mmd_weight:
-            terms["mmd"] = mmd(self.vqvae.token_embeddings(), self.words)
+            terms["mmd"] = mmd(self.tokens(output), self.words)
         return terms
+
+    def tokens(self, output: ActionVQVAEOutput) -> Tensor:
+        """(num_action_tokens, embedding_dim) the tokens' embeddings, with a gradient for the encoder.
+
+        Moving averages take no gradient, but make a code the mean of its latent vectors: so those get the code's.
+        """
+        codebook = self.vqvae.codebook
+        codes = codebook.codes.flatten(0, 1)
+        if not codebook.codes.requires_grad:
+            levels, size = codebook.codes.shape[:2]
+            chosen = (output.quantized.codes + torch.arange(levels, device=codes.device) * size).flatten(0, -2)
+            shares = codes.new_ones(()) / torch.bincount(chosen.flatten(), minlength=len(codes))[chosen, None]
+            moved = (output.latents - output.latents.detach()).flatten(0, -2)[:, None]  # 0 with a gradient
+            codes = codes.index_add(0, chosen.flatten(), (shares * moved).flatten(0, 1))
+        return self.vqvae.token_projection(codes.to(self.vqvae.dtype))
 
     def _remember(self, terms: dict[str, Tensor]) -> None:
         for name, term in terms.items():
@@ -104,18 +136,34 @@ class VQVAETraining(nn.Module):
         """Means of the loss terms since the last call."""
         means = {name: float(np.mean(values)) for name, values in self.metrics.items()}
         self.metrics.clear()
+        if self.vqvae.config.curvature_learnable:
+            means["curvature"] = self.vqvae.codebook.curvature.item()
         return means
 
 
 class VQVAETrainer(HubTrainer):
-    """A Trainer that logs every loss term."""
+    """A Trainer that logs every loss term, and what `measure` finds when training ends.
+
+    Args:
+        measure: gives the tokens' figures, kept in `figures`; numbers are logged as `tokens/NAME`.
+    """
+
+    figures: dict[str, Any] | None = None
+
+    def __init__(self, *args, measure: Callable[[], dict[str, Any]] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.measure = measure
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         output = model(**inputs)
         return (output["loss"], output) if return_outputs else output["loss"]
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        super().log({**logs, **self.accelerator.unwrap_model(self.model).pop_metrics()}, *args, **kwargs)
+        logs = {**logs, **self.accelerator.unwrap_model(self.model).pop_metrics()}
+        if "train_loss" in logs and self.measure is not None:  # the last line, while reporters still listen
+            self.figures = self.measure()
+            logs |= {_LOGGED_FIGURE + name: value for name, value in self.figures.items() if isinstance(value, float)}
+        super().log(logs, *args, **kwargs)
 
 
 def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
@@ -132,53 +180,59 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         **{"embedding_dim": base_config.hidden_size, **experiment.vqvae.model},
     )
     extractor = SkeletonFeatureExtractor(
-        config.layout, config.num_frames, experiment.max_persons, experiment.align_facing
+        config.layout, config.num_frames, experiment.max_persons, experiment.align_facing, experiment.normalize_bones
     )
     stage = experiment.vqvae
-    words = _word_sample(base, experiment.seed) if stage.mmd_weight else None
-    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words)
-    dataset = AugmentedSkeletons(
-        normalized(split.train, extractor, "normalising skeletons"),
-        split.train["label"],
-        experiment.augmentation,
-        config.num_frames,
-        experiment.max_persons,
-        stage.steps * stage.batch_size,
-        experiment.seed,
-    )
+    words = word_sample(base, experiment.seed)
+    sequences, classes, num_classes = stage_one_sequences(experiment, split, extractor)
+    model = VQVAETraining(ActionVQVAE(config), stage, num_classes, words)
+    mmd_before = float(mmd(model.vqvae.token_embeddings().detach(), words))
     settings = trainer_settings(
         stage,
         out / "vqvae",
         experiment.seed,
+        report_to=experiment.report_to,
         **hub_settings(experiment),
         weight_decay=stage.weight_decay,
         adam_beta2=0.99,
         logging_steps=max(1, stage.steps // 30),
+    )
+    dataset = AugmentedSkeletons(
+        sequences,
+        classes,
+        experiment.augmentation,
+        config.num_frames,
+        experiment.max_persons,
+        stage.steps * stage.batch_size * settings.world_size,
+        experiment.seed,
     )
     tokenizer = AutoTokenizer.from_pretrained(base)
 
     def processor_now() -> LlmArProcessor:
         return LlmArProcessor(extractor, tokenizer, model.vqvae, first_action_id=base_config.vocab_size)
 
-    trainer = VQVAETrainer(model, settings, train_dataset=dataset, processor=processor_now, run=out)
+    def measure() -> dict[str, Any]:
+        figures = token_metrics(processor_now(), split.test, words)
+        return figures | ({"mmd_before": mmd_before} if "mmd" in figures else {})
+
+    trainer = VQVAETrainer(model, settings, train_dataset=dataset, processor=processor_now, run=out, measure=measure)
     fit(trainer, resume)
     processor = processor_now()
-    metrics = {"loss": trainer.state.log_history, **token_metrics(processor, split.test)}
+    figures = trainer.figures or measure()  # a training that had ended measures nothing
+    history = [
+        {name: value for name, value in entry.items() if not name.startswith(_LOGGED_FIGURE)}
+        for entry in trainer.state.log_history
+    ]
+    metrics = {"loss": history, **figures}
     if trainer.is_world_process_zero():
         processor.save_pretrained(out / "processor")
         save_experiment(experiment, out / "experiment.yaml")
         write_json(metrics, out / "processor" / "metrics.json")
+        if config.geometry != "continuous":
+            plot_tokens(figures, out / "tokens.png")
     if experiment.hub_model_id is not None:
         trainer.push_to_hub("Action tokenizer")
     return metrics
-
-
-def _word_sample(base: Path, seed: int) -> Tensor:
-    from transformers import AutoModelForCausalLM
-
-    words = AutoModelForCausalLM.from_pretrained(base).get_input_embeddings().weight.detach().float()
-    chosen = torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:_WORDS_IN_MMD]
-    return words[chosen].clone()
 
 
 if __name__ == "__main__":

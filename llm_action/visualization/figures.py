@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -62,7 +63,7 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.Pat
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.7)
     correct = np.trace(matrix) / max(matrix.sum(), 1e-12)
     axes.set_title(f"accuracy {100 * correct:.1f} %, {matrix.sum():.0f} samples")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_rank_frequency(counts: np.ndarray, path: str | os.PathLike) -> Path:
@@ -79,13 +80,17 @@ def plot_rank_frequency(counts: np.ndarray, path: str | os.PathLike) -> Path:
     counts = np.asarray(counts, dtype=float)
     if counts.ndim != 1 or not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() == 0:
         raise ValueError(f"expected counts (codes,), not negative and not all zero, got shape {counts.shape}")
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    draw_rank_frequency(figure.add_subplot(), counts)
+    return save_figure(figure, path)
+
+
+def draw_rank_frequency(axes: Axes, counts: np.ndarray) -> None:
+    """The curve of `plot_rank_frequency` and the law, on double logarithmic axes."""
     ranks = np.arange(1, len(counts) + 1)
     law = 1 / (ranks + 2.7)
     frequency = np.sort(counts / counts.sum())[::-1]
     used = frequency > 0
-
-    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
-    axes = figure.add_subplot()
     axes.loglog(ranks, law / law.sum(), color="0.45", linestyle="--", label="Zipf-Mandelbrot, 1 / (r + 2.7)")
     axes.loglog(ranks[used], frequency[used], color="tab:blue", marker=".", label="action tokens")
     axes.set_xlabel("rank r")
@@ -93,7 +98,6 @@ def plot_rank_frequency(counts: np.ndarray, path: str | os.PathLike) -> Path:
     axes.set_title(f"{used.sum()} of {len(counts)} tokens used")
     axes.grid(True, which="major", alpha=0.3)
     axes.legend()
-    return _save(figure, path)
 
 
 def plot_learning_curve(log_history: Sequence[dict], path: str | os.PathLike) -> Path:
@@ -134,7 +138,7 @@ def plot_learning_curve(log_history: Sequence[dict], path: str | os.PathLike) ->
         axes.legend()
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_montage(sequence: SkeletonSequence, path: str | os.PathLike, frames: int = 8) -> Path:
@@ -167,7 +171,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and np.isfinite(value)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)  # no window, no global state, whatever backend the user has
     temporary = path.with_name(path.name + ".tmp")
     figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)

@@ -113,7 +113,7 @@ def test_no_folder_or_no_files(tmp_path, name):
         load_benchmark(name, tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match=f"expected files of {name}"):
         load_benchmark(name, tmp_path)
-    with pytest.raises(FileNotFoundError, match="pass data_dir"):
+    with pytest.raises(FileNotFoundError, match=r"pass --data \(data_dir\)"):
         load_benchmark(name)
 
 

@@ -4,14 +4,23 @@ import gzip
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset
 
 from llm_action.datasets import BENCHMARKS
 from llm_action.datasets.ntu import TWO_PERSONS, describe_ntu60, describe_ntu120
 from llm_action.datasets.prepare import read_missing_list
+from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.datasets.smarthome import CROSS_VIEW_LABELS, describe_smarthome
 from llm_action.datasets.uav_human import describe_uav_human
-from llm_action.datasets.unseen_splits import NEW_SINGLE_PERSON_CLASSES, UNSEEN_CLASSES, unseen_classes, unseen_parts
+from llm_action.datasets.unseen_splits import (
+    NEW_SINGLE_PERSON_CLASSES,
+    UNSEEN_CLASSES,
+    among_tested,
+    unseen_classes,
+    unseen_parts,
+)
 
 
 def test_ntu_by_hand():
@@ -71,8 +80,47 @@ def test_unseen_classes():
 
 
 def test_unseen_parts():
-    table = {"split": ["train", "train", "test", "test", ""], "label": [0, 1, 0, 1, 1]}
-    assert unseen_parts(table, "split", (1,)).tolist() == ["train", "", "", "test", ""]
+    table = {"split": ["train", "train", "test", "test", "", "test"], "label": [0, 1, 0, 1, 1, 2]}
+    assert unseen_parts(table, "split", (1, 2)).tolist() == ["train", "", "", "test", "", "test"]
+    assert unseen_parts(table, "split", (1, 2), tested=(1,)).tolist() == ["train", "", "", "test", "", ""]
+
+
+def ntu_table(name: str) -> Dataset:
+    """Two sequences of every class, a training and a test one."""
+    labels = BENCHMARKS[name].labels
+    rows = {"label": [*range(len(labels))] * 2, "cross_subject": ["train"] * len(labels) + ["test"] * len(labels)}
+    return Dataset.from_dict(rows).cast_column("label", ClassLabel(names=list(labels)))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "trained", "tested"),
+    [("ntu60", "55/5", 55, 5), ("ntu60", "48/12", 48, 12), ("ntu120", "110/10", 110, 10), ("ntu120", "96/24", 96, 24)],
+)
+def test_unseen_splits_are_protocols(dataset, split, trained, tested):
+    table, benchmark = ntu_table(dataset), BENCHMARKS[dataset]
+    parts = protocol_parts(table, protocol_name(benchmark, f"unseen_{split}"))
+    classes = {part: set(np.array(table["label"])[parts == part]) for part in ("train", "test")}
+    assert (len(classes["train"]), classes["test"]) == (trained, set(unseen_classes(dataset, split)))
+    assert len(classes["test"]) == tested and not classes["train"] & classes["test"]
+    with pytest.raises(ValueError, match="known: .*unseen_"):
+        protocol_name(benchmark, "unseen_50/10")
+
+
+def test_from_ntu60_to_ten_classes_of_ntu120():
+    table = ntu_table("ntu120")
+    protocol = protocol_name(BENCHMARKS["ntu120"], "unseen_60/10")
+    parts, labels = protocol_parts(table, protocol), np.array(table["label"])
+    assert set(labels[parts == "train"]) == set(range(60))
+    tested = labels[parts == "test"]
+    assert len(set(tested)) == len(tested) == 10 and tested.min() >= 60
+    assert not set(tested) & TWO_PERSONS
+    test = among_tested(table.select(np.flatnonzero(parts == "test")), protocol)
+    assert test.features["label"].names == [BENCHMARKS["ntu120"].labels[label] for label in tested]
+    assert test["label"][:] == list(range(10))
+    assert len(among_tested(table.select(np.flatnonzero(parts == "train")), protocol)) == 0
+    assert among_tested(table, "cross_subject") is table
+    with pytest.raises(ValueError, match="unknown protocol"):
+        protocol_name(BENCHMARKS["ntu60"], "unseen_60/10")
 
 
 @pytest.mark.real_data

@@ -87,6 +87,8 @@ def test_what_comes_out(ntu_tree, tmp_path, capsys):
     manifest = read_manifest(out)
     assert manifest["counts"]["cross_subject"] == {"test": 12, "train": 12}
     assert manifest["persons"] == {"1": 12, "2": 12}
+    assert manifest["subjects"] == {"1": 12, "3": 12}
+    assert "leave_out_subject_N: each of 2 subjects" in text
     assert damaged_parts(out) == []
 
 

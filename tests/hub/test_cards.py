@@ -88,7 +88,9 @@ def test_evaluation_results_go_onto_the_card_and_into_eval_results(own_folder, c
     found = {(r.dataset_type, r.metric_name): r.metric_value for r in card.data.eval_results}
     assert len(found) == 6
     assert found["utd_mhad", "top-1 accuracy"] == 75 and found["nw_ucla", "top-1 accuracy"] == 25
-    assert "| UTD-MHAD | cross_subject | 12 | 75.00 % | 100.00 % | 45.00 % |" in card.content
+    title, head, _, row = card.content[card.content.index("### UTD-MHAD") :].replace("\n\n", "\n").split("\n")[:4]
+    assert head == "| Protocol | sequences | top-1 accuracy | top-5 accuracy | mean class accuracy |"
+    assert (title, row) == ("### UTD-MHAD", "| cross_subject | 12 | 75.00 % | 100.00 % | 45.00 % |")
     assert (own_folder / "training" / "confusion_utd_mhad_cross_subject.png").is_file()
     files = sorted(file.name for file in (own_folder / ".eval_results").iterdir())
     assert files == ["nw_ucla_cross_view.yaml", "utd_mhad_cross_subject.yaml"]
@@ -97,6 +99,20 @@ def test_evaluation_results_go_onto_the_card_and_into_eval_results(own_folder, c
     assert values["cross_subject_top1"] == 75 and values["cross_subject_mean_class_accuracy"] == 45
     with pytest.raises(ValueError, match="llm-action evaluate.*n, top1"):
         add_result(own_folder, {key: value for key, value in result.items() if key not in ("n", "top1")})
+
+
+def test_a_table_for_each_data_set_with_its_own_metric_first(own_folder, check_card, result):
+    for protocol in ("cross_subject", "cross_view1"):
+        add_result(own_folder, {**result, "dataset": "smarthome", "protocol": protocol})
+    card = ModelCard.load(own_folder / "README.md")
+    accepted(check_card, card, "model")
+    table = card.content[card.content.index("### Toyota Smarthome") :].split("\n\n")[1].splitlines()
+    assert table[0] == "| Protocol | sequences | mean class accuracy | top-1 accuracy | top-5 accuracy |"
+    assert table[2:] == [
+        "| cross_subject | 12 | 45.00 % | 50.00 % | 100.00 % |",
+        "| cross_view1 | 12 | 45.00 % | 50.00 % | 100.00 % |",
+    ]
+    assert card.data.eval_results[0].metric_name == "mean class accuracy"
 
 
 def test_evaluate_refreshes_the_card(own_folder, tiny_base, recordings, monkeypatch):

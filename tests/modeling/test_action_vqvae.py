@@ -43,6 +43,7 @@ def skeletons(vqvae: ActionVQVAE, batch: int = 3) -> torch.Tensor:
         {"downsample": 16, "num_levels": 2},
         {"layout": "coco17"},
         {"codebook_size": 1},
+        {"curvature_learnable": True, "num_levels": 2},
     ],
     ids=str,
 )

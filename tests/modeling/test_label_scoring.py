@@ -7,7 +7,9 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from llm_action.modeling.label_scoring import encode_prompts, rank_labels, score_labels, top_k_labels
+from llm_action.modeling import label_reading, label_search
+from llm_action.modeling.label_reading import encode_prompts
+from llm_action.modeling.label_scoring import rank_labels, score_labels, top_k_labels
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 
 VOCABULARY = 97
@@ -365,17 +367,127 @@ def test_best_k_equal_the_sorted_posterior(sharpness, normalization, side):
             assert (low <= posterior + 1e-4).all() and (posterior <= high + 1e-4).all()
 
 
-def test_a_sure_model_reads_a_handful_of_nodes():
-    model = tiny_llama(sharpness=6.0)
-    labels = random_labels(500, seed=12, tokens=40)
+@pytest.fixture(scope="module")
+def trained():
+    """A LLaMA that learned to answer each of 30 prompts with a label of its own, now and then the next one's."""
+    model = tiny_llama()
+    torch.manual_seed(0)
+    prompts = torch.randn(30, 4, 64)
+    labels = random_labels(30, seed=21, tokens=60)
+    answers = [torch.tensor([*label, END]) for label in labels]
+    words = torch.nn.utils.rnn.pad_sequence([*answers, *answers], batch_first=True)
+    read = torch.cat([prompts, prompts.roll(1, 0)])
+    targets = torch.nn.utils.rnn.pad_sequence([*answers, *answers], batch_first=True, padding_value=-100)
+    weights = torch.tensor([0.9] * 30 + [0.1] * 30)[:, None].expand_as(targets)[targets != -100]
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        embeds = torch.cat([read, model.get_input_embeddings()(words)], 1)
+        logits = model(inputs_embeds=embeds).logits[:, 3:-1][targets != -100]
+        losses = torch.nn.functional.cross_entropy(logits, targets[targets != -100], reduction="none")
+        optimizer.zero_grad()
+        (losses * weights).mean().backward()
+        optimizer.step()
+    return model.requires_grad_(False), prompts, labels
+
+
+@pytest.fixture
+def forwards(trained):
+    """(rows, tokens) of the decoder's forwards on the trained model."""
+    shapes = []
+    hook = trained[0].model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    yield shapes
+    hook.remove()
+
+
+def test_a_trained_model_reads_a_handful_of_nodes_however_many_labels_there_are(trained, forwards):
+    model, prompts, labels = trained
+    more = [label for label in random_labels(2000, seed=22, tokens=60) if label not in labels]
+    nodes = {}
+    for count in (30, 2000):
+        names = labels + more[: count - 30]
+        tree = LabelTree.from_token_ids(names, END)
+        everything = int(tree.must_be_read("vocabulary").sum())
+        scores = score_labels(model, tree, prompts)
+        assert (scores.argmax(1) == torch.arange(30)).all()
+        forwards.clear()
+        best = [top_k_labels(model, tree, prompts[row : row + 1], k=2) for row in range(30)]
+        assert torch.cat([one.indices for one in best]).tolist() == scores.topk(2).indices.tolist()
+        steps = [tokens for _, tokens in forwards if tokens != 4]
+        assert len(steps) <= 3 * 30
+        nodes[count] = sum(steps) / 30
+    assert nodes[2000] < 0.02 * everything
+    assert nodes[2000] < 2 * nodes[30]
+
+
+def test_the_batch_sheds_settled_prompts(trained, forwards):
+    model, prompts, labels = trained
     tree = LabelTree.from_token_ids(labels, END)
+    unknown = torch.randn(2, 4, 64)
+    together = top_k_labels(model, tree, torch.cat([prompts[:6], unknown]), k=1)
+    assert forwards[-1][0] < 8
+    alone = top_k_labels(model, tree, unknown, k=1)
+    assert together.indices[6:].tolist() == alone.indices.tolist()
+    torch.testing.assert_close(together.log_likelihoods[6:], alone.log_likelihoods, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("tolerance", [0.2, 1e-2, 1e-5])
+def test_posterior_bounds_are_as_tight_as_asked(trained, tolerance):
+    model, prompts, labels = trained
+    more = [label for label in random_labels(300, seed=22, tokens=60) if label not in labels]
+    tree = LabelTree.from_token_ids(labels + more, END)
+    posterior = score_labels(model, tree, prompts).softmax(1)
+    ranked = top_k_labels(model, tree, prompts, k=3, tolerance=tolerance)
+    low, high = ranked.posterior_bounds()
+    assert (high - low).max() <= tolerance + 1e-6
+    exact = posterior.gather(1, ranked.indices)
+    assert (low <= exact + 1e-5).all() and (exact <= high + 1e-5).all()
+    torch.testing.assert_close(exact, posterior.topk(3).values, atol=1e-5, rtol=0)
+
+
+# ---- memory
+
+
+def test_an_unsure_model_is_read_packed_rather_than_searched_to_the_end():
+    model = tiny_llama(sharpness=0.01)
+    tree = LabelTree.from_token_ids([[3 + i % 17, 3 + i % 19, 3 + i % 23] for i in range(300)], END)
+    everything = int(tree.must_be_read("vocabulary").sum())
     embeds, mask, _ = prompts_of([5, 8], "left")
     read = []
     model.model.register_forward_pre_hook(
-        lambda _, args, kwargs: read.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+        lambda _, args, kwargs: read.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
     )
-    top_k_labels(model, tree, embeds, mask, k=1)
-    assert sum(read[1:]) < 0.3 * 2 * int(tree.must_be_read("vocabulary").sum())
+    best = top_k_labels(model, tree, embeds, mask, k=5)
+    assert sum(read[1:]) < 1.6 * everything
+    scores = score_labels(model, tree, embeds, mask)
+    torch.testing.assert_close(best.log_likelihoods, scores.topk(5).values, atol=1e-4, rtol=0)
+    assert torch.equal(best.log_mass_low, best.log_mass_high)
+
+
+@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
+def test_little_memory_gives_the_same_scores_in_smaller_passes(monkeypatch, normalization):
+    model = tiny_llama()
+    tree = LabelTree.from_token_ids(random_labels(100, seed=14, tokens=30), END)
+    embeds, mask, _ = prompts_of([5, 8, 3, 4, 6, 7], "left")
+    scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+    best = top_k_labels(model, tree, embeds, mask, normalization=normalization)
+    per_token = label_reading.state_bytes(model) + 6 * (64 + 96) * 4
+    monkeypatch.setattr(label_reading, "PASS_BYTES", 100 * per_token)
+    monkeypatch.setattr(label_reading, "LOGITS_BYTES", 4 * VOCABULARY * 7)
+    monkeypatch.setattr(label_search, "SEARCH_BYTES", 150 * label_reading.state_bytes(model))
+    tokens, logits = [], []
+    model.model.register_forward_pre_hook(
+        lambda _, args, kwargs: tokens.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
+    model.lm_head.register_forward_hook(lambda _, args, output: logits.append(len(output)))
+    small = score_labels(model, tree, embeds, mask, normalization=normalization)
+    torch.testing.assert_close(small, scores, atol=1e-4, rtol=0)
+    small = top_k_labels(model, tree, embeds, mask, normalization=normalization)
+    torch.testing.assert_close(small.log_likelihoods, best.log_likelihoods, atol=1e-4, rtol=0)
+    assert max(tokens) < 300  # one prompt's nodes; all prompts' would be over 1,000
+    # the whole head is only for the normaliser over the vocabulary
+    assert max(logits) <= 7 if normalization == "vocabulary" else not logits
 
 
 def test_all_labels_are_ranked_by_default():
@@ -397,8 +509,11 @@ def test_bad_requests_are_refused():
     embeds, mask, _ = prompts_of([4, 6], "left")
     with pytest.raises(ValueError, match="normalization must be one of"):
         score_labels(model, tree, embeds, mask, normalization="siblings")
-    with pytest.raises(ValueError, match="k >= 1"):
-        top_k_labels(model, tree, embeds, mask, k=0)
+    for ranked in (top_k_labels, rank_labels):
+        with pytest.raises(ValueError, match="k >= 1"):
+            ranked(model, tree, embeds, mask, k=0)
+        with pytest.raises(ValueError, match="tolerance above 0, or None, got -0.1"):
+            ranked(model, tree, embeds, mask, k=1, tolerance=-0.1)
     with pytest.raises(ValueError, match=r"attention_mask \(2, 6\), got \(2, 5\)"):
         score_labels(model, tree, embeds, mask[:, 1:])
     with pytest.raises(ValueError, match="Prompt 1 of the batch has no tokens"):

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from transformers.models.llama import LlamaForCausalLM
 
 from llm_action.base_models import tiny_llama
+from llm_action.modeling.int8_linear import Int8Linear
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -170,6 +171,150 @@ class TestScores:
         with pytest.raises(ValueError, match="LabelTree.from_labels"):
             new_model(tiny_base)(torch.tensor([[1, 2]]))
 
+    def test_the_best_labels_are_the_sorted_scores(self, trained, prompts):
+        with torch.no_grad():
+            scores = trained.score(**prompts)
+        for k in (1, 5, None):
+            ranked = trained.rank(**prompts, k=k)
+            best = scores.topk(k or 27)
+            torch.testing.assert_close(ranked.log_likelihoods, best.values, rtol=1e-4, atol=1e-4)
+            assert ranked.indices.tolist() == best.indices.tolist()
+        other = LabelTree.from_token_ids([[5, 6], [7], [8, 9]], trained.config.end_token_id)
+        assert trained.rank(**prompts, tree=other, k=2).indices.shape == (3, 2)
+
+
+class TestPromptPrefix:
+    """Without gradients the words before the action tokens are read once; with gradients they are read every time."""
+
+    @pytest.fixture
+    def model(self, tiny_export) -> LlmArForActionRecognition:
+        return LlmArForActionRecognition.from_pretrained(tiny_export)
+
+    @pytest.fixture
+    def lengths(self, model):
+        """Tokens of a row in each forward of the decoder."""
+        lengths = []
+        model.causal_lm.get_decoder().register_forward_pre_hook(
+            lambda _, args, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+        )
+        return lengths
+
+    @pytest.mark.parametrize("padding", ((0, 0), (5, 0), (0, 5)), ids=("none", "left", "right"))
+    def test_it_is_read_once_and_changes_no_score(self, model, prompts, lengths, padding):
+        words = (prompts["input_ids"][0] < model.config.base_vocab_size).int().argmin().item()
+        assert words > 1
+        prompts = {name: torch.nn.functional.pad(values, padding) for name, values in prompts.items()}
+        expected = model.score(**prompts)
+        whole, padded = lengths[0], prompts["input_ids"].shape[1]
+        assert whole == padded
+        lengths.clear()
+        with torch.no_grad():
+            for _ in range(2):
+                torch.testing.assert_close(model.score(**prompts), expected, rtol=1e-4, atol=1e-4)
+        assert lengths.count(words) == 1 and lengths.count(padded) == 0 and lengths.count(padded - words) == 2
+
+    def test_prompts_of_several_lengths_share_it(self, model, prompts):
+        mask = prompts["attention_mask"].clone()
+        ids = prompts["input_ids"].clone()
+        words = (ids[0] < model.config.base_vocab_size).int().argmin().item()
+        ids[1] = torch.cat([ids[1, -4:].new_zeros(4), ids[1, :words], ids[1, words + 4 :]])
+        mask[1, :4] = 0
+        expected = model.score(ids, mask)
+        with torch.no_grad():
+            torch.testing.assert_close(model.score(ids, mask), expected, rtol=1e-4, atol=1e-4)
+
+    def test_prompts_that_begin_differently_are_read_whole(self, model, prompts):
+        ids = prompts["input_ids"].clone()
+        ids[1, 0] += 1
+        expected = model.score(ids)
+        with torch.no_grad():
+            torch.testing.assert_close(model.score(ids), expected, rtol=1e-4, atol=1e-4)
+            assert model.score(torch.tensor([[5, 6, 7]])).shape == (1, 27)  # no action token at all
+
+    def test_it_is_read_again_when_weights_change(self, model, prompts):
+        with torch.no_grad():
+            before = model.score(**prompts)
+            for name, weight in model.named_parameters():
+                if "lora_B" in name:
+                    weight += 0.05
+            after = model.score(**prompts)
+        assert (after - before).abs().max() > 1e-2
+        torch.testing.assert_close(after, model.score(**prompts), rtol=1e-4, atol=1e-4)
+        with model.language_model.disable_adapter(), torch.no_grad():
+            bare = model.score(**prompts)
+        with model.language_model.disable_adapter():
+            torch.testing.assert_close(bare, model.score(**prompts), rtol=1e-4, atol=1e-4)
+        model.float().double()
+        with torch.no_grad():
+            assert model.score(**prompts).dtype == torch.float64
+
+
+class TestInference:
+    """Merged adapters and other precisions of the base."""
+
+    def test_merging_leaves_the_scores(self, trained, prompts, tiny_export):
+        merged = LlmArForActionRecognition.from_pretrained(tiny_export, dtype="float32", merge=True)
+        assert not any("lora_" in name for name, _ in merged.named_parameters())
+        torch.testing.assert_close(merged.score(**prompts), trained.score(**prompts), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            merged.rank(**prompts, k=3).log_likelihoods, trained.rank(**prompts, k=3).log_likelihoods, rtol=0, atol=1e-4
+        )
+
+    def test_a_merged_model_is_for_inference_only(self, tiny_export, tmp_path):
+        merged = LlmArForActionRecognition.from_pretrained(tiny_export, merge=True)
+        with pytest.raises(ValueError, match="merged into its base.*without merge=True"):
+            merged.save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="merged into its base"):
+            merged.load_trained(tiny_export)
+        with pytest.raises(ValueError, match="is_trainable=False"):
+            LlmArForActionRecognition.from_pretrained(tiny_export, merge=True, is_trainable=True)
+
+    @pytest.mark.parametrize("dtype", ("float32", torch.float32, "bfloat16", "float16", torch.int8, "int8"), ids=str)
+    def test_precisions(self, trained, prompts, tiny_export, dtype):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # a rounded base is still the base trained on
+            model = LlmArForActionRecognition.from_pretrained(tiny_export, dtype=dtype)
+        with torch.no_grad():
+            exact, scores = trained.score(**prompts), model.score(**prompts)
+        assert scores.dtype == torch.float32
+        if str(dtype).endswith("float32"):
+            torch.testing.assert_close(scores, exact, rtol=0, atol=1e-4)
+        else:
+            assert 0 < (scores - exact).abs().max() < 0.5
+            assert model.rank(**prompts, k=1).indices.tolist() == exact.topk(1).indices.tolist()
+
+    @pytest.mark.parametrize("bias", (True, False))
+    def test_an_int8_layer_gives_every_token_a_scale_of_its_own(self, bias):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(64, 48, bias=bias)
+        inputs = torch.randn(2, 5, 64)
+        inputs[0, 0] *= 1e4  # as LLaMA's first token
+        with torch.no_grad():
+            exact, rounded = layer(inputs), Int8Linear(layer)(inputs)
+        error = (rounded - exact).abs().amax(-1) / exact.abs().amax(-1)
+        assert rounded.shape == exact.shape and error.max() < 0.03
+
+    def test_int8_weights_are_a_quarter(self, tiny_export):
+        model = LlmArForActionRecognition.from_pretrained(tiny_export, dtype="int8")
+        decoder = model.causal_lm.get_decoder()
+        assert not [layer for layer in decoder.modules() if isinstance(layer, torch.nn.Linear)]
+        layers = [layer for layer in decoder.modules() if isinstance(layer, Int8Linear)]
+        assert len(layers) == 2 * 7 and all(layer.weight.dtype == torch.int8 for layer in layers)
+        assert model.causal_lm.get_output_embeddings().weight.dtype == torch.float32
+
+    def test_the_auto_classes_pass_the_options_on(self, trained, tiny_export, prompts):
+        import llm_action  # noqa: F401  registers the classes
+
+        for options in ({"merge": True, "dtype": "float32"}, {"dtype": "int8"}):
+            model = AutoModel.from_pretrained(tiny_export, **options)
+            assert model.is_merged
+            assert model.rank(**prompts, k=1).indices.tolist() == trained.rank(**prompts, k=1).indices.tolist()
+
+    def test_an_unknown_dtype_is_refused(self, tiny_export):
+        for dtype in ("int4", torch.int64):
+            with pytest.raises(ValueError, match="Expected dtype 'auto', float32.*int8, got"):
+                LlmArForActionRecognition.from_pretrained(tiny_export, dtype=dtype)
+
 
 class TestSaving:
     @pytest.fixture
@@ -192,6 +337,20 @@ class TestSaving:
         assert weights.keys() == loaded.state_dict().keys()
         assert all(torch.equal(weight, weights[name]) for name, weight in loaded.state_dict().items())
         assert torch.equal(loaded.score(**prompts), trained.score(**prompts))
+
+    def test_a_gathered_state_dict_is_what_is_saved(self, trained, tmp_path):
+        """As under FSDP, where the model itself holds shards, and ZeRO-3, which gathers no frozen weight."""
+        gathered = {
+            name: weight + 1
+            for name, weight in trained.state_dict().items()
+            if "lora_" in name or name == "action_embeddings.weight"
+        }
+        trained.save_pretrained(tmp_path, state_dict=gathered)
+        saved = LlmArForActionRecognition.from_pretrained(tmp_path).state_dict()
+        own = trained.state_dict()
+        assert all(torch.equal(saved[name], gathered.get(name, own[name])) for name in own)
+        with pytest.raises(ValueError, match="zero3_save_16bit_model: true"):
+            trained.save_pretrained(tmp_path / "none", state_dict={})
 
     def test_the_auto_classes_know_it(self, tiny_export):
         import llm_action  # noqa: F401  registers the classes
@@ -224,6 +383,15 @@ class TestSaving:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             LlmArForActionRecognition.from_pretrained(tiny_export)
+
+    def test_a_base_trained_on_in_another_precision_gives_no_warning(self, tiny_base, tmp_path):
+        lora = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"])
+        table = torch.randn(ACTIONS, 64)
+        LlmArForActionRecognition.from_base(tiny_base, table, lora, dtype=torch.bfloat16).save_pretrained(tmp_path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            for dtype in ("auto", "bfloat16", "float16"):
+                LlmArForActionRecognition.from_pretrained(tmp_path, dtype=dtype)
 
     def test_a_base_of_other_weights_gives_a_warning(self, tiny_export, tmp_path):
         other = tiny_llama(tmp_path / "other", seed=1)

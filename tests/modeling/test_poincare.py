@@ -57,6 +57,35 @@ class TestAgainstGeoopt:
         assert torch.autograd.gradcheck(lambda y: log0(y, c), (exp0(w, c).detach().requires_grad_(),))
         assert torch.autograd.gradcheck(lambda v, w: distance(exp0(v, c), exp0(w, c), c), (v, w))
 
+    def test_gradients_with_respect_to_the_curvature(self, c, where):
+        v, w = tangents(c, where, points=4), tangents(c, "middle", points=3, seed=1)
+        curvature = torch.tensor([c], dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda c: exp0(v, c), (curvature,))
+        assert torch.autograd.gradcheck(lambda c: log0(exp0(w, 1.0) / 2, c / 4), (curvature,))
+        assert torch.autograd.gradcheck(lambda c: pairwise_distance(exp0(v, c), exp0(w, c), c), (curvature,))
+        torch.testing.assert_close(  # a tensor counts as the number it holds
+            pairwise_distance(exp0(v, curvature), exp0(w, curvature), curvature),
+            pairwise_distance(exp0(v, c), exp0(w, c), c),
+        )
+
+    def test_gradients_of_all_pairs(self, c, where):
+        v, w = tangents(c, where, points=4), tangents(c, "middle", points=3, seed=1)
+        v, w = v.requires_grad_(), w.requires_grad_()
+        assert torch.autograd.gradcheck(lambda v, w: pairwise_distance(exp0(v, c), exp0(w, c), c), (v, w))
+
+
+def test_random_points_of_many_curvatures_against_geoopt():
+    generator = torch.Generator().manual_seed(5)
+    for c in torch.logspace(-2, 1, 20, dtype=torch.float64).tolist():
+        ball = ball_of(c)
+        norms = 4 / c**0.5 * torch.rand(200, 1, generator=generator, dtype=torch.float64)
+        v = torch.nn.functional.normalize(torch.randn(200, 32, generator=generator, dtype=torch.float64)) * norms
+        x, y = exp0(v, c).split(100)
+        torch.testing.assert_close(torch.cat([x, y]), ball.expmap0(v, project=False), rtol=0, atol=1e-6)
+        torch.testing.assert_close(distance(x, y, c), ball.dist(x, y), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(pairwise_distance(x, y, c), ball.dist(x[:, None], y), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(log0(x, c), v[:100], rtol=1e-6, atol=1e-6)
+
 
 def test_two_points_near_the_boundary():
     ball = ball_of(1.0)
@@ -88,6 +117,13 @@ def test_half_precision_is_computed_in_float32(dtype):
     torch.testing.assert_close(exp0(v), exp0(v.float()))
     assert distance(v[0] / 4, v[1] / 4).dtype == torch.float32
     assert nearest(v / 4, v / 4).tolist() == [0, 1]
+
+
+def test_distances_stay_float32_under_autocast():
+    x, y = exp0(tangents(1.0, "boundary").float()), exp0(tangents(1.0, "boundary", seed=1).float())
+    with torch.autocast("cpu", torch.bfloat16):
+        given = pairwise_distance(x, y)
+    assert torch.equal(given, pairwise_distance(x, y)) and given.dtype == torch.float32
 
 
 def test_float32_distances_are_finite_on_the_boundary():

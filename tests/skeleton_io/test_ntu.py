@@ -58,6 +58,27 @@ def test_a_joint_at_the_camera_is_missing(tmp_path):
     assert np.isfinite(np.delete(sequence.joints, 4, axis=2)).all()
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.rstrip("\n"),
+        lambda text: text + "\n",
+        lambda text: text.replace(" 0.05 ", "  0.05\t"),
+        lambda text: text.replace(" 2\n", " 2 \n"),
+    ],
+    ids=["carriage returns", "no last newline", "blank last line", "wider spaces", "spaces at the end"],
+)
+def test_the_same_with_other_white_space(tmp_path, variant):
+    frames = [[("7", random_joints(0)), ("8", random_joints(1))], [], [("8", random_joints(2))]]
+    path = write_ntu(tmp_path / "x.skeleton", frames)
+    expected = read_skeleton(path)
+    path.write_bytes(variant(path.read_text()).encode())
+    sequence = read_skeleton(path)
+    np.testing.assert_array_equal(sequence.joints, expected.joints)
+    np.testing.assert_array_equal(sequence.scores, expected.scores)
+
+
 def test_uav_human_is_coco_in_pixels(tmp_path):
     joints = np.abs(random_joints(0, 17)) * 300
     path = write_ntu(tmp_path / "P000S00G10B10H10UC022000LC021000A000R0.txt", [[("0", joints)], [("0", joints)]])

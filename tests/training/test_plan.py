@@ -35,7 +35,7 @@ def test_llama_13b_by_hand(gpus, memory, strategy, share):
     assert parts["communication"] == pytest.approx(communication, rel=0.02)
     # 4 sequences of 12 + 2 x (16 + 1) + 10 tokens; checkpoints of 40 layers, and one layer in full
     tokens = 4 * 56
-    layer = 5120 * (2 * 6 + 6 * 2 + 6 * 4) + 13824 * (3 * 2 + 4) + 7 * 64 * 4
+    layer = 5120 * (2 * 6 + 6 * 2 + 6 * 2) + 13824 * (3 * 2 + 2) + 7 * 64 * 2
     activations = tokens * (40 * 5120 * 2 + layer) + 4 * 10 * 32000 * 14
     assert parts["activations"] == pytest.approx(activations / 1e9, rel=0.02)
     assert plan["total"] == pytest.approx(sum(parts.values()), rel=1e-3)
@@ -47,6 +47,14 @@ def test_known_sizes_are_those_of_the_models():
     assert BASE == 13_015_864_320
     assert plan_training(load_experiment("ntu60_llama_7b"), 1, 80)["sizes"]["base_weights"] == 6_738_415_616
     assert plan_training(load_experiment("ntu60_smollm2"), 1, 80)["sizes"]["base_weights"] == 134_515_008
+
+
+def test_four_bits_shrink_the_layers_and_leave_words_and_head():
+    plan = plan_training(load_experiment("ntu60", ["recognizer.base_dtype=nf4"]), 1, 24)
+    bytes_of_a_weight = 0.5 + 1 / 64 + 4 / (64 * 256)  # QLoRA: scales of 8 bits a block, of 32 bits 256 blocks
+    expected = 40 * LAYER * bytes_of_a_weight + (BASE - 40 * LAYER) * 2
+    assert plan["parts"]["base"] == pytest.approx(expected / 1e9, rel=0.001)
+    assert plan["parts"]["adapter"] == pytest.approx(TRAINED * 4 / 1e9, rel=0.01)
 
 
 def test_checkpointing_changes_the_activations_alone():
@@ -83,6 +91,9 @@ def test_presets_name_what_exists(name):
 
 def test_every_benchmark_has_a_preset():
     assert set(BENCHMARKS) <= set(preset_names())
+    for name in ("ntu60", "ntu120", "smarthome", "uav_human"):
+        bases = [load_experiment(f"{name}{suffix}").base_model for suffix in ("", "_llama_7b", "_smollm2")]
+        assert bases == ["huggyllama/llama-13b", "huggyllama/llama-7b", None]
 
 
 def test_accelerate_configs_load():

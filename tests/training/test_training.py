@@ -13,12 +13,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
+import llm_action.training
 from llm_action.cli import main
 from llm_action.training.experiment import Experiment, load_experiment, preset_names, save_experiment
+from llm_action.training.launching import processes_asked_for
 from llm_action.training.train import train
 from llm_action.training.train_recognizer import train_recognizer
 from llm_action.training.train_vqvae import train_vqvae
 
+ACCELERATE = Path(llm_action.training.__file__).parent / "accelerate"
 SHORT = [f"{stage}.{field}" for stage in ("vqvae", "recognizer") for field in ("steps=6", "save_steps=2")]
 SHORT += ["recognizer.lora_dropout=0.1"]  # so that the random state has to be resumed too
 
@@ -143,19 +146,46 @@ class TestCommands:
         second = weights(tmp_path / "processor")
         assert any(not torch.equal(first[name], second[name]) for name in first)
 
-    def test_accelerate_launch(self, tiny_config, recordings, tmp_path, undisturbed):
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
-        module = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m"]
-        arguments = ["--config", tiny_config, "--data", recordings, "--out", tmp_path, "--set", *SHORT]
-        command = [*launch, *module, "llm_action.training.train", *map(str, arguments)]
-        threads = str(torch.get_num_threads())
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
+    def test_two_processes_do_what_one_does(self, tiny_config, recordings, tmp_path, tiny_run):
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m"]
+        halves = ["vqvae.batch_size=4", "recognizer.batch_size=4"]  # the same batch in all
+        arguments = ["--config", tiny_config, "--data", recordings, "--out", tmp_path, "--set", *halves]
+        command = [*launch, "llm_action.training.train", *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        given, expected = weights(tmp_path / "model"), weights(undisturbed / "model")
-        assert given.keys() == expected.keys()
-        for name in expected:
-            torch.testing.assert_close(given[name], expected[name], rtol=1e-3, atol=1e-4)
+        assert done.returncode == 0, done.stderr[-3000:]
+        for stage in ("vqvae", "recognizer"):
+            assert (tmp_path / stage / "checkpoint-80" / "rng_state_1.pth").is_file(), "there was a second process"
+
+        def outcome(run: Path) -> dict[str, float]:
+            losses = [
+                [entry["loss"] for entry in history if "loss" in entry]
+                for history in (
+                    json.loads((run / "processor" / "metrics.json").read_text())["loss"],
+                    json.loads((run / "recognizer" / "history.json").read_text()),
+                )
+            ]
+            return {"first": losses[0][-1], "second": losses[1][-1]}
+
+        assert outcome(tmp_path) == pytest.approx(outcome(tiny_run), rel=0.1)
+        result = tmp_path / "result.json"
+        evaluate = ["evaluate", "--model", tmp_path / "model", "--dataset", "utd_mhad", "--data", recordings]
+        assert main([*map(str, evaluate), "--json", str(result)]) == 0
+        assert json.loads(result.read_text())["top1"] >= 0.75  # of three classes
+
+
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        ("python -m accelerate.commands.launch --cpu --num_processes 2 -m x --config y --num_processes 7", 2),
+        ("/bin/python /env/bin/accelerate launch --num-processes=3 --cpu train.py", 3),
+        ("accelerate-launch --cpu train.py", 1),
+        (f"accelerate launch --config_file {ACCELERATE / 'cpu.yaml'} -m x", 2),
+        ("bash train.sh", 1),
+    ],
+)
+def test_how_many_processes_were_asked_for(command, number):
+    assert processes_asked_for(command.split()) == number
 
 
 class TestExperiments:

@@ -1,0 +1,77 @@
+"""What a user of small data sets would pick instead, from aeon: MiniRocket, and 1-NN with dynamic time warping.
+
+aeon is an extra: pip install llm-action[bench].
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+
+from llm_action.evaluation.probe import Trained
+from llm_action.evaluation.recordings import Recordings
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+
+_KERNELS = 10_000
+
+
+def minirocket(recordings: Recordings, copies: int = 0, kernels: int = _KERNELS) -> Trained:
+    """aeon's `MiniRocketClassifier` (ridge on features of random convolutions), coordinates as channels.
+
+    Args:
+        copies: augmented copies of every training sequence beside the plain one.
+    """
+    MiniRocketClassifier = _aeon("classification.convolution_based").MiniRocketClassifier
+    skeletons, targets = recordings.plain()[0], recordings.targets
+    if copies:
+        parts = recordings.augmented(len(targets), copies)
+        more, more_targets = zip(*((part.numpy(), its.numpy()) for part, _, its in parts), strict=True)
+        skeletons, targets = np.concatenate([skeletons, *more]), np.concatenate([targets, *more_targets])
+    classifier = MiniRocketClassifier(kernels, random_state=recordings.experiment.seed)
+    classifier.fit(_channels(skeletons).astype(np.float32), targets)
+    ridge, classes = classifier.estimator_, len(recordings.split.labels)
+
+    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
+        inputs = _channels(recordings.read(sequences)[0]).astype(np.float32)
+        decisions = classifier.pipeline_.decision_function(inputs)
+        if decisions.ndim == 1:  # of two classes only the second's
+            decisions = np.stack([-decisions, decisions], 1)
+        scores = np.full((len(sequences), classes), -np.inf)
+        scores[:, ridge.classes_] = decisions
+        return scores
+
+    return Trained(score, ridge.coef_.size + np.size(ridge.intercept_))
+
+
+def nearest_neighbour(recordings: Recordings, window: float = 0.2) -> Trained:
+    """1-NN with dependent multivariate DTW: one warping path for all coordinates, squared Euclidean costs.
+
+    Args:
+        window: Sakoe-Chiba band, the most that two moments may be apart, as a share of the sequence's length.
+    """
+    dtw_pairwise_distance = _aeon("distances").dtw_pairwise_distance
+    templates, classes = _channels(recordings.plain()[0]).astype(np.float64), len(recordings.split.labels)
+
+    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
+        inputs = _channels(recordings.read(sequences)[0]).astype(np.float64)
+        distances = dtw_pairwise_distance(inputs, templates, window=window)
+        scores = np.full((len(sequences), classes), -np.inf)
+        for target in np.unique(recordings.targets):
+            scores[:, target] = -distances[:, recordings.targets == target].min(1)
+        return scores
+
+    return Trained(score, 0)
+
+
+def _channels(skeletons: np.ndarray) -> np.ndarray:
+    """(sequences, persons, frames, joints, 3) to (sequences, channels, frames)."""
+    return np.moveaxis(skeletons, 2, -1).reshape(len(skeletons), -1, skeletons.shape[2])
+
+
+def _aeon(module: str) -> ModuleType:
+    try:
+        return import_module(f"aeon.{module}")
+    except ImportError as error:
+        raise ImportError(f"needs aeon: pip install llm-action[bench] ({error})") from None

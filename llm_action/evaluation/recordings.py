@@ -1,0 +1,62 @@
+"""What every classifier of this project's comparisons is given: a split after the same normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.training.data import AugmentedSkeletons, Split, model_layout, normalized, plain_batch
+from llm_action.training.experiment import Experiment
+
+
+def feature_extractor(experiment: Experiment, align_facing: bool | None = None) -> SkeletonFeatureExtractor:
+    """The normalisation of an experiment, with facing alignment switched if `align_facing` is not None."""
+    frames = ActionVQVAEConfig(**experiment.vqvae.model).num_frames
+    align = experiment.align_facing if align_facing is None else align_facing
+    return SkeletonFeatureExtractor(
+        model_layout(experiment), frames, experiment.max_persons, align, experiment.normalize_bones
+    )
+
+
+class Recordings:
+    """The training part of a split, normalised, and a way to bring any other sequence into the same shape.
+
+    Attributes:
+        persons: of every array; the most that a training sequence shows.
+        targets: (sequences,) class ids.
+    """
+
+    def __init__(self, experiment: Experiment, split: Split, extractor: SkeletonFeatureExtractor):
+        self.experiment, self.split, self.extractor = experiment, split, extractor
+        self.sequences = normalized(split.train, extractor, "normalising skeletons")
+        self.targets = np.array(split.train["label"])
+        self.persons = max(map(len, self.sequences))
+
+    def plain(self) -> tuple[np.ndarray, np.ndarray]:
+        """skeletons (sequences, persons, frames, joints, 3), zeros for absent persons, and person_mask."""
+        batch = plain_batch(self.sequences, self.extractor.num_frames, self.persons)
+        return batch["skeletons"], batch["person_mask"]
+
+    def augmented(self, batch_size: int, batches: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Batches of skeletons, person_mask and targets under the experiment's augmentation, decided by its seed."""
+        frames, seed = self.extractor.num_frames, self.experiment.seed
+        sources = (self.sequences, self.targets, self.experiment.augmentation)
+        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed)
+        for start in range(0, len(stream), batch_size):
+            rows = [stream[item] for item in range(start, start + batch_size)]
+            skeletons, person_mask, targets = (
+                torch.from_numpy(np.stack([row[name] for row in rows]))
+                for name in ("skeletons", "person_mask", "labels")
+            )
+            yield skeletons, person_mask, targets
+
+    def read(self, sequences: list[SkeletonSequence]) -> tuple[np.ndarray, np.ndarray]:
+        """Recorded sequences as `plain` gives those of the training part."""
+        features = self.extractor(sequences)
+        return features["skeletons"][:, : self.persons], features["person_mask"][:, : self.persons]

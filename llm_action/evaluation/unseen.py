@@ -1,0 +1,287 @@
+"""Classes without training data: trained on the others, measured on these, over fixed splits of the classes.
+
+Zero-shot is a choice among the unseen labels, generalised zero-shot one among all; both of the test part of the data
+set's own protocol. A split's weights (see `open_vocabulary`) may be chosen on classes held out of its seen ones, by a
+training of its own; its unseen classes and the test part take no part in that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from llm_action.base_models import resolve_base_model
+from llm_action.datasets import describe_dataset, row_to_sequence
+from llm_action.datasets.descriptions import LabelDescription, load_descriptions
+from llm_action.datasets.unseen_splits import unseen_classes
+from llm_action.evaluation.open_vocabulary import (
+    READINGS,
+    OpenVocabularyScorer,
+    Scores,
+    Weights,
+    choose_weights,
+    generalised,
+)
+from llm_action.evaluation.recordings import Recordings
+from llm_action.evaluation.rows import Column, Row
+from llm_action.evaluation.runs import Recognizer, settings, trained_recognizer
+from llm_action.evaluation.unseen_baselines import (
+    label_embeddings,
+    nearest_description,
+    table_scores,
+    text_encoder,
+    train_alignment,
+)
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.training.adapt import Adaptation, adapt_recognizer, augmented_sentences
+from llm_action.training.data import load_split
+from llm_action.training.experiment import Experiment
+from llm_action.training.replay import Sentences, read_replay
+
+COLUMNS = [
+    Column("chance", "chance", scale=100),
+    Column("zero-shot", "zero_shot", scale=100),
+    Column("seen", "seen", scale=100),
+    Column("unseen", "unseen", scale=100),
+    Column("harmonic mean", "harmonic_mean", scale=100),
+    Column("aligned embeddings", "alignment_zero_shot", scale=100),
+    Column("nearest description", "nearest_zero_shot", scale=100),
+    Column("training, min", "seconds", scale=1 / 60),
+]
+ADAPTED_COLUMNS = [
+    Column("new classes", "adapted_new", scale=100),
+    Column("old classes", "adapted_old", scale=100),
+    Column("old before", "old_before", scale=100),
+]
+_REFERENCES = 128  # motions of the training part that tell what is said anyway
+_SPLIT_SEED = 7
+
+
+@dataclass(frozen=True)
+class ClassSplit:
+    """Names of the classes that training leaves out, and of those of the others that weights are chosen on."""
+
+    unseen: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+
+
+def class_splits(labels: Sequence[str], unseen: int, splits: int, validation: int = 0) -> list[ClassSplit]:
+    """Fixed random splits: the same for the same labels and numbers, whatever else is set.
+
+    The classes are shuffled and dealt out, so every class is unseen once before one is unseen twice.
+
+    Raises:
+        ValueError: too few classes for the numbers, or no split.
+    """
+    if unseen < 2 or splits < 1 or validation < 0 or validation == 1 or len(labels) - unseen - validation < 2:
+        raise ValueError(
+            f"expected 2 unseen classes or more, 0 validation classes or 2 or more, 2 classes to train on and 1 split "
+            f"or more, got {unseen}, {validation}, {len(labels) - unseen - validation} and {splits}"
+        )
+    rng, deck, found = np.random.default_rng(_SPLIT_SEED), list[str](), []
+    for _ in range(splits):
+        if len(deck) < unseen:  # what is left comes first, then a new deal of the others
+            deck += [label for label in rng.permutation(list(labels)).tolist() if label not in deck]
+        chosen, deck = deck[:unseen], deck[unseen:]
+        others = [label for label in rng.permutation(list(labels)).tolist() if label not in chosen]
+        found.append(ClassSplit(tuple(chosen), tuple(others[:validation])))
+    return found
+
+
+def named_split(dataset: str, name: str, labels: Sequence[str]) -> list[ClassSplit]:
+    """A split of the literature, see `unseen_splits`."""
+    return [ClassSplit(tuple(labels[number] for number in unseen_classes(dataset, name)))]
+
+
+def shown_labels(experiment: Experiment, data_dir: str | None) -> list[str]:
+    """The labels of which there are sequences to train on and to test."""
+    data = load_split(experiment, data_dir)
+    shown = set(data.train["label"]) & set(data.test["label"])
+    return [label for number, label in enumerate(data.labels) if number in shown]
+
+
+def unseen_rows(
+    experiment: Experiment, data_dir: str | None, splits: list[ClassSplit], work: Path, examples: int = 0
+) -> list[Row]:
+    """A row for each split: everything that is measured of it.
+
+    Args:
+        work: folder of the runs.
+        examples: of each unseen class, to learn it from afterwards; 0 leaves that out.
+
+    Raises:
+        ValueError: few-shot of a recognizer that is not taught labels.
+    """
+    if examples and experiment.recognizer.answers == "description":
+        raise ValueError("--adapt teaches names: expected recognizer.answers label or both, got description")
+
+    def row(number: int, split: ClassSplit) -> Row:
+        decides = {**settings(experiment, data_dir), "split": asdict(split), "examples": examples}
+
+        def measure(seed: int) -> dict[str, Any]:
+            return measure_split(replace(experiment, seed=seed), data_dir, split, work, examples)
+
+        return Row(f"split {number}", decides, measure)
+
+    return [row(number, split) for number, split in enumerate(splits, 1)]
+
+
+def measure_split(
+    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, examples: int = 0
+) -> dict[str, Any]:
+    """Trains both stages on a split's seen classes and measures it.
+
+    Returns:
+        chance; zero_shot, and zero_shot_NAME of each reading alone; seen, unseen and harmonic_mean among all labels;
+        the same of the baselines as alignment_... and nearest_...; seconds of training; weights;
+        unseen_labels; text_encoder. With `examples` adapted_new and adapted_old, the accuracy among all labels after
+        learning the unseen classes from so many examples, and old_before, that of the seen classes among themselves
+        before.
+    """
+    weights, seconds = Weights.default(experiment.recognizer), 0.0
+    if split.validation:
+        weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
+    experiment = replace(experiment, unseen=list(split.unseen))
+    run = trained_recognizer(experiment, data_dir, work)
+    case = _Case(run.split.test, run.split.labels, split.unseen)
+    scores, references = _read(experiment, run, case)
+    combined = weights.combine(scores, references, case.seen)
+    metrics: dict[str, Any] = {"chance": 1 / len(split.unseen), **case.measure(combined)}
+    for name in scores:
+        alone = Weights(**{reading: float(reading == name) for reading in READINGS})
+        metrics[f"zero_shot_{name}"] = case.measure(alone.combine(scores, references))["zero_shot"]
+    metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
+    metrics |= _baselines(experiment, run, case)
+    return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
+
+
+def validated_weights(
+    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: Weights
+) -> tuple[Weights, float]:
+    """The weights that do best on a split's validation classes, of a model trained without them; and its seconds.
+
+    It is trained without one subject either, whose sequences are those of the seen classes.
+
+    Raises:
+        ValueError: the training part shows one subject only.
+    """
+    train = load_split(replace(experiment, unseen=list(split.unseen)), data_dir).train
+    subjects = np.array(train["subject"])
+    if len(set(subjects.tolist())) < 2:
+        raise ValueError("validation classes need a training part of two subjects or more; pass --validation 0")
+    subject = int(subjects.max())
+    experiment = replace(
+        experiment,
+        unseen=[*split.unseen, *split.validation],
+        holdout_subjects=[*experiment.holdout_subjects, subject],
+    )
+    names = train.features["label"].names
+    held_out = np.isin(train["label"], [names.index(label) for label in split.validation])
+    table = train.select(np.flatnonzero((subjects == subject) | held_out))
+    case = _Case(table, [label for label in names if label not in split.unseen], split.validation)
+    run = trained_recognizer(experiment, data_dir, work)
+    scores, references = _read(experiment, run, case)
+    return choose_weights(scores, references, case.targets, case.seen, default), run.seconds
+
+
+class _Case:
+    """Sequences to recognise among labels, some of them unseen.
+
+    Attributes:
+        table: the sequences.
+        labels: candidates.
+        targets: (sequences,) numbers of the true ones.
+        seen: (labels,) bool.
+    """
+
+    def __init__(self, table: Dataset, labels: Sequence[str], unseen: Sequence[str]):
+        names = table.features["label"].names
+        self.table, self.labels = table, list(labels)
+        self.targets = np.array([self.labels.index(names[label]) for label in table["label"]])
+        self.seen = ~np.isin(self.labels, list(unseen))
+
+    def measure(self, scores: np.ndarray) -> dict[str, float]:
+        """zero_shot, seen, unseen and harmonic_mean of scores (sequences, labels)."""
+        unseen, new = np.flatnonzero(~self.seen), ~self.seen[self.targets]
+        zero_shot = (unseen[scores[new][:, unseen].argmax(1)] == self.targets[new]).mean()
+        return {"zero_shot": float(zero_shot), **generalised(scores, self.targets, self.seen)}
+
+
+def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Scores]:
+    """The readings of a case's sequences, and of motions of the run's own training part."""
+    taught = asdict(Weights.default(experiment.recognizer))
+    scorer = OpenVocabularyScorer(
+        run.model,
+        run.processor,
+        case.labels,
+        _descriptions(experiment, case),
+        [name for name in READINGS if name == "label" or taught[name]],
+    )
+    return scorer(_sentences(run.processor, case.table)), scorer(_references(run))
+
+
+def _references(run: Recognizer) -> list[list[int]]:
+    """Training sentences, of all classes alike."""
+    replay = _replay(run)
+    turns = max(map(len, replay.values()))
+    in_turn = [of_label[turn] for turn in range(turns) for of_label in replay.values() if turn < len(of_label)]
+    return in_turn[:_REFERENCES]
+
+
+def _baselines(experiment: Experiment, run: Recognizer, case: _Case) -> dict[str, Any]:
+    extractor, descriptions = run.processor.feature_extractor, _descriptions(experiment, case)
+    encode, encoder = text_encoder(resolve_base_model(experiment.base_model))
+    recordings = Recordings(experiment, run.split, extractor)
+    embeddings = label_embeddings(encode, case.labels, descriptions)
+    scorers = {
+        "alignment": train_alignment(recordings, embeddings, np.flatnonzero(case.seen).tolist()),
+        "nearest": nearest_description(extractor, case.labels, descriptions),
+    }
+    found: dict[str, Any] = {"text_encoder": encoder}
+    for name, score in scorers.items():
+        found |= {f"{name}_{metric}": v for metric, v in case.measure(table_scores(score, case.table)).items()}
+    return found
+
+
+def _adapted(
+    experiment: Experiment, data_dir: str | None, run: Recognizer, case: _Case, examples: int
+) -> dict[str, float]:
+    """Accuracy by names alone, before and after the unseen classes are learned from a few training sequences."""
+    adaptation = Adaptation(augmentation=experiment.augmentation, seed=experiment.seed)
+    few = load_split(replace(experiment, unseen=[], training_examples_per_class=examples), data_dir).train
+    few = few.filter(lambda label: not case.seen[label], input_columns="label")
+    sequences: dict[str, list[SkeletonSequence]] = {}
+    for row in few.with_format("numpy"):
+        sequences.setdefault(case.labels[int(row["label"])], []).append(row_to_sequence(row))
+    new = {label: augmented_sentences(given, run.processor, adaptation) for label, given in sequences.items()}
+    tests, none = _sentences(run.processor, case.table), load_descriptions(case.labels)
+
+    def by_name() -> np.ndarray:
+        return OpenVocabularyScorer(run.model, run.processor, case.labels, none, ["label"])(tests)["label"]
+
+    among_seen = np.where(case.seen, by_name(), -np.inf)
+    before = generalised(among_seen, case.targets, case.seen)["seen"]
+    adapt_recognizer(run.model, run.processor, _replay(run), new, adaptation)
+    after = generalised(by_name(), case.targets, case.seen)
+    return {"adapted_new": after["unseen"], "adapted_old": after["seen"], "old_before": before}
+
+
+def _descriptions(experiment: Experiment, case: _Case) -> dict[str, LabelDescription]:
+    dataset = describe_dataset(experiment.dataset).name
+    return load_descriptions(case.labels, dataset, experiment.recognizer.descriptions)
+
+
+def _replay(run: Recognizer) -> Sentences:
+    replay = read_replay(run.folder / "model")
+    assert replay is not None  # the export has just been written with it
+    return replay
+
+
+def _sentences(processor: LlmArProcessor, table: Dataset) -> list[list[int]]:
+    return processor.encode_batch([row_to_sequence(row) for row in table.with_format("numpy")])

@@ -1,0 +1,99 @@
+"""What the LLM is asked about a motion, and what it shall answer: the label, a description, a question's answer.
+
+Asked for a label it learns names; asked for descriptions and answers, whose words classes share, it learns what action
+tokens mean, and can be asked about classes it never saw (this project's option).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llm_action.datasets import describe_dataset
+from llm_action.datasets.descriptions import QUESTIONS, LabelDescription, load_descriptions
+from llm_action.modeling.label_tree import label_token_ids
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.training.experiment import Experiment
+from llm_action.training.motion_questions import motion_answers
+
+_DESCRIPTION = "\nThe movement is:"
+_QUESTION = "\nQuestion: {question} Answer:"
+_TOLD = 4  # attributes of a made-up description
+
+
+def description_request(processor: LlmArProcessor) -> list[int]:
+    """The ids that ask for a description; they follow the action sentence in place of the prompt's own end."""
+    return _ids(processor, _DESCRIPTION)
+
+
+def question_request(processor: LlmArProcessor, name: str) -> list[int]:
+    """The ids that ask a question of `QUESTIONS`."""
+    return _ids(processor, _QUESTION.format(question=QUESTIONS[name].text))
+
+
+class Answers:
+    """What training asks about each action sentence, by `recognizer.answers` and `recognizer.question_share`.
+
+    Args:
+        labels: names that are answered, index = class id.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_descriptions`.
+    """
+
+    def __init__(self, experiment: Experiment, processor: LlmArProcessor, labels: list[str]):
+        stage = experiment.recognizer
+        self.kinds = ("label", "description") if stage.answers == "both" else (stage.answers,)
+        self.questions_each = len(self.kinds) * stage.question_share / (1 - stage.question_share)
+        self.labels, self.processor, self.layout = labels, processor, processor.feature_extractor.layout
+        self.label_request = processor.prompt_parts()[1]
+        self.label_ids = [self._closed(ids) for ids in label_token_ids(labels, processor.tokenizer)]
+        names = [label for label in labels if label not in experiment.unseen]
+        self.descriptions = load_descriptions(names, describe_dataset(experiment.dataset).name, stage.descriptions)
+        self.description_request = description_request(processor)
+        self.requests = {name: question_request(processor, name) for name in QUESTIONS}
+
+    def __call__(self, label: int, persons: np.ndarray, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
+        """(request, answer) ids of every example made of one action sentence.
+
+        Args:
+            label: class id.
+            persons: (persons, frames, joints, 3) what the sentence tells, normalised.
+            rng: decides which of several descriptions and which questions.
+        """
+        examples = []
+        if "label" in self.kinds:
+            examples.append((self.label_request, self.label_ids[label]))
+        if "description" in self.kinds:
+            text = told_description(self.labels[label], self.descriptions[self.labels[label]], rng)
+            examples.append((self.description_request, self._answer(text)))
+        asked = min(int(self.questions_each + rng.random()), len(QUESTIONS)) if self.questions_each else 0
+        if asked:
+            facts = motion_answers(persons, self.layout)
+            for name in rng.choice(list(QUESTIONS), asked, replace=False):
+                answer = self._agreed(name, facts[name], label, rng)
+                examples.append((self.requests[name], self._answer(answer)))
+        return examples
+
+    def _agreed(self, name: str, fact: str, label: int, rng: np.random.Generator) -> str:
+        """What the joints say, or as often, where the label's attributes contradict, one of those: either may err."""
+        told = self.descriptions[self.labels[label]].attributes.get(name, ())
+        contradicted = bool(told) and fact not in told
+        return str(rng.choice(told)) if contradicted and rng.random() < 0.5 else fact
+
+    def _answer(self, text: str) -> list[int]:
+        return self._closed(label_token_ids([text], self.processor.tokenizer)[0])
+
+    def _closed(self, ids: list[int]) -> list[int]:
+        return [*ids, self.processor.tokenizer.eos_token_id]
+
+
+def told_description(label: str, description: LabelDescription, rng: np.random.Generator) -> str:
+    """One of the label's texts, or some of its attributes in any order: no phrase can be told from those before it."""
+    texts, phrases = description.texts(label), description.phrases()
+    if len(phrases) < 2 or rng.random() < 0.5:
+        return str(rng.choice([*texts, description.in_phases()] if description.phases else texts))
+    return ", ".join(rng.permutation(phrases)[:_TOLD])
+
+
+def _ids(processor: LlmArProcessor, text: str) -> list[int]:
+    return processor.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -1,0 +1,195 @@
+"""Answers to the questions of `llm_action.datasets.descriptions`, computed from the joints themselves.
+
+They need no label, so an LLM that is asked them learns what action tokens mean rather than what a class looks like. All
+thresholds are this project's choice, in torso lengths, for skeletons as `SkeletonFeatureExtractor` normalises them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from llm_action.modeling.skeleton_layouts import get_layout, map_joints
+
+_LAYOUT = get_layout("kinect20")
+_SMOOTHING = 3  # frames
+_STILL_ARM = 1.0  # path of a hand, beside the trunk, that counts as no movement
+_CHEST = 0.35  # a hand this far above the hips is at the chest
+_LIFT = 0.3  # change of a hand's height that counts as lifting it
+_SWEEP = 0.4  # way to one side
+_MEET = 0.45  # hands this close have come together
+_SINK = 0.3  # change of the hips' height
+_STEP = 0.25  # way a foot has to go
+_FAR = 0.7  # share of the arm's length, horizontally
+_LEAN = 25.0  # degrees
+
+
+def motion_answers(persons: np.ndarray, layout: str) -> dict[str, str]:
+    """The answer to every question of `QUESTIONS` about the first person.
+
+    Args:
+        persons: (persons, frames, joints, 3) normalised: torso lengths, y up.
+        layout: the joints' layout.
+    """
+    joints = np.nan_to_num(map_joints(persons[:1], layout, _LAYOUT.name)[0])
+    body = _Body(_in_body_axes(_smooth(joints)))
+    return {
+        "arms": body.arms(),
+        "hands": body.highest_hand(),
+        "direction": body.direction(),
+        "sweep": body.sweep(),
+        "turn": body.turn(),
+        "reach": _yes(body.reach() > _FAR),
+        "together": _yes(np.percentile(np.linalg.norm(body["right_hand"] - body["left_hand"], axis=-1), 5) < _MEET),
+        "floor": _yes(body.lowest_hand() < 0),
+        "body": body.sinking(),
+        "feet": body.feet(),
+        "lean": _yes(body.lean() > _LEAN),
+        "repeated": _yes(body.turning_points() >= 4),
+    }
+
+
+class _Body:
+    """One person's joints (frames, 20, 3) along the axes right, up, forward."""
+
+    def __init__(self, joints: np.ndarray):
+        self.joints = joints
+        # a hand's way seen from the trunk, so that walking moves no arm
+        self.hands = {side: self[f"{side}_hand"] - self["shoulder_center"] for side in ("right", "left")}
+        self.paths = {side: _path(hand) for side, hand in self.hands.items()}
+
+    def __getitem__(self, joint: str) -> np.ndarray:
+        return self.joints[:, _LAYOUT.index(joint)]
+
+    def arms(self) -> str:
+        right, left = self.paths["right"], self.paths["left"]
+        if max(right, left) < _STILL_ARM:
+            return "neither arm"
+        if min(right, left) > 0.5 * max(right, left):
+            return "both arms"
+        return "right arm" if right > left else "left arm"
+
+    def active_hand(self) -> np.ndarray:
+        """(frames, 3): the hand that moves more, from the trunk."""
+        return self.hands["right" if self.paths["right"] >= self.paths["left"] else "left"]
+
+    def raised(self) -> np.ndarray:
+        """(frames,) bool: where the active hand is in the upper half of its way; everywhere if it is not lifted."""
+        height = (self.active_hand() + self["shoulder_center"] - self["hip_center"])[:, 1]
+        lifted = np.ptp(height) > _LIFT
+        return height > (height.min() + height.max()) / 2 if lifted else np.ones(len(height), bool)
+
+    def highest_hand(self) -> str:
+        hand = np.maximum(self["right_hand"][:, 1], self["left_hand"][:, 1])
+        for joint, above, answer in (
+            ("head", 0.0, "above the head"),
+            ("shoulder_center", 0.0, "at the head"),
+            ("hip_center", _CHEST, "at the chest"),
+        ):
+            if np.percentile(hand - self[joint][:, 1], 95) > above:
+                return answer
+        return "at the hips"
+
+    def lowest_hand(self) -> float:
+        """How far a hand stays above its knee."""
+        over = [self[f"{side}_hand"][:, 1] - self[f"{side}_knee"][:, 1] for side in ("right", "left")]
+        return float(np.percentile(np.minimum(*over), 5))
+
+    def direction(self) -> str:
+        spread = self.active_hand()[self.raised()].std(0)
+        return ("sideways", "up and down", "forward and back")[int(spread.argmax())]
+
+    def sweep(self) -> str:
+        raised = self.raised()
+        net = float(np.diff(self.active_hand()[:, 0])[raised[1:] & raised[:-1]].sum())
+        return "neither side" if abs(net) < _SWEEP else "to the right" if net > 0 else "to the left"
+
+    def turn(self) -> str:
+        """By the area that the raised hand goes round, seen by the person; a circle fills pi / 4 of its box."""
+        path = self.active_hand()[self.raised()][:, :2]
+        path = path - path.mean(0)
+        ahead = np.roll(path, -1, axis=0)
+        area = (path[:, 0] * ahead[:, 1] - path[:, 1] * ahead[:, 0]).sum() / 2
+        box = float(np.prod(np.ptp(path, axis=0)))
+        if box < 0.1 or abs(area) < 0.5 * box:
+            return "neither way"
+        return "counter-clockwise" if area > 0 else "clockwise"
+
+    def reach(self) -> float:
+        """The farthest a hand gets from its shoulder horizontally, as a share of the arm."""
+        shares = []
+        for side in ("right", "left"):
+            bones = [self[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist", "hand")]
+            arm = sum(np.median(np.linalg.norm(b - a, axis=-1)) for a, b in pairwise(bones))
+            away = np.linalg.norm((bones[-1] - bones[0])[:, [0, 2]], axis=-1)
+            shares.append(np.percentile(away, 95) / max(arm, 1e-3))
+        return float(max(shares))
+
+    def sinking(self) -> str:
+        height = self["hip_center"][:, 1]
+        ends = max(1, len(height) // 10)
+        start, end, low = height[:ends].mean(), height[-ends:].mean(), height.min()
+        if start - end > _SINK:
+            return "down"
+        if end - start > _SINK:
+            return "up"
+        return "down and up" if min(start, end) - low > _SINK else "level"
+
+    def feet(self) -> str:
+        feet = [self[f"{side}_ankle"] for side in ("right", "left")]
+        widest = max(float(np.ptp(foot, axis=0).max()) for foot in feet)
+        if widest < _STEP:
+            return "stay"
+        return "keep stepping" if max(map(_path, feet)) > 4 * widest else "step"
+
+    def lean(self) -> float:
+        """Degrees the trunk tilts forward beyond its start."""
+        trunk = self["shoulder_center"] - self["hip_center"]
+        angle = np.degrees(np.arctan2(trunk[:, 2], np.abs(trunk[:, 1])))
+        return float(np.percentile(angle, 95) - angle[: max(1, len(angle) // 10)].mean())
+
+    def turning_points(self) -> int:
+        """How often the hands or feet turn back, along the direction in which they move fastest."""
+        moving = [*self.hands.values(), self["right_ankle"], self["left_ankle"]]
+        ways = np.concatenate(moving, axis=1)
+        along = ways @ np.linalg.svd(np.diff(ways, axis=0), full_matrices=False)[2][0]
+        slack, turns, rising = 0.25 * np.ptp(along), 0, None
+        extreme = along[0]
+        for value in along[1:]:
+            if rising is None:
+                rising = value > extreme if abs(value - extreme) > slack else None
+                extreme = value if rising is not None else extreme
+            elif (value > extreme) == rising:
+                extreme = value
+            elif abs(value - extreme) > slack:
+                turns, rising, extreme = turns + 1, not rising, value
+        return turns
+
+
+def _in_body_axes(joints: np.ndarray) -> np.ndarray:
+    """(frames, 20, 3) along right, up and forward of the person, whatever way it faced the camera."""
+    across = np.zeros(3)
+    for part in ("shoulder", "hip"):
+        sides = (joints[:, _LAYOUT.index(f"{side}_{part}")] for side in ("right", "left"))
+        right_side, left_side = sides
+        across += np.median(right_side - left_side, axis=0)
+    across[1] = 0
+    length = np.linalg.norm(across)
+    right = across / length if length > 1e-6 else np.array([1.0, 0.0, 0.0])
+    up = np.array([0.0, 1.0, 0.0])
+    return joints @ np.stack([right, up, np.cross(up, right)], axis=1)
+
+
+def _smooth(joints: np.ndarray) -> np.ndarray:
+    """A moving average over time; the ends are repeated."""
+    padded = np.concatenate([joints[:1]] * (_SMOOTHING // 2) + [joints] + [joints[-1:]] * (_SMOOTHING // 2))
+    return sum(padded[i : i + len(joints)] for i in range(_SMOOTHING)) / _SMOOTHING
+
+
+def _path(positions: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(positions, axis=0), axis=-1).sum())
+
+
+def _yes(fact: bool | np.bool_) -> str:
+    return "yes" if fact else "no"

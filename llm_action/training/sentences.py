@@ -1,0 +1,184 @@
+"""What stage 2 trains on: prompts with action sentences, their answers, their order and their batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, load_from_disk
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.training.answers import Answers
+from llm_action.training.data import Split, normalized, padded, plain_batch
+from llm_action.training.experiment import Experiment
+from llm_action.training.runs import write_json
+
+NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
+_CHUNK = 64
+
+
+def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
+    """`write_sentences`, made once and kept in `folder`."""
+    wanted = {
+        "vqvae": processor.vqvae_fingerprint,
+        "experiment": _sentence_settings(experiment),
+        "rows": len(split.train),
+    }
+    record = folder / "made_from.json"
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
+        return load_from_disk(str(folder))
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    write_sentences(experiment, processor, split).save_to_disk(str(temporary))
+    write_json(wanted, temporary / record.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+    return load_from_disk(str(folder))
+
+
+def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split) -> Dataset:
+    """Prompt and answer ids of every training sequence, in `1 + sentences` versions: the plain one and augmented ones.
+
+    Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
+    label, the number among the classes trained on. A sentence has several rows if more is asked, see `Answers`.
+    """
+    extractor = processor.feature_extractor
+    sequences = normalized(split.train, extractor, "normalising skeletons")
+    classes = list(split.train["label"])
+    answers_about = Answers(experiment, processor, split.labels)
+    numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
+    before, after = processor.prompt_parts()
+    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
+    for version in tqdm(range(1 + experiment.recognizer.sentences), desc="writing action sentences"):
+        for start in range(0, len(sequences), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(sequences)))
+            batch = _version_of(version, [sequences[index] for index in chunk], chunk, experiment, extractor)
+            sentences = processor.encode_features(*map(torch.from_numpy, (batch["skeletons"], batch["person_mask"])))
+            shown = zip(batch["skeletons"], batch["person_mask"], strict=True)
+            for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
+                rng = np.random.default_rng((experiment.seed, 8, version, index))
+                for request, answer in answers_about(classes[index], skeletons[mask], rng):
+                    rows["input_ids"].append(before + sentence + request + answer)
+                    rows["answer_length"].append(len(answer))
+                    rows["prompt_length"].append(len(before) + len(sentence) + len(after))
+                    rows["label"].append(numbers[classes[index]])
+    return Dataset.from_dict(rows)
+
+
+def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
+    data = ("dataset", "protocol", "holdout_subjects", "holdout_views", "training_examples_per_class", "unseen", "seed")
+    stage = ("sentences", "label_names", "answers", "descriptions", "question_share")
+    return {
+        **{name: getattr(experiment, name) for name in data},
+        **{name: getattr(experiment.recognizer, name) for name in stage},
+        "augmentation": vars(experiment.augmentation),
+    }
+
+
+def _version_of(version: int, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
+    if version == 0:
+        return plain_batch(sequences, extractor.num_frames, extractor.max_persons)
+    rows = []
+    for index, persons in zip(indices, sequences, strict=True):
+        rng = np.random.default_rng((experiment.seed, 3, version, index))
+        rows.append(padded(experiment.augmentation(persons, extractor.num_frames, rng), extractor.max_persons))
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+class TokenNoise:
+    """Replaces a share of the action tokens by one of the `NEIGHBOURS` codes nearest to each.
+
+    Args:
+        vqvae: whose codebook says what is near, in its own geometry and level by level.
+        first_action_id: id of its first token.
+        share: chance of a token to be replaced.
+    """
+
+    def __init__(self, vqvae: ActionVQVAE, first_action_id: int, share: float):
+        self.first_action_id, self.share = first_action_id, share
+        self.neighbours = _nearest_tokens(vqvae)
+
+    def __call__(self, input_ids: list[int], rng: np.random.Generator) -> list[int]:
+        ids = np.array(input_ids)
+        actions = np.flatnonzero(ids >= self.first_action_id)
+        chosen = actions[rng.random(len(actions)) < self.share]
+        choices = self.neighbours[ids[chosen] - self.first_action_id]
+        ids[chosen] = (
+            self.first_action_id + choices[np.arange(len(chosen)), rng.integers(choices.shape[1], size=len(chosen))]
+        )
+        return ids.tolist()
+
+
+@torch.no_grad()
+def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
+    """(num_action_tokens, neighbours) the tokens of the same level nearest to each, itself left out."""
+    config, tokens = vqvae.config, []
+    for level, codes in enumerate(vqvae.codebook.codes.detach().float()):
+        distances = vqvae.codebook.distances(codes, codes)
+        distances.fill_diagonal_(torch.inf)
+        nearest = distances.topk(min(NEIGHBOURS, len(codes) - 1), largest=False).indices
+        tokens.append(nearest + level * config.codebook_size)
+    return torch.cat(tokens).cpu().numpy()
+
+
+class SentenceStream(TorchDataset):
+    """The examples of a whole training in their order.
+
+    Item `i` is decided by (seed, i) alone, noise included: the same whatever the number of ranks and after a resume.
+
+    Args:
+        examples: see `write_sentences`.
+        order: index of each item's example.
+    """
+
+    def __init__(self, examples: Dataset, order: list[int], seed: int, noise: TokenNoise | None = None):
+        self.examples, self.order, self.seed, self.noise = examples, order, seed, noise
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        example = self.examples[self.order[item]]
+        if self.noise is not None:
+            rng = np.random.default_rng((self.seed, 6, item))
+            example = {**example, "input_ids": self.noise(example["input_ids"], rng)}
+        return example
+
+
+class Collator:
+    """Pads examples on the right.
+
+    With `loss="answer"` the answer follows the prompt, and `labels` has its ids where they stand and -100 elsewhere.
+    With "closed_set" there is only the prompt, and `classes` (batch,) has the class ids.
+    """
+
+    def __init__(self, pad_token_id: int, loss: str = "answer"):
+        self.pad_token_id, self.loss = pad_token_id, loss
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = [torch.tensor(example["input_ids"]) for example in examples]
+        answers = [example["answer_length"] for example in examples]
+        if self.loss == "closed_set":
+            batch = self._padded([row[:-answer] for row, answer in zip(rows, answers, strict=True)])
+            return {**batch, "classes": torch.tensor([example["label"] for example in examples])}
+        batch = self._padded(rows)
+        labels = torch.full_like(batch["input_ids"], -100)
+        for target, row, answer in zip(labels, rows, answers, strict=True):
+            target[len(row) - answer : len(row)] = row[-answer:]
+        return {**batch, "labels": labels}
+
+    def _padded(self, rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id)
+        lengths = torch.tensor([len(row) for row in rows])
+        return {
+            "input_ids": input_ids,
+            "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
+        }

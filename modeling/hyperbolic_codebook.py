@@ -1,0 +1,132 @@
+"""The action tokenizer's codebook: nearest codes in the Poincare ball, whose curvature may be learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.initialization import normal_, zeros_
+from transformers.utils import ModelOutput
+
+from .configuration_llm_ar import ActionVQVAEConfig
+from .poincare import exp0, nearest, pairwise_distance
+
+
+@dataclass
+class Quantized(ModelOutput):
+    """What the codebook made of latent vectors.
+
+    Attributes:
+        codes: (..., levels) int64, the nearest code of each level; None with continuous features.
+        vectors: (..., code_dim) sum of the chosen codes, no gradient.
+        straight_through: (..., code_dim) the same values, with the latent vectors' gradient.
+        commitment: scalar, mean squared tangent distance of what each level quantised to its code, which gets no
+            gradient. It is not the ball's distance, which grows with c: minimising that would only flatten the ball.
+        embedding: scalar, the same number with the gradient for the codes alone.
+    """
+
+    codes: Tensor | None = None
+    vectors: Tensor | None = None
+    straight_through: Tensor | None = None
+    commitment: Tensor | None = None
+    embedding: Tensor | None = None
+
+
+class HyperbolicCodebook(nn.Module):
+    """Nearest-code search in the Poincare ball.
+
+    `config.geometry = "euclidean"` searches in flat space instead, "continuous" hands the latent vectors on as they
+    are. Codes are kept in the tangent space at the origin and mapped into the ball for the search, so that averages and
+    ordinary optimisers work on them and log0(code) is the stored vector itself. How codes learn (moving averages or
+    gradient, revival of dead codes) is training's business. Distances are float32 whatever dtype surrounds them.
+
+    With `config.curvature_learnable` the curvature is c = config.curvature exp(log_curvature), positive whatever the
+    parameter is, saved with the weights. The search for the nearest code has no gradient, and what is decoded are
+    tangent vectors, which do not depend on c. So c learns from soft assignments (this project's choice): each level's
+    straight-through vector also carries the gradient, not the value, of the mean of all codes under
+    softmax(-d_c^2 / temperature). Thus c is moved to where the codes near a latent vector serve every term that reads
+    quantised vectors (reconstruction, velocity, context, label), and by the terms made of soft assignments themselves.
+    """
+
+    def __init__(self, config: ActionVQVAEConfig):
+        super().__init__()
+        self.config = config
+        shape = (config.num_levels, config.codebook_size, config.code_dim)
+        self.codes = nn.Parameter(torch.empty(shape), requires_grad=False)
+        if config.curvature_learnable:
+            self.log_curvature = nn.Parameter(torch.empty(1))  # of c / config.curvature: weight decay pulls there
+
+    def init_weights(self) -> None:
+        """Random codes well inside the ball, the curvature as configured."""
+        normal_(self.codes, std=0.3 * self.config.max_norm / self.config.code_dim**0.5)
+        if self.config.curvature_learnable:
+            zeros_(self.log_curvature)
+
+    @property
+    def curvature(self) -> float | Tensor:
+        """c > 0; a tensor (1,) with gradient where it is learned."""
+        if not self.config.curvature_learnable:
+            return self.config.curvature
+        return self.config.curvature * self.log_curvature.float().exp()
+
+    def nearest(self, vectors: Tensor, level: int) -> Tensor:
+        """Index (points,) of the code of `level` nearest to each tangent vector (points, code_dim)."""
+        vectors, codes = vectors.float(), self.codes[level].float()
+        if self.config.geometry == "euclidean":
+            return torch.cdist(vectors, codes).argmin(-1)
+        c = self.curvature
+        return nearest(exp0(vectors, c), exp0(codes, c), c)
+
+    def soft_assignments(self, vectors: Tensor, level: int = 0) -> Tensor:
+        """(points, codes) softmax(-d^2 / 0.1) of tangent vectors (points, code_dim), differentiable.
+
+        Sibling work has this form; the temperature is this project's choice.
+        """
+        return self._soften(vectors, self.codes[level])
+
+    def distances(self, vectors: Tensor, codes: Tensor) -> Tensor:
+        """(points, codes) distances of tangent vectors (points, code_dim) to (codes, code_dim), differentiable."""
+        vectors, codes = vectors.float(), codes.float()
+        if self.config.geometry == "euclidean":
+            return torch.cdist(vectors, codes)
+        c = self.curvature
+        return pairwise_distance(exp0(vectors, c), exp0(codes, c), c)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """(..., levels) code indices to the sum (..., code_dim) of their tangent vectors."""
+        chosen = (F.embedding(codes[..., level], self.codes[level]) for level in range(codes.shape[-1]))
+        return sum(chosen, self.codes.new_zeros(()))
+
+    def forward(self, latents: Tensor) -> Quantized:
+        """Quantises tangent vectors (..., code_dim) level by level."""
+        rest = latents.float().flatten(0, -2)
+        commitment = embedding = rest.new_zeros(())
+        if self.config.geometry == "continuous":
+            return Quantized(None, latents.detach(), latents, commitment, embedding)
+        codes, soft = [], rest.new_zeros(())
+        for level in range(self.config.num_levels):
+            with torch.no_grad():
+                codes.append(self.nearest(rest, level))
+            if self.config.curvature_learnable and torch.is_grad_enabled():
+                soft = soft + self._soft_code(rest, level)
+            chosen = self.codes[level][codes[-1]]
+            embedding = embedding + (rest.detach() - chosen).square().sum(-1).mean()
+            chosen = chosen.detach()
+            commitment = commitment + (rest - chosen).square().sum(-1).mean()
+            rest = rest - chosen
+        indices = torch.stack(codes, -1).view(*latents.shape[:-1], -1)
+        vectors = self.lookup(indices).detach()
+        straight_through = latents + (vectors - latents).detach()
+        if soft.requires_grad:
+            straight_through = straight_through + (soft - soft.detach()).view_as(latents)
+        return Quantized(indices, vectors, straight_through, commitment, embedding)
+
+    def _soft_code(self, vectors: Tensor, level: int) -> Tensor:
+        """(points, code_dim) mean code under the soft assignments, with a gradient for the curvature alone."""
+        codes = self.codes[level].detach().float()
+        return self._soften(vectors.detach(), codes) @ codes
+
+    def _soften(self, vectors: Tensor, codes: Tensor, temperature: float = 0.1) -> Tensor:
+        return (-self.distances(vectors, codes).square() / temperature).softmax(-1)

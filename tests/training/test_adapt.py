@@ -1,0 +1,97 @@
+"""New classes from a few examples: learned, with the same codec and without forgetting."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
+from llm_action.cli import main
+from llm_action.datasets.synthetic import generate_sequence
+from llm_action.hub import repository_files
+from llm_action.skeleton_io import write_npz
+from llm_action.training.replay import REPLAY_FILE, read_replay
+
+OLD = {"wave": "waving a hand", "clap": "clapping hands", "squat": "squatting"}
+NEW = {"bow": "bowing"}  # one token: the tiny base cannot spell
+
+
+def write_examples(folder: Path, actions: dict[str, str], subjects) -> Path:
+    for label, action in actions.items():
+        of_label = folder / label.replace(" ", "_")
+        of_label.mkdir(parents=True)
+        for subject in subjects:
+            write_npz(generate_sequence(action, subject, view=2, repetition=1), of_label / f"{subject}.npz")
+    return folder
+
+
+def accuracy(model: Path, actions: dict[str, str], subjects) -> float:
+    recognize = SkeletonActionRecognitionPipeline(
+        model=LlmArForActionRecognition.from_pretrained(model), processor=LlmArProcessor.from_pretrained(model)
+    )
+    right = []
+    for label, action in actions.items():
+        shown = [generate_sequence(action, subject, view=2, repetition=1) for subject in subjects]
+        right += [answer[0]["label"] == label for answer in recognize(shown, top_k=1)]
+    return sum(right) / len(right)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> Path:
+    return write_examples(tmp_path_factory.mktemp("examples"), NEW, (2, 3, 4))
+
+
+@pytest.fixture(scope="module")
+def adapted(tiny_export, examples, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("adapted") / "model"
+    arguments = ["--model", str(tiny_export), "--examples", str(examples), "--out", str(out), "--steps", "150"]
+    arguments += ["--learning-rate", "1e-2"]  # the tiny base learns at another pace
+    assert main(["adapt", *arguments]) == 0
+    return out
+
+
+def test_learns_the_new_and_keeps_the_old(tiny_export, adapted):
+    subjects = (5, 6, 7)
+    before = accuracy(tiny_export, OLD, subjects)
+    assert accuracy(adapted, NEW, subjects) > 0.8
+    assert accuracy(adapted, OLD, subjects) >= before - 0.12  # one of nine
+
+
+def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
+    for file in ("config.json", "model.safetensors"):
+        assert (adapted / "vqvae" / file).read_bytes() == (tiny_export / "vqvae" / file).read_bytes()
+    config = json.loads((adapted / "config.json").read_text())
+    known = json.loads((tiny_export / "config.json").read_text())["label_names"]
+    assert config["label_names"] == [*known, "bow"]
+    assert config["id2label"][str(len(known))] == "bow"
+
+
+def test_a_model_keeps_sentences_of_every_class_to_itself(tiny_export, adapted):
+    assert set(read_replay(tiny_export)) >= set(OLD)
+    replay = read_replay(adapted)
+    assert set(replay) >= {*OLD, *NEW} and all(0 < len(replay[label]) <= 20 for label in (*OLD, *NEW))
+    processor = LlmArProcessor.from_pretrained(adapted)
+    assert processor.decode(replay["bow"][0]).joints.shape[2] == 20
+    assert REPLAY_FILE not in repository_files(adapted)
+
+
+def test_without_sentences_old_classes_are_rehearsed_from_recordings(tiny_export, examples, tmp_path, capsys):
+    model = shutil.copytree(tiny_export, tmp_path / "model")
+    (model / REPLAY_FILE).unlink()
+    arguments = ["adapt", "--model", str(model), "--examples", str(examples), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "pass --rehearse FOLDER" in capsys.readouterr().err
+    rehearse = write_examples(tmp_path / "old", OLD, (1,))
+    assert main([*arguments, "--rehearse", str(rehearse), "--steps", "2"]) == 0
+    assert {*OLD, *NEW} <= set(read_replay(tmp_path / "out"))
+
+
+def test_bad_input(tiny_export, tmp_path, capsys):
+    arguments = ["adapt", "--model", str(tiny_export), "--out", str(tmp_path / "out"), "--examples"]
+    assert main([*arguments, str(tmp_path / "none")]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main([*arguments, str(tmp_path / "empty")]) == 2
+    assert "in one folder a class, found none" in capsys.readouterr().err

@@ -1,0 +1,208 @@
+"""Answers computed from joints, and what stage 2 is taught with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from llm_action.datasets.descriptions import QUESTIONS, LabelDescription
+from llm_action.datasets.synthetic import generate_sequence
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.training.answers import Answers, told_description
+from llm_action.training.data import load_split
+from llm_action.training.experiment import Experiment, load_experiment
+from llm_action.training.motion_questions import motion_answers
+from llm_action.training.sentences import write_sentences
+
+LAYOUT = get_layout("kinect20")
+FRAMES = 64
+# somebody who stands, in torso lengths: right is +x, up is +y, forward is -z
+STANDING = {
+    "hip_center": (0, 0, 0), "spine": (0, 0.5, 0), "shoulder_center": (0, 1, 0), "head": (0, 1.4, 0),
+    "*_shoulder": (0.35, 0.9, 0), "*_elbow": (0.4, 0.35, 0), "*_wrist": (0.4, -0.1, 0), "*_hand": (0.4, -0.25, 0),
+    "*_hip": (0.2, -0.05, 0), "*_knee": (0.2, -1, 0), "*_ankle": (0.2, -1.9, 0), "*_foot": (0.2, -2, -0.2),
+}  # fmt: skip
+
+
+def person(**moved: np.ndarray) -> np.ndarray:
+    """(1, frames, 20, 3): the standing person, some joints moved to (frames, 3) relative to where they stand."""
+    joints = np.zeros((FRAMES, LAYOUT.num_joints, 3))
+    for name, place in STANDING.items():
+        for side, sign in (("right", 1), ("left", -1)):
+            joints[:, LAYOUT.index(name.replace("*", side))] = np.array(place) * [sign if "*" in name else 1, 1, 1]
+    for name, offset in moved.items():
+        joints[:, LAYOUT.index(name)] += offset
+    return joints[None]
+
+
+def along(**axes: np.ndarray) -> np.ndarray:
+    """(frames, 3) offsets to the right, up and forward."""
+    zero = np.zeros(FRAMES)
+    return np.stack([axes.get("right", zero), axes.get("up", zero), -axes.get("forward", zero)], 1)
+
+
+TIME = np.linspace(0, 1, FRAMES)
+UP_AND_DOWN = np.clip(5 * np.minimum(TIME, 1 - TIME), 0, 1)  # raised for most of the time
+TURN = 2 * np.pi * np.clip((TIME - 0.2) / 0.6, 0, 1)
+
+
+class TestAnswers:
+    def ask(self, persons: np.ndarray) -> dict[str, str]:
+        answers = motion_answers(persons, LAYOUT.name)
+        assert answers.keys() == QUESTIONS.keys()
+        assert all(answer in QUESTIONS[name].answers for name, answer in answers.items())
+        return answers
+
+    def test_standing_still(self):
+        answers = self.ask(person())
+        assert answers["arms"] == "neither arm" and answers["body"] == "level" and answers["feet"] == "stay"
+        assert answers["hands"] == "at the hips" and answers["repeated"] == answers["floor"] == "no"
+
+    @pytest.mark.parametrize("side", ("right", "left"))
+    def test_the_arm_that_is_raised(self, side):
+        answers = self.ask(person(**{f"{side}_hand": along(up=1.2 * UP_AND_DOWN)}))
+        assert answers["arms"] == f"{side} arm" and answers["hands"] == "at the chest"
+        answers = self.ask(person(**{f"{side}_hand": along(up=1.8 * UP_AND_DOWN)}))
+        assert answers["hands"] == "above the head"
+
+    @pytest.mark.parametrize("way", (1, -1))
+    def test_a_swipe(self, way):
+        sweep = way * 0.8 * np.clip((TIME - 0.25) / 0.5, 0, 1)
+        answers = self.ask(person(right_hand=along(up=1.2 * UP_AND_DOWN, right=sweep - sweep.mean())))
+        assert answers["sweep"] == ("to the right" if way > 0 else "to the left")
+        assert answers["direction"] == "sideways"
+
+    def test_waving_and_punching(self):
+        swing = np.sin(6 * np.pi * TIME)
+        waving = self.ask(person(right_hand=along(up=1.4 * UP_AND_DOWN, right=0.6 * swing)))
+        assert (waving["direction"], waving["repeated"]) == ("sideways", "yes")
+        punching = self.ask(person(right_hand=along(up=1.0 * UP_AND_DOWN, forward=0.5 + 0.5 * swing)))
+        assert (punching["direction"], punching["repeated"]) == ("forward and back", "yes")
+
+    def test_a_stretched_arm(self):
+        stretched = {"right_elbow": (0.5, 0.5), "right_wrist": (1.0, 0.95), "right_hand": (1.15, 1.1)}
+        arm = {joint: along(up=up + 0 * TIME, forward=far + 0 * TIME) for joint, (up, far) in stretched.items()}
+        assert self.ask(person(**arm))["reach"] == "yes" and self.ask(person())["reach"] == "no"
+
+    @pytest.mark.parametrize("way", (1, -1))
+    def test_a_circle_as_the_person_sees_it(self, way):
+        """Clockwise from the top goes to the person's right first."""
+        circle = along(up=1.0 * UP_AND_DOWN + 0.4 * np.cos(TURN), right=way * 0.4 * np.sin(TURN))
+        assert self.ask(person(right_hand=circle))["turn"] == ("clockwise" if way > 0 else "counter-clockwise")
+
+    def test_hands_that_meet_and_hands_on_the_floor(self):
+        inwards = along(right=-0.35 * UP_AND_DOWN), along(right=0.35 * UP_AND_DOWN)
+        assert self.ask(person(right_hand=inwards[0], left_hand=inwards[1]))["together"] == "yes"
+        assert self.ask(person())["together"] == "no"
+        assert self.ask(person(right_hand=along(up=-1.2 * UP_AND_DOWN)))["floor"] == "yes"
+
+    @pytest.mark.parametrize(
+        ("height", "answer"), ((-TIME, "down"), (TIME - 1, "up"), (-UP_AND_DOWN, "down and up"), (0 * TIME, "level"))
+    )
+    def test_how_the_body_moves(self, height, answer):
+        upper = [joint for joint in LAYOUT.joints if not joint.endswith(("knee", "ankle", "foot"))]
+        assert self.ask(person(**dict.fromkeys(upper, along(up=0.8 * height))))["body"] == answer
+
+    def test_feet_and_trunk(self):
+        steps = along(up=0.5 * np.abs(np.sin(6 * np.pi * TIME)))
+        assert self.ask(person(right_ankle=steps))["feet"] == "keep stepping"
+        assert self.ask(person(left_ankle=along(forward=0.8 * UP_AND_DOWN)))["feet"] == "step"
+        bow = along(forward=0.8 * UP_AND_DOWN, up=-0.3 * UP_AND_DOWN)
+        assert self.ask(person(shoulder_center=bow))["lean"] == "yes"
+
+    def test_whatever_way_the_person_faces(self):
+        swing = np.sin(6 * np.pi * TIME)
+        moved = person(right_hand=along(up=1.0 * UP_AND_DOWN, forward=0.4 + 0.4 * swing))
+        expected = self.ask(moved)
+        for angle in (0.7, 2.0, 4.0):
+            turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+            assert self.ask(moved @ turn.T) == expected
+
+    def test_performances(self):
+        extractor = SkeletonFeatureExtractor("ntu25")
+
+        def most(action: str, question: str, answer: str) -> bool:
+            asked = (generate_sequence(action, subject, view=2, repetition=1) for subject in range(1, 6))
+            given = [motion_answers(extractor.normalize(sequence), "ntu25")[question] for sequence in asked]
+            return given.count(answer) >= 4
+
+        assert most("squatting", "body", "down and up")
+        assert most("clapping hands", "together", "yes") and most("clapping hands", "arms", "both arms")
+        assert most("waving a hand", "direction", "sideways") and most("waving a hand", "feet", "stay")
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_config, tiny_export, recordings):
+    """What a recognizer stage of some settings would be taught."""
+    processor = LlmArProcessor.from_pretrained(tiny_export)
+    experiment = load_experiment(tiny_config)
+
+    def table(**stage):
+        changed = replace(experiment, recognizer=replace(experiment.recognizer, **stage))
+        rows = write_sentences(changed, processor, load_split(changed, str(recordings)))
+        texts = [
+            (processor.tokenizer.decode(ids[:-answer][-12:]), processor.tokenizer.decode(ids[-answer:-1]).strip())
+            for ids, answer in zip(rows["input_ids"], rows["answer_length"], strict=True)
+        ]
+        return rows, texts
+
+    return table
+
+
+class TestTeaching:
+    def test_labels_alone_by_default(self, taught):
+        _, texts = taught()
+        assert {answer for _, answer in texts} == {"wave", "clap", "squat"}
+        assert all(request.endswith("The action is:") for request, _ in texts)
+
+    def test_descriptions_beside_labels(self, taught):
+        rows, texts = taught(answers="both")
+        kinds = [request.endswith("The action is:") for request, _ in texts]
+        assert sum(kinds) * 2 == len(kinds) == 2 * len(taught()[1])
+        told = {answer for (_, answer), is_label in zip(texts, kinds, strict=True) if not is_label}
+        assert len(told) > 3 and not told & {"wave", "clap", "squat"}
+        assert len(set(rows["prompt_length"])) == 1  # so that batches mix requests
+
+    def test_questions_have_their_share(self, taught):
+        _, texts = taught(question_share=0.5)
+        asked = [answer for request, answer in texts if request.endswith("Answer:")]
+        assert 0.4 < len(asked) / len(texts) < 0.6
+        assert set(asked) <= {answer for question in QUESTIONS.values() for answer in question.answers}
+
+    def test_a_description_tells_attributes_in_any_order(self):
+        description = LabelDescription(("it moves",), (), {"arms": ("right arm",), "body": ("level",)})
+        told = {told_description("x", description, np.random.default_rng(seed)) for seed in range(40)}
+        phrases = "the right arm moves, the body stays level", "the body stays level, the right arm moves"
+        assert told == {"it moves", *phrases}
+
+    def test_unseen_labels_are_never_told(self, tiny_config, tiny_export):
+        processor = LlmArProcessor.from_pretrained(tiny_export)
+        experiment: Experiment = load_experiment(tiny_config, ["unseen=[clap]", "recognizer.answers=both"])
+        answers = Answers(experiment, processor, ["wave", "clap"])
+        assert set(answers.descriptions) == {"wave"}
+
+    def test_joints_and_label_are_both_heard_where_they_disagree(self, tiny_config, tiny_export):
+        processor = LlmArProcessor.from_pretrained(tiny_export)
+        experiment = load_experiment(tiny_config, ["recognizer.question_share=0.92"])
+        teach, told = Answers(experiment, processor, ["wave"]), []
+        request = processor.tokenizer(f"\nQuestion: {QUESTIONS['arms'].text} Answer:", add_special_tokens=False)
+        persons = person(left_hand=along(up=1.4 * UP_AND_DOWN))  # the label says the right arm
+        for seed in range(60):
+            given = teach(0, persons, np.random.default_rng(seed))
+            told += [
+                processor.tokenizer.decode(ids[:-1]).strip() for asked, ids in given if asked == request["input_ids"]
+            ]
+        assert set(told) == {"left arm", "right arm"} and 0.3 < told.count("left arm") / len(told) < 0.7
+
+    @pytest.mark.parametrize("wrong", ("recognizer.answers=sometimes", "recognizer.question_share=1"))
+    def test_settings_out_of_range(self, tiny_config, wrong):
+        with pytest.raises(ValueError, match=wrong.split("=")[0].split(".")[1]):
+            load_experiment(tiny_config, [wrong])
+
+    def test_only_labels_are_a_closed_set(self, tiny_config):
+        with pytest.raises(ValueError, match="closed_set"):
+            load_experiment(tiny_config, ["recognizer.loss=closed_set", "recognizer.question_share=0.2"])
