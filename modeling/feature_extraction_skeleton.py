@@ -15,8 +15,8 @@ from .skeleton_sequence import SkeletonSequence
 
 _FACING_FRAMES = 8
 _SMALLEST_TORSO = 1e-4
-# Yaw (radians), begin and end (shares of the whole) of the ways in which a sequence can be seen: where a person faces and
-# when a recording begins are chance (this project's choice).
+# Yaw (radians), begin and end (shares of the whole) of the ways in which a sequence can be seen: where somebody faces
+# and when a recording begins are chance (this project's choice).
 VIEWS = (
     (0.0, 0.0, 1.0),
     (0.3, 0.0, 0.9),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from transformers import Pipeline
@@ -65,17 +64,18 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         """See the class."""
         views = kwargs.pop("views", self._views)
         if views != 1:
-            averaged = partial(self._recognize_views, views, **kwargs)
             if not is_several(inputs):
-                return averaged([inputs])[0]
-            return averaged(list(inputs)) if isinstance(inputs, Sequence) else (averaged([one])[0] for one in inputs)
+                return self._recognize_views([inputs], views, **kwargs)[0]
+            if isinstance(inputs, Sequence):
+                return self._recognize_views(list(inputs), views, **kwargs)
+            return (self._recognize_views([one], views, **kwargs)[0] for one in inputs)
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
             return self._recognize_all(list(inputs), **kwargs)
         return super().__call__((one for one in inputs), **kwargs)
 
-    def _recognize_views(self, views: int, inputs: list, **kwargs) -> list:
+    def _recognize_views(self, inputs: list, views: int, **kwargs) -> list:
         """A list's results, each the mean posterior of its views."""
         top_k = kwargs.pop("top_k", self._forward_params.get("top_k", 5))
         self._sanitize_parameters(top_k=top_k)

@@ -38,7 +38,7 @@ class VQVAEStage:
 
     model: dict[str, Any] = field(default_factory=dict)
     also: list[dict[str, str]] = field(default_factory=list)
-    steps: int = 1500
+    steps: int = 1000
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -92,7 +92,7 @@ class RecognizerStage:
     question_share: float = 0.0
     loss: Literal["answer", "closed_set"] = "answer"
     label_smoothing: float = 0.0
-    steps: int = 200
+    steps: int = 150
     batch_size: int = 16
     learning_rate: float = 1e-3
     embedding_learning_rate: float = 3e-3
