@@ -41,7 +41,7 @@ def accuracy(model: Path, actions: dict[str, str], subjects) -> float:
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory) -> Path:
-    return write_examples(tmp_path_factory.mktemp("examples"), NEW, (2, 3, 4))
+    return write_examples(tmp_path_factory.mktemp("examples"), NEW, (1, 2, 3, 4, 5))
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,10 @@ def adapted(tiny_export, examples, tmp_path_factory) -> Path:
 
 
 def test_learns_the_new_and_keeps_the_old(tiny_export, adapted):
-    subjects = (5, 6, 7)
-    before = accuracy(tiny_export, OLD, subjects)
-    assert accuracy(adapted, NEW, subjects) > 0.8
-    assert accuracy(adapted, OLD, subjects) >= before - 0.12  # one of nine
+    """Among 28 names, of people it never saw, with a codec that knows three movements."""
+    subjects = (6, 7, 9, 10, 11, 12)
+    assert accuracy(adapted, NEW, subjects) >= 0.5
+    assert accuracy(adapted, OLD, subjects) >= accuracy(tiny_export, OLD, subjects) - 0.15
 
 
 def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
