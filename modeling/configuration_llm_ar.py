@@ -28,7 +28,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
         curvature_learnable: whether the curvature is trained and saved with the weights, default False.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
-        dropout: in the attention layers while training.
+        dropout: in the attention layers while training, default 0.3.
 
     Raises:
         ValueError: values that do not fit each other, each named.

@@ -1,1 +1,1 @@
-"""Evaluation: metrics and the protocols they are reported on."""
+"""Evaluation: metrics, probe and peers, tables of comparisons, unseen classes, and speed (`bench`)."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # accelerate brings it
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from llm_action.evaluation.bench_material import Material, Sizes, load_material

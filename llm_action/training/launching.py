@@ -10,7 +10,7 @@ import os
 import re
 import sys
 
-import psutil  # type: ignore[import-untyped]  # accelerate brings it
+import psutil  # type: ignore[import-untyped]
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 
