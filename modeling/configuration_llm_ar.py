@@ -18,6 +18,9 @@ class ActionVQVAEConfig(PreTrainedConfig):
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
         downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
+        body_parts: whether trunk, arms and legs have tokens of their own (`SkeletonLayout.body_parts`), five a step and
+            person from one codebook, instead of one for the whole body, the paper's single stream. This project's
+            option, default False; with downsample 4 a person's sentence has 80 tokens.
         num_levels: tokens a step has. Level 0 quantises the latent vector, each further level what the levels before
             it left over (residual quantisation, this project's option). Default 1, the paper's single stream.
         code_dim: width of the vectors that are quantised, default 32. The paper's setting is code_dim = embedding_dim.
@@ -40,6 +43,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     num_frames: int = 64
     downsample: int = 2
     codebook_size: int = 512
+    body_parts: bool = False
     num_levels: int = 1
     code_dim: int = 32
     embedding_dim: int = 576
@@ -78,8 +82,18 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     @property
     def num_steps(self) -> int:
-        """Token steps of one person's sentence."""
+        """Moments a person's sentence tells of."""
         return self.num_frames // self.downsample
+
+    @property
+    def num_streams(self) -> int:
+        """Things told of each moment: the whole body, or each of its parts."""
+        return len(get_layout(self.layout).body_parts) if self.body_parts else 1
+
+    @property
+    def num_places(self) -> int:
+        """Latent vectors of a person's sentence: step by step, within a step stream by stream."""
+        return self.num_steps * self.num_streams
 
     @property
     def num_action_tokens(self) -> int:

@@ -28,8 +28,10 @@ class ActionVQVAEOutput(ModelOutput):
 
     Attributes:
         reconstruction: (batch, frames, joints, 3) in torso lengths.
-        latents: (batch, steps, code_dim) before quantisation, tangent vectors at the origin.
-        quantized: see `Quantized`, leading dimensions (batch, steps).
+        latents: (batch, places, code_dim) before quantisation, tangent vectors at the origin.
+        quantized: see `Quantized`, leading dimensions (batch, places).
+
+    Places are `config.num_places`: the steps, with body parts those of each step next to each other.
     """
 
     reconstruction: Tensor | None = None
@@ -59,9 +61,10 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         pace = config.downsample
         step: dict[str, Any] = {"kernel_size": 3 * pace, "stride": pace, "padding": pace}
         self.root_joint = layout.root
-        self.step_projection = nn.Conv1d(6 * joints + 3, width, **step)
+        self.streams = list(layout.body_parts.values()) if config.body_parts else [tuple(range(joints))]
+        self.step_projections = nn.ModuleList(nn.Conv1d(6 * len(stream) + 3, width, **step) for stream in self.streams)
         self.encoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
-        self.step_positions = nn.Parameter(torch.empty(config.num_steps, width))
+        self.place_embeddings = nn.Parameter(torch.empty(config.num_places, width))
         self.attention = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(
                 width, config.num_heads, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
@@ -76,7 +79,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         self.token_projection = (
             nn.Linear(config.code_dim, config.embedding_dim, bias=False) if narrow else nn.Identity()
         )
-        self.embedding_projection = nn.Linear(config.embedding_dim, width)
+        self.embedding_projection = nn.Linear(config.num_streams * config.embedding_dim, width)
         self.decoder_positions = nn.Parameter(torch.empty(config.num_steps, width))
         self.decoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
         self.joint_projection = nn.ConvTranspose1d(width, 3 * joints, **step)
@@ -89,7 +92,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         elif isinstance(module, HyperbolicCodebook):
             module.init_weights()
         elif isinstance(module, ActionVQVAE):
-            normal_(module.step_positions, std=0.02)
+            normal_(module.place_embeddings, std=0.02)
             normal_(module.decoder_positions, std=0.02)
 
     def forward(self, skeletons: Tensor) -> ActionVQVAEOutput:
@@ -100,7 +103,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     @torch.no_grad()
     def encode(self, skeletons: Tensor) -> Tensor:
-        """Skeletons (batch, frames, joints, 3) to codes (batch, steps, levels), int64.
+        """Skeletons (batch, frames, joints, 3) to codes (batch, places, levels), int64.
 
         Raises:
             ValueError: skeletons of another shape, or a model of continuous features, which has no tokens.
@@ -115,23 +118,25 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (batch, steps, levels) to skeletons (batch, frames, joints, 3)."""
+        """Codes (batch, places, levels) to skeletons (batch, frames, joints, 3)."""
         return self.decode_vectors(self.codebook.lookup(codes))
 
     def latents(self, skeletons: Tensor) -> Tensor:
-        """Tangent vectors (batch, steps, code_dim), each shorter than `config.max_norm`.
+        """Tangent vectors (batch, places, code_dim), each shorter than `config.max_norm`.
 
         v -> max_norm v / sqrt(1 + |v|^2) keeps them inside the ball with a gradient everywhere; clipping has none.
         """
         self._check_skeletons(skeletons)
-        hidden = self.encoder_blocks(self.step_projection(self._frame_features(skeletons).transpose(1, 2)))
-        hidden = self.attention(hidden.transpose(1, 2) + self.step_positions)
+        streams = zip(self.step_projections, self._frame_features(skeletons), strict=True)
+        hidden = torch.cat([project(features.transpose(1, 2)) for project, features in streams])
+        hidden = self.encoder_blocks(hidden).unflatten(0, (len(self.streams), -1))
+        hidden = self.attention(hidden.permute(1, 3, 0, 2).flatten(1, 2) + self.place_embeddings)
         latents = self.latent_projection(hidden).float() * self.config.code_dim**-0.5
         return self.config.max_norm * latents / (1 + latents.square().sum(-1, keepdim=True)).sqrt()
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
-        """Tangent vectors (batch, steps, code_dim) to skeletons (batch, frames, joints, 3)."""
-        embeddings = self.token_projection(vectors.to(self.dtype))
+        """Tangent vectors (batch, places, code_dim) to skeletons (batch, frames, joints, 3)."""
+        embeddings = self.token_projection(vectors.to(self.dtype)).unflatten(1, (self.config.num_steps, -1)).flatten(2)
         hidden = self.decoder_blocks((self.embedding_projection(embeddings) + self.decoder_positions).transpose(1, 2))
         frames = self.joint_projection(F.gelu(hidden)).transpose(1, 2)
         return frames.reshape(*frames.shape[:2], -1, 3)
@@ -160,11 +165,14 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         super().save_pretrained(save_directory, **kwargs)
         copy_code(save_directory)
 
-    def _frame_features(self, skeletons: Tensor) -> Tensor:
-        """(batch, frames, 6 joints + 3): joints relative to the root, root path, velocities."""
+    def _frame_features(self, skeletons: Tensor) -> list[Tensor]:
+        """(batch, frames, 6 joints + 3) of every stream: joints relative to the root, root path, velocities."""
         root = skeletons[:, :, self.root_joint : self.root_joint + 1]
         velocity = F.pad(skeletons.diff(dim=1), (0, 0, 0, 0, 1, 0)) * _VELOCITY_SCALE
-        return torch.cat([(skeletons - root).flatten(2), root.flatten(2), velocity.flatten(2)], -1)
+        return [
+            torch.cat([(skeletons - root)[:, :, stream].flatten(2), root.flatten(2), velocity[:, :, stream].flatten(2)], -1)
+            for stream in self.streams
+        ]
 
     def _check_skeletons(self, skeletons: Tensor) -> None:
         expected = (self.config.num_frames, get_layout(self.config.layout).num_joints, 3)

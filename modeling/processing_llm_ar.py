@@ -26,7 +26,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
 
     An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
     written `<a17>` (`<b17>`, `<c17>` ... for further levels). A sentence lists the first person's tokens in time, the
-    levels of a step next to each other; a second person's sentence follows after a separating word.
+    body parts of a step and the levels of each next to each other; a second person's sentence follows after a separating word.
 
     Args:
         feature_extractor: a `SkeletonFeatureExtractor`.
@@ -166,12 +166,12 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         config = self._vqvae.config
         tokens = torch.as_tensor(ids).flatten() - self.first_action_id
         tokens = tokens[tokens >= 0]
-        per_person = config.num_steps * config.num_levels
+        per_person = config.num_places * config.num_levels
         if len(tokens) == 0 or len(tokens) % per_person:
             raise ValueError(
                 f"Expected a multiple of {per_person} action tokens, got {len(tokens)}; decode a whole sentence."
             )
-        tokens = tokens.view(-1, config.num_steps, config.num_levels)
+        tokens = tokens.view(-1, config.num_places, config.num_levels)
         codes = tokens - torch.arange(config.num_levels) * config.codebook_size
         if codes.min() < 0 or codes.max() >= config.codebook_size:
             raise ValueError("Expected the tokens of a step in the order of their levels, got another order.")

@@ -43,6 +43,16 @@ class SkeletonLayout:
         """(joint, parent) index pairs, the root left out."""
         return tuple((joint, parent) for joint, parent in enumerate(self.parents) if parent >= 0)
 
+    @property
+    def body_parts(self) -> dict[str, tuple[int, ...]]:
+        """Joint indices of the trunk (with the head), the arms (from the shoulder) and the legs (from the hip)."""
+        parts: dict[str, list[int]] = {part: [] for part in ("trunk", "left arm", "right arm", "left leg", "right leg")}
+        for index, joint in enumerate(self.joints):
+            side, _, rest = joint.partition("_")
+            limb = next((limb for limb, joints in _LIMB_JOINTS.items() if rest.startswith(joints)), None)
+            parts[f"{side} {limb}" if side in ("left", "right") and limb else "trunk"].append(index)
+        return {part: tuple(joints) for part, joints in parts.items() if joints}
+
     def index(self, joint: str) -> int:
         """Position of a joint by name; ValueError naming the layout's joints when it has no such joint."""
         if joint not in self.joints:
@@ -70,6 +80,10 @@ def _both_sides(parent_of: dict[str, str]) -> dict[str, str]:
     }
 
 
+_LIMB_JOINTS = {
+    "arm": ("shoulder", "elbow", "wrist", "hand", "thumb", "index", "pinky"),
+    "leg": ("hip", "knee", "ankle", "foot", "heel"),
+}
 _LIMBS = {"*_elbow": "*_shoulder", "*_wrist": "*_elbow", "*_knee": "*_hip", "*_ankle": "*_knee"}
 _FACE = {"*_eye": "nose", "*_ear": "*_eye"}
 _KINECT1_BONES = _both_sides(

@@ -175,5 +175,5 @@ def _entropy(counts: Tensor) -> float:
 
 def _tokens_per_second(table: Dataset, vqvae: ActionVQVAE) -> float | None:
     seconds = [shape[1] / fps for shape, fps in zip(table["shape"], table["fps"], strict=True) if fps]
-    tokens = vqvae.config.num_steps * vqvae.config.num_levels
+    tokens = vqvae.config.num_places * vqvae.config.num_levels
     return round(tokens / float(np.mean(seconds)), 1) if seconds else None

@@ -33,6 +33,8 @@ class VQVAEStage:
             option).
         zipf_weight, context_weight, mmd_weight: the three language biases of the paper (`llm_action.training.losses`);
             0 switches one off.
+        probe_steps: training steps of the small transformers that read tokens and joints when training has ended, see
+            `llm_action.evaluation.probe`; 0 for none, default 400. Tables and `evaluate-vqvae` train theirs for longer.
         save_steps: steps between checkpoints.
     """
 
@@ -51,6 +53,7 @@ class VQVAEStage:
     zipf_weight: float = 0.0
     context_weight: float = 0.0
     mmd_weight: float = 0.0
+    probe_steps: int = 400
     save_steps: int = 250
 
 

@@ -53,11 +53,11 @@ class ContextPredictor(nn.Module):
     frequencies held by the Zipf term, a lower one means more mutual information between a token and its context.
     """
 
-    def __init__(self, code_dim: int, num_codes: int, num_steps: int, width: int = 64, masked_share: float = 0.3):
+    def __init__(self, code_dim: int, num_codes: int, num_places: int, width: int = 64, masked_share: float = 0.3):
         super().__init__()
         self.masked_share = masked_share
         self.projection = nn.Linear(code_dim, width)
-        self.positions = nn.Parameter(0.02 * torch.randn(num_steps, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(num_places, width))
         self.hidden_step = nn.Parameter(0.02 * torch.randn(width))
         self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
         self.head = nn.Linear(width, num_codes)

@@ -119,7 +119,7 @@ def model_sizes(experiment: Experiment) -> Sizes:
         )
         vqvae = ActionVQVAE(vqvae_config)
     adapter = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
-    sentence = vqvae_config.num_steps * vqvae_config.num_levels + 1
+    sentence = vqvae_config.num_places * vqvae_config.num_levels + 1
     return Sizes(
         base_weights,
         adapter + vqvae_config.num_action_tokens * config.hidden_size,

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.base_models import resolve_base_model
+from llm_action.evaluation.probe import probe_joints, probe_tokens
 from llm_action.evaluation.token_metrics import token_metrics, word_sample
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
@@ -68,7 +69,7 @@ class VQVAETraining(nn.Module):
         if stage.label_weight:
             self.label_head = nn.Linear(config.code_dim, num_labels)
         if stage.context_weight:
-            self.context = ContextPredictor(config.code_dim, config.codebook_size, config.num_steps)
+            self.context = ContextPredictor(config.code_dim, config.codebook_size, config.num_places)
         if stage.mmd_weight:
             self.register_buffer("words", words, persistent=False)
         self.metrics: dict[str, list[float]] = {}
@@ -213,7 +214,12 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
 
     def measure() -> dict[str, Any]:
         figures = token_metrics(processor_now(), split.test, words)
-        return figures | ({"mmd_before": mmd_before} if "mmd" in figures else {})
+        if "mmd" in figures:
+            figures["mmd_before"] = mmd_before
+        if stage.probe_steps:
+            figures["probe_tokens"] = probe_tokens(experiment, processor_now(), split, stage.probe_steps)
+            figures["probe_joints"] = probe_joints(experiment, processor_now(), split, stage.probe_steps)
+        return figures
 
     trainer = VQVAETrainer(model, settings, train_dataset=dataset, processor=processor_now, run=out, measure=measure)
     fit(trainer, resume)

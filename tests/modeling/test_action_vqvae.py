@@ -44,22 +44,39 @@ def skeletons(vqvae: ActionVQVAE, batch: int = 3) -> torch.Tensor:
         {"layout": "coco17"},
         {"codebook_size": 1},
         {"curvature_learnable": True, "num_levels": 2},
+        {"body_parts": True, "downsample": 4},
+        {"body_parts": True, "downsample": 8, "num_levels": 2, "layout": "coco17"},
     ],
     ids=str,
 )
 def test_shapes_and_round_trip(settings):
     vqvae = make(**settings)
     config, x = vqvae.config, skeletons(vqvae)
-    steps, levels = config.num_frames // config.downsample, config.num_levels
+    places = config.num_frames // config.downsample * (5 if config.body_parts else 1)
+    levels = config.num_levels
     output = vqvae(x)
     codes = vqvae.encode(x)
-    assert codes.shape == (3, steps, levels) and codes.dtype == torch.int64
+    assert codes.shape == (3, places, levels) and codes.dtype == torch.int64
     assert codes.min() >= 0 and codes.max() < config.codebook_size
-    assert output.latents.shape == (3, steps, config.code_dim)
+    assert output.latents.shape == (3, places, config.code_dim)
     assert output.reconstruction.shape == x.shape
     torch.testing.assert_close(vqvae.decode(codes), output.reconstruction, rtol=1e-5, atol=1e-5)
     assert torch.equal(codes, output.quantized.codes)
     assert vqvae.token_embeddings().shape == (config.codebook_size * levels, config.embedding_dim)
+
+
+@torch.no_grad()
+def test_a_part_of_the_body_sees_its_own_joints_first():
+    """Without the layers that mix places, a part's latent vectors depend on its own joints and the root alone."""
+    vqvae = make(body_parts=True, downsample=4)
+    vqvae.attention = torch.nn.Identity()
+    layout = LAYOUTS["kinect20"]
+    x = skeletons(vqvae)
+    for number, (part, joints) in enumerate(layout.body_parts.items()):
+        moved = x.clone()
+        moved[:, :, [joint for joint in joints if joint != layout.root]] += 0.5
+        changed = (vqvae.latents(moved) - vqvae.latents(x)).abs().sum((0, 2)).view(-1, 5) > 1e-6
+        assert changed[:, number].all() and changed.sum() == changed[:, number].sum(), part
 
 
 def test_the_projection_is_left_out_where_codes_are_as_wide_as_words():
@@ -114,7 +131,7 @@ def test_the_gradient_goes_straight_through_the_codebook():
     (quantized.straight_through * weight).sum().backward()
     torch.testing.assert_close(latents.grad, weight)
     vqvae(skeletons(vqvae)).reconstruction.square().mean().backward()
-    assert vqvae.step_projection.weight.grad.abs().sum() > 0
+    assert vqvae.step_projections[0].weight.grad.abs().sum() > 0
     assert vqvae.codebook.codes.grad is None
 
 
@@ -136,7 +153,7 @@ def test_the_codebook_stays_float32_in_bfloat16(tmp_path):
     half = ActionVQVAE.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert half.codebook.codes.dtype == torch.float32
     assert torch.equal(half.codebook.codes, vqvae.codebook.codes)
-    assert half.step_projection.weight.dtype == torch.bfloat16
+    assert half.step_projections[0].weight.dtype == torch.bfloat16
     codes = half.encode(skeletons(half).bfloat16())
     assert half.decode(codes).shape == skeletons(half).shape
     assert (codes == vqvae.encode(skeletons(vqvae))).float().mean() > 0.7  # the same tokens but for rounding

@@ -134,3 +134,15 @@ def test_errors_name_what_is_known():
         get_layout("ntu25").index("tail")
     assert layouts_with(20) == ["kinect20", "kinect20_utd", "kinect20_msr"]
     assert layouts_with(19) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+def test_body_parts_divide_the_joints(layout):
+    parts = layout.body_parts
+    assert sorted(joint for joints in parts.values() for joint in joints) == list(range(layout.num_joints))
+    assert list(parts) == ["trunk", "left arm", "right arm", "left leg", "right leg"]
+    twins = dict(layout.left_right)
+    for limb, first in (("arm", "shoulder"), ("leg", "hip")):
+        assert layout.index(f"left_{first}") in parts[f"left {limb}"]
+        assert {twins[joint] for joint in parts[f"left {limb}"]} == set(parts[f"right {limb}"])
+    assert {layout.joints[joint].split("_")[0] for joint in parts["left arm"]} == {"left"}

@@ -56,6 +56,16 @@ def test_continuous_features_and_normalized_bones_by_configuration(tiny_config, 
     assert processor.feature_extractor.normalize_bones and processor.vqvae.config.geometry == "continuous"
 
 
+def test_probes_and_body_parts_by_configuration(tiny_config, recordings, tmp_path):
+    parts = ["vqvae.model.body_parts=true", "vqvae.model.downsample=4"]
+    written = trained(tiny_config, recordings, tmp_path, *parts, "vqvae.context_weight=0.1", "vqvae.probe_steps=3")
+    assert 0 <= written["probe_tokens"] <= 1 and 0 <= written["probe_joints"] <= 1
+    processor = LlmArProcessor.from_pretrained(tmp_path / "processor")
+    sentence = processor.encode(str(next(recordings.glob("*.mat"))))
+    assert len(sentence) == 4 * 5  # 16 frames
+    assert processor.decode(sentence).joints.shape == (1, 16, 20, 3)
+
+
 def test_unknown_updates_are_refused(tiny_config):
     with pytest.raises(ValueError, match="vqvae: codebook_update: expected .*gradient"):
         load_experiment(tiny_config, ["vqvae.codebook_update=hope"])
