@@ -170,7 +170,9 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         root = skeletons[:, :, self.root_joint : self.root_joint + 1]
         velocity = F.pad(skeletons.diff(dim=1), (0, 0, 0, 0, 1, 0)) * _VELOCITY_SCALE
         return [
-            torch.cat([(skeletons - root)[:, :, stream].flatten(2), root.flatten(2), velocity[:, :, stream].flatten(2)], -1)
+            torch.cat(
+                [(skeletons - root)[:, :, stream].flatten(2), root.flatten(2), velocity[:, :, stream].flatten(2)], -1
+            )
             for stream in self.streams
         ]
 

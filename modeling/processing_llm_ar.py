@@ -26,7 +26,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
 
     An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
     written `<a17>` (`<b17>`, `<c17>` ... for further levels). A sentence lists the first person's tokens in time, the
-    body parts of a step and the levels of each next to each other; a second person's sentence follows after a separating word.
+    body parts of a step and the levels of each next to each other; a second person's sentence follows after a
+    separating word.
 
     Args:
         feature_extractor: a `SkeletonFeatureExtractor`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ COLUMNS = [
     Column("ms a sequence, batch 1", "milliseconds_batch_1", spread=False),
     Column("batch 16", "milliseconds_batch_16", spread=False),
 ]
+AVERAGED_VIEWS = 4
 COPIES = 4  # of each training sequence, augmented
 WARPING_WINDOW = 0.2  # chosen by leaving out training subjects of UTD-MHAD and MSR-Action3D
 
@@ -40,7 +42,7 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
 
     dtw: 1-NN, dynamic time warping. minirocket: as its authors have it; -facing: after facing alignment; -copies: and
     with 4 augmented copies of each training sequence. transformer: the small one on joints and velocities. tokens: the
-    same one on the action tokens. llm-ar: both stages.
+    same one on the action tokens. llm-ar: both stages; -views: the same model, four views of each sequence averaged.
 
     Args:
         experiment: of "llm-ar"; its data, normalisation and augmentation are everybody's.
@@ -73,8 +75,8 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
         trained = Trained(probe.score, probe.parameters + processor.vqvae.num_parameters())
         return _figures(trained, split.test, training_seconds(run) + time.perf_counter() - started)
 
-    def llm_ar(seed: int) -> dict[str, Any]:
-        return recognizer_figures(replace(experiment, seed=seed), data_dir, work)
+    def llm_ar(seed: int, views: int = 1) -> dict[str, Any]:
+        return recognizer_figures(replace(experiment, seed=seed), data_dir, work, views)
 
     return [
         # a seed changes nothing of it, but which few sequences it is given
@@ -85,15 +87,20 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
         peer("transformer", lambda recordings: train_probe(recordings, joint_reader)),
         Row("tokens", tokenizer, tokens),
         Row("llm-ar", settings(experiment, data_dir), llm_ar),
+        Row(
+            "llm-ar-views",
+            {**settings(experiment, data_dir), "views": AVERAGED_VIEWS},
+            partial(llm_ar, views=AVERAGED_VIEWS),
+        ),
     ]
 
 
-def recognizer_figures(experiment: Experiment, data_dir: str | None, work: Path) -> dict[str, Any]:
-    """The metrics of both stages, trained below `work` unless they are there."""
+def recognizer_figures(experiment: Experiment, data_dir: str | None, work: Path, views: int = 1) -> dict[str, Any]:
+    """The metrics of both stages, trained below `work` unless they are there; `views` as in `recognizer_scorer`."""
     recognizer = trained_recognizer(experiment, data_dir, work)
     model, processor, split = recognizer.model, recognizer.processor, recognizer.split
     parameters = model.num_parameters(only_trainable=True) + processor.vqvae.num_parameters()
-    trained = Trained(recognizer_scorer(model, processor, split.labels), parameters)
+    trained = Trained(recognizer_scorer(model, processor, split.labels, views), parameters)
     return _figures(trained, split.test, recognizer.seconds)
 
 

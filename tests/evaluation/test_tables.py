@@ -39,11 +39,11 @@ def rows_of(out: str) -> dict[str, list[str]]:
 
 
 def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
-    rows = ["--dataset", "utd_mhad", "--seeds", "2", "--rows", "transformer", "tokens", "llm-ar"]
+    rows = ["--dataset", "utd_mhad", "--seeds", "2", "--rows", "transformer", "tokens", "llm-ar", "llm-ar-views"]
     code, table = command("compare", *rows)
     assert code == 0
     printed = rows_of(capsys.readouterr().out)
-    assert list(printed) == ["transformer", "tokens", "llm-ar"]
+    assert list(printed) == ["transformer", "tokens", "llm-ar", "llm-ar-views"]
     assert (table["dataset"], table["protocol"]) == ("utd_mhad", "cross_subject")
     assert (table["training_sequences"], table["test_sequences"]) == (12, 12)
     for row in table["rows"]:
