@@ -38,6 +38,7 @@ from .label_tree import LabelTree
 
 NODES_PER_PASS = 256  # of one prompt: attention between nodes grows with its square
 PACKED_NODES = 96  # trees up to this many nodes are read whole: steps of a search would save less than they cost
+SCORE_TOLERANCE = 0.01  # of a score shown to users, where not all labels had to be read for the best ones
 
 
 def score_labels(

@@ -7,11 +7,11 @@ from typing import Any
 
 from transformers import Pipeline
 
+from .label_scoring import SCORE_TOLERANCE
 from .label_tree import LabelTree
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams
 
-SCORE_TOLERANCE = 0.01  # of a score, where not all labels had to be read for the best ones
 _TOKENIZED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
 

@@ -24,11 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .label_scoring import SCORE_TOLERANCE
+from .label_search import RankedLabels
 from .label_tree import LabelTree
 from .modeling_llm_ar import LlmArForActionRecognition
 from .processing_llm_ar import LlmArProcessor
 from .skeleton_sequence import SkeletonSequence
 from .stream_windows import FrameBuffer, Streams, live_windows, replayed_windows
+
+_LEAST = 1e-12  # posterior: a single window shall not rule a label out for good
 
 
 @dataclass(frozen=True)
@@ -132,12 +136,16 @@ def recognize_streams(
         with closing(windows):
             for due in windows:
                 seen = {name: window.sequence for name, window in due.items() if window.sequence is not None}
-                scores = dict(zip(seen, _log_posteriors(model, processor, tree, list(seen.values()))))
+                found = dict(zip(seen, _ranked(model, processor, tree, list(seen.values()), top_k)))
                 for name, window in due.items():
                     time, skipped = (window.end - 1) / fps, (window.hops - 1) * hop
-                    if name in scores:
-                        ranking = _ranking(scores[name].exp(), tree.labels, top_k)
-                        index, share = tracks[name].update(scores[name], window.hops)
+                    if name in found:
+                        scores, indices = found[name]
+                        ranking = [
+                            {"label": tree.labels[index], "score": score}
+                            for score, index in zip(scores.tolist(), indices.tolist(), strict=True)
+                        ]
+                        index, share = tracks[name].update(_log_posterior(scores, indices, len(tree)), window.hops)
                         first = ranking[0]["label"], ranking[0]["score"]
                         yield StreamResult(name, time, *first, ranking, tree.labels[index], share, skipped)
                     else:
@@ -148,19 +156,23 @@ def recognize_streams(
 
 
 @torch.no_grad()
-def _log_posteriors(
-    model: LlmArForActionRecognition, processor: LlmArProcessor, tree: LabelTree, sequences: Sequence[SkeletonSequence]
-) -> Tensor:
-    """(sequences, labels) float64, the log of every label's exact posterior; all sequences in one forward."""
+def _ranked(
+    model: LlmArForActionRecognition,
+    processor: LlmArProcessor,
+    tree: LabelTree,
+    sequences: Sequence[SkeletonSequence],
+    top_k: int | None,
+) -> list[tuple[Tensor, Tensor]]:
+    """Posteriors (k,) and numbers (k,) of each sequence's best labels, best first; all sequences in one batch."""
     if not sequences:
-        return torch.empty(0, len(tree))
+        return []
     prompts = processor(sequences, return_tensors="pt").to(model.device)
-    return model.score(**prompts, tree=tree).double().log_softmax(-1).cpu()
+    ranked: RankedLabels = model.rank(**prompts, tree=tree, k=top_k, tolerance=SCORE_TOLERANCE)
+    return list(zip(ranked.posterior_bounds()[0].double().cpu(), ranked.indices.cpu(), strict=True))
 
 
-def _ranking(posterior: Tensor, labels: Sequence[str], top_k: int | None) -> list[dict[str, Any]]:
-    best = posterior.topk(min(top_k or len(labels), len(labels)))
-    return [
-        {"label": labels[index], "score": score}
-        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
+def _log_posterior(scores: Tensor, indices: Tensor, num_labels: int) -> Tensor:
+    """(labels,) the log of every label's posterior; those not among the best share evenly what is left."""
+    rest = (1 - scores.sum()).clamp(min=_LEAST) / max(1, num_labels - len(scores))
+    posterior = rest.repeat(num_labels).index_copy(0, indices, scores.clamp(min=_LEAST))
+    return posterior.log()

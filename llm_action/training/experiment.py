@@ -49,7 +49,7 @@ class VQVAEStage:
     commitment_weight: float = 0.25
     codebook_update: Literal["ema", "gradient"] = "ema"
     codebook_weight: float = 1.0
-    label_weight: float = 1.0
+    label_weight: float = 0.5
     zipf_weight: float = 0.0
     context_weight: float = 0.0
     mmd_weight: float = 0.0

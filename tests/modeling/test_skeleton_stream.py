@@ -200,6 +200,16 @@ class TestTrack:
             assert (result.track_label, result.track_score) == (LABELS[index], pytest.approx(score, rel=1e-6))
 
 
+def test_labels_that_are_not_ranked_share_what_is_left(recognizer, pair):
+    track = LabelTrack(0.5, 2)
+    for result in run(recognizer, pair, top_k=2):
+        scores = {entry["label"]: entry["score"] for entry in result.ranking}
+        others = (1 - sum(scores.values())) / (len(LABELS) - 2)
+        posterior = torch.tensor([scores.get(label, others) for label in LABELS], dtype=torch.float64)
+        index, score = track.update(posterior.log())
+        assert (result.track_label, result.track_score) == (LABELS[index], pytest.approx(score, rel=1e-4))
+
+
 class Sensor:
     """Frames by a clock that stands still but while something is recognised, `pace` frames each time."""
 
@@ -231,13 +241,13 @@ class TestLive:
         """Lets the sensor's clock run on while windows are scored."""
 
         def during_scoring(sensor: Sensor) -> Sensor:
-            score = LlmArForActionRecognition.score
+            rank = LlmArForActionRecognition.rank
 
             def slowly(model, **prompts):
                 sensor.pass_time()
-                return score(model, **prompts)
+                return rank(model, **prompts)
 
-            monkeypatch.setattr(LlmArForActionRecognition, "score", slowly)
+            monkeypatch.setattr(LlmArForActionRecognition, "rank", slowly)
             return sensor
 
         return during_scoring
@@ -299,13 +309,13 @@ class TestSeveral:
     @pytest.fixture
     def batches(self, monkeypatch) -> list[int]:
         """How many windows were scored at a time."""
-        sizes, score = [], LlmArForActionRecognition.score
+        sizes, rank = [], LlmArForActionRecognition.rank
 
         def counted(model, **prompts):
             sizes.append(len(prompts["input_ids"]))
-            return score(model, **prompts)
+            return rank(model, **prompts)
 
-        monkeypatch.setattr(LlmArForActionRecognition, "score", counted)
+        monkeypatch.setattr(LlmArForActionRecognition, "rank", counted)
         return sizes
 
     @pytest.mark.parametrize("live", (False, True))
