@@ -100,6 +100,8 @@ def recognizer_figures(experiment: Experiment, data_dir: str | None, work: Path,
     recognizer = trained_recognizer(experiment, data_dir, work)
     model, processor, split = recognizer.model, recognizer.processor, recognizer.split
     parameters = model.num_parameters(only_trainable=True) + processor.vqvae.num_parameters()
+    if not experiment.recognizer.is_control:
+        model.merge()  # as one would to name actions
     trained = Trained(recognizer_scorer(model, processor, split.labels, views), parameters)
     return _figures(trained, split.test, recognizer.seconds)
 
