@@ -65,9 +65,6 @@ class RecognizerStage:
         sentences: differently augmented action sentences of each training sequence, beside the plain one.
         token_noise: share of a sentence's action tokens that training replaces by one of the codes nearest to it, in
             the codebook's own geometry (this project's option; a random code would tell of another movement).
-        token_dropout: the largest share of a sentence's action tokens that training leaves out; each time another
-            share, up to this one, of random tokens (this project's choice: an LLM that cannot count on any one token
-            has to weigh them all).
         answers: what the LLM learns to answer: "label", the name (the paper's); "description", one of the label's texts
             from `llm_action.datasets.descriptions`; or "both", each to a request of its own.
         descriptions: a description file of one's own, beside the shipped ones.
@@ -93,13 +90,12 @@ class RecognizerStage:
 
     sentences: int = 20
     token_noise: float = 0.0
-    token_dropout: float = 0.0
     answers: Literal["label", "description", "both"] = "label"
     descriptions: str | None = None
     question_share: float = 0.0
     loss: Literal["answer", "closed_set"] = "answer"
     label_smoothing: float = 0.0
-    steps: int = 150
+    steps: int = 100
     batch_size: int = 16
     learning_rate: float = 1e-3
     embedding_learning_rate: float = 3e-3
@@ -249,7 +245,7 @@ def _check_ranges(experiment: Experiment, where: str) -> None:
             value = getattr(getattr(experiment, section), name)
             if value < 1:
                 raise ValueError(f"{where}: {section}: {name}: expected at least 1, got {value}.")
-    for name in ("token_noise", "token_dropout", "label_smoothing", "question_share"):
+    for name in ("token_noise", "label_smoothing", "question_share"):
         if not 0 <= (share := getattr(experiment.recognizer, name)) < 1:
             raise ValueError(f"{where}: recognizer: {name}: expected a share from 0 to below 1, got {share}.")
     if experiment.recognizer.token_noise and experiment.recognizer.inputs == "features":

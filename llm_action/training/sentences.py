@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,6 @@ from llm_action.training.runs import write_json
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
-
-Change = Callable[[list[int], np.random.Generator], list[int]]
-"""What training does to an example's ids, the answer left as it is."""
 
 
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
@@ -133,46 +129,27 @@ def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
     return torch.cat(tokens).cpu().numpy()
 
 
-class TokenDropout:
-    """Leaves out random action tokens, each time another share of them.
-
-    Args:
-        first_action_id: id of the first action token.
-        most: largest share; the share is uniform in 0..most.
-    """
-
-    def __init__(self, first_action_id: int, most: float):
-        self.first_action_id, self.most = first_action_id, most
-
-    def __call__(self, input_ids: list[int], rng: np.random.Generator) -> list[int]:
-        ids = np.array(input_ids)
-        actions = np.flatnonzero(ids >= self.first_action_id)
-        count = round(rng.uniform(0, self.most) * len(actions))
-        return np.delete(ids, rng.choice(actions, count, replace=False)).tolist()
-
-
 class SentenceStream(TorchDataset):
     """The examples of a whole training in their order.
 
-    Item `i` is decided by (seed, i) alone, changes included: the same whatever the number of ranks and after a resume.
+    Item `i` is decided by (seed, i) alone, noise included: the same whatever the number of ranks and after a resume.
 
     Args:
         examples: see `write_sentences`.
         order: index of each item's example.
-        changes: made to an example's ids, one after the other.
     """
 
-    def __init__(self, examples: Dataset, order: list[int], seed: int, changes: Sequence[Change] = ()):
-        self.examples, self.order, self.seed, self.changes = examples, order, seed, changes
+    def __init__(self, examples: Dataset, order: list[int], seed: int, noise: TokenNoise | None = None):
+        self.examples, self.order, self.seed, self.noise = examples, order, seed, noise
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         example = self.examples[self.order[item]]
-        rng = np.random.default_rng((self.seed, 6, item))
-        for change in self.changes:
-            example = {**example, "input_ids": change(example["input_ids"], rng)}
+        if self.noise is not None:
+            rng = np.random.default_rng((self.seed, 6, item))
+            example = {**example, "input_ids": self.noise(example["input_ids"], rng)}
         return example
 
 

@@ -37,14 +37,7 @@ from llm_action.training.data import Passes, load_split
 from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
-from llm_action.training.sentences import (
-    Change,
-    Collator,
-    SentenceStream,
-    TokenDropout,
-    TokenNoise,
-    training_sentences,
-)
+from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
 
 
 class RecognizerTrainer(HubTrainer):
@@ -198,15 +191,13 @@ def recognizer_trainer(
     batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps
     total = arguments.max_steps * batch_size * arguments.world_size
     order = list(Passes(examples["prompt_length"], batch_size, total, seed))
-    changes: list[Change] = []
+    noise = None
     if stage.token_noise:
-        changes.append(TokenNoise(processor.vqvae, processor.first_action_id, stage.token_noise))
-    if stage.token_dropout:
-        changes.append(TokenDropout(processor.first_action_id, stage.token_dropout))
+        noise = TokenNoise(processor.vqvae, processor.first_action_id, stage.token_noise)
     return RecognizerTrainer(
         model,
         arguments,
-        train_dataset=SentenceStream(examples, order, seed, changes),
+        train_dataset=SentenceStream(examples, order, seed, noise),
         data_collator=Collator(processor.tokenizer.pad_token_id, stage.loss),
         stage=stage,
         processor=lambda: processor,

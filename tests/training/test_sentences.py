@@ -16,7 +16,7 @@ from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.training import data
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment, load_experiment
-from llm_action.training.sentences import NEIGHBOURS, Collator, SentenceStream, TokenDropout, TokenNoise
+from llm_action.training.sentences import NEIGHBOURS, Collator, SentenceStream, TokenNoise
 
 FIRST_ACTION = 100
 
@@ -95,25 +95,12 @@ class TestTokenNoise:
 
     def test_an_item_has_its_own_noise_whenever_it_is_read(self, vqvae):
         rows = [{"input_ids": list(range(FIRST_ACTION, FIRST_ACTION + 40))}]
-        stream = SentenceStream(rows, [0] * 6, seed=0, changes=[TokenNoise(vqvae, FIRST_ACTION, 0.5)])
+        stream = SentenceStream(rows, [0] * 6, seed=0, noise=TokenNoise(vqvae, FIRST_ACTION, 0.5))
         backwards = [stream[item]["input_ids"] for item in reversed(range(6))][::-1]
         assert backwards == [stream[item]["input_ids"] for item in range(6)]
         assert len({tuple(ids) for ids in backwards}) == 6
         assert rows[0]["input_ids"] == list(range(FIRST_ACTION, FIRST_ACTION + 40))
         assert len(SentenceStream(rows, [0] * 6, seed=0)) == 6
-
-
-class TestTokenDropout:
-    def test_shares_up_to_the_largest_are_left_out_and_words_stay(self):
-        dropout, rng = TokenDropout(FIRST_ACTION, 0.6), np.random.default_rng(0)
-        ids = [5, 7, *range(FIRST_ACTION, FIRST_ACTION + 50), 9, 3]
-        shares = []
-        for _ in range(300):
-            kept = dropout(ids, rng)
-            assert kept[:2] == [5, 7] and kept[-2:] == [9, 3]
-            assert kept[2:-2] == sorted(set(kept[2:-2])) and set(kept) <= set(ids)  # in their order
-            shares.append(1 - (len(kept) - 4) / 50)
-        assert min(shares) < 0.05 and 0.55 < max(shares) <= 0.6 and np.mean(shares) == pytest.approx(0.3, abs=0.03)
 
 
 def distance(x: torch.Tensor, y: torch.Tensor, geometry: str) -> float:
