@@ -23,8 +23,8 @@ def add_commands(commands) -> None:
 def _bench(arguments: argparse.Namespace) -> None:
     from transformers.utils.logging import disable_progress_bar
 
-    from llm_action.evaluation.bench import SECTIONS, run_bench
-    from llm_action.evaluation.bench_plot import plot_bench
+    from llm_action.bench.plot import plot_bench
+    from llm_action.bench.run import SECTIONS, run_bench
     from llm_action.training.runs import write_json
 
     if arguments.model:

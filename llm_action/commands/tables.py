@@ -28,6 +28,18 @@ def add_commands(commands) -> None:
     )
     _add_table_arguments(ablate)
 
+    transfer = add_command(
+        commands, "transfer", _transfer, "measure a trained model on another data set, with few examples or none"
+    )
+    transfer.add_argument("--model", required=True, type=Path, help="model folder")
+    transfer.add_argument("--dataset", required=True, help="name of the other data set, or a prepared folder")
+    transfer.add_argument("--protocol", help="default: the data set's own")
+    transfer.add_argument(
+        "--examples", nargs="+", type=int, default=[0, 1, 5], metavar="N", help="of each class (default 0 1 5)"
+    )
+    transfer.add_argument("--config", default=_RECIPE, help=f"YAML file or preset, but for its data; default {_RECIPE}")
+    _add_table_arguments(transfer)
+
 
 def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
@@ -62,6 +74,21 @@ def _ablate(arguments: argparse.Namespace) -> None:
     work = arguments.out or Path("runs") / "ablate" / Path(experiment.dataset).name
     rows = make_rows(arguments.config, arguments.set, arguments.data, work)
     _measure(rows, columns, experiment, work / f"{arguments.stage}_rows", arguments)
+
+
+def _transfer(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from llm_action.commands.shared import check_model
+    from llm_action.evaluation.transfer import COLUMNS, transfer_rows
+    from llm_action.training.experiment import load_experiment
+
+    check_model(arguments.model)
+    experiment = load_experiment(arguments.config, arguments.set)
+    experiment = replace(experiment, dataset=arguments.dataset, protocol=arguments.protocol or experiment.protocol)
+    work = arguments.out or Path("runs") / "transfer" / Path(arguments.dataset).name
+    rows = transfer_rows(arguments.model, experiment, arguments.data, arguments.examples)
+    _measure(rows, COLUMNS, experiment, work / "rows", arguments)
 
 
 def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, probe and peers, tables of comparisons, unseen classes, and speed (`bench`)."""
+"""Evaluation: metrics, probe and peers, tables of comparisons and unseen classes."""

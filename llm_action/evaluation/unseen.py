@@ -38,8 +38,7 @@ from llm_action.evaluation.unseen_baselines import (
     train_alignment,
 )
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.training.adapt import Adaptation, adapt_recognizer, augmented_sentences
+from llm_action.training.adapt import Adaptation, adapt_recognizer, table_sentences
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
 from llm_action.training.replay import Sentences, read_replay
@@ -256,10 +255,7 @@ def _adapted(
     adaptation = Adaptation(augmentation=experiment.augmentation, seed=experiment.seed)
     few = load_split(replace(experiment, unseen=[], training_examples_per_class=examples), data_dir).train
     few = few.filter(lambda label: not case.seen[label], input_columns="label")
-    sequences: dict[str, list[SkeletonSequence]] = {}
-    for row in few.with_format("numpy"):
-        sequences.setdefault(case.labels[int(row["label"])], []).append(row_to_sequence(row))
-    new = {label: augmented_sentences(given, run.processor, adaptation) for label, given in sequences.items()}
+    new = table_sentences(few, run.processor, adaptation)
     tests, none = _sentences(run.processor, case.table), load_descriptions(case.labels)
 
     def by_name() -> np.ndarray:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 from tqdm import tqdm, trange
 from transformers import get_cosine_schedule_with_warmup
 
+from llm_action.datasets import row_to_sequence
 from llm_action.datasets.benchmark import checked_folder
 from llm_action.hub import export
 from llm_action.modeling.label_tree import LabelTree, label_token_ids, normalize_label
@@ -154,6 +156,15 @@ def augmented_sentences(
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in plain}
         sentences += processor.encode_features(batch["skeletons"], batch["person_mask"])
     return sentences
+
+
+def table_sentences(table: Dataset, processor: LlmArProcessor, adaptation: Adaptation) -> Sentences:
+    """The action sentences of a table's rows, plain and augmented, by the names of their classes."""
+    names = table.features["label"].names
+    sequences: dict[str, list[SkeletonSequence]] = {}
+    for row in table.with_format("numpy"):
+        sequences.setdefault(names[int(row["label"])], []).append(row_to_sequence(row))
+    return {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()}
 
 
 def _read_sentences(

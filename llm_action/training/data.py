@@ -16,6 +16,7 @@ from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, resample
 from llm_action.training.augmentation import Augmentation
 from llm_action.training.experiment import Experiment
+from llm_action.training.pretraining import joined, relabelled
 
 
 @dataclass
@@ -38,7 +39,8 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     """The training and test part of an experiment's protocol.
 
     With `holdout_subjects` or `holdout_views` the test part is those subjects' and views' training sequences and the
-    official one stays unseen. Classes in `unseen` are left out of the training part alone.
+    official one stays unseen. Classes in `unseen` are left out of the training part alone. The
+    training parts of `also` come on top, their further classes behind the data set's own.
 
     Args:
         experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
@@ -71,7 +73,12 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
         labels = [f"class {number}" for number in range(1, len(labels) + 1)]
         table = table.cast_column("label", ClassLabel(names=labels))
     left_out = frozenset(labels[number] for number in unseen)
-    return Split(table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test)), labels, protocol, left_out)
+    trained, tested = table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test))
+    if experiment.also:
+        trained = joined(trained, experiment.also, experiment.unseen)
+        labels = trained.features["label"].names
+        tested = relabelled(tested, labels)
+    return Split(trained, tested, labels, protocol, left_out)
 
 
 def label_numbers(labels: list[str], names: list[str]) -> list[int]:

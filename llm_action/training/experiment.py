@@ -22,8 +22,6 @@ class VQVAEStage:
 
     Args:
         model: fields of `ActionVQVAEConfig` that differ from its defaults (layout and width are filled in).
-        also: further data sets to learn from, {"dataset": NAME, "data": FOLDER} each; see
-            `llm_action.training.pretraining`.
         steps, batch_size, learning_rate, weight_decay, warmup_share: of AdamW with a cosine schedule.
         velocity_weight, commitment_weight: beside the reconstruction's weight of 1.
         codebook_update: "ema", moving averages of the latent vectors that chose a code, or "gradient", the optimiser
@@ -39,7 +37,6 @@ class VQVAEStage:
     """
 
     model: dict[str, Any] = field(default_factory=dict)
-    also: list[dict[str, str]] = field(default_factory=list)
     steps: int = 1000
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -130,6 +127,8 @@ class Experiment:
         protocol: a protocol column; None for the benchmark's own.
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.
+        also: further data sets to train both stages on, {"dataset": NAME, "data": FOLDER} each; see
+            `llm_action.training.pretraining`. The test part stays the data set's own.
         seed: of everything random.
         holdout_subjects, holdout_views: training subjects and camera views left out of training and scored instead of
             the test part, for choosing settings.
@@ -145,6 +144,7 @@ class Experiment:
     protocol: str | None = None
     layout: str | None = None
     base_model: str | None = None
+    also: list[dict[str, str]] = field(default_factory=list)
     seed: int = 0
     max_persons: int = 2
     align_facing: bool = True
@@ -250,9 +250,9 @@ def _check_ranges(experiment: Experiment, where: str) -> None:
             raise ValueError(f"{where}: recognizer: {name}: expected a share from 0 to below 1, got {share}.")
     if experiment.recognizer.token_noise and experiment.recognizer.inputs == "features":
         raise ValueError(f"{where}: recognizer: token_noise: features are no tokens; expected 0 with inputs=features.")
-    for source in experiment.vqvae.also:
+    for source in experiment.also:
         if not isinstance(source, dict) or not {"dataset"} <= set(source) <= {"dataset", "data"}:
-            raise ValueError(f"{where}: vqvae: also: expected {{dataset: NAME, data: FOLDER}}, got {source!r}.")
+            raise ValueError(f"{where}: also: expected {{dataset: NAME, data: FOLDER}}, got {source!r}.")
     stage = experiment.recognizer
     if stage.loss == "closed_set" and (stage.answers != "label" or stage.question_share):
         raise ValueError(f"{where}: recognizer: loss: closed_set is for answers=label without questions.")

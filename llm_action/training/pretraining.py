@@ -1,44 +1,57 @@
-"""Stage 1 on several data sets at once: other skeletons are mapped to the model's layout by joint name."""
+"""Training on several data sets at once: their training parts in one table, classes of the same name as one."""
 
 from __future__ import annotations
 
 import numpy as np
+from datasets import ClassLabel, Dataset, concatenate_datasets
 
 from llm_action.datasets import open_dataset
 from llm_action.datasets.protocols import protocol_name, protocol_parts
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_tree import normalize_label
-from llm_action.training.data import Split, normalized
-from llm_action.training.experiment import Experiment
+
+_COLUMNS = ("name", "label", "subject", "view", "layout", "fps", "shape", "joints")
 
 
-def stage_one_sequences(
-    experiment: Experiment, split: Split, extractor: SkeletonFeatureExtractor
-) -> tuple[list[np.ndarray], list[int], int]:
-    """What the action tokenizer learns from: the split's training part and those of the data sets in `vqvae.also`.
+def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> Dataset:
+    """A training part and those of further data sets; each row keeps its own layout, which is mapped by joint name.
 
-    A class of the same name is the same class. Classes in `experiment.unseen` are left out of every data set, by name:
-    whether another name means the same is for the user to say (leave that data set out).
+    Classes in `unseen` are left out of every source, by name: whether another name means the same is for the user to
+    say (leave that data set out).
 
-    Returns:
-        Normalised sequences (persons, frames, joints, 3), their class ids, and the number of classes.
+    Args:
+        train: table whose label names come first.
+        sources: {"dataset": NAME, "data": FOLDER} each; the training part of its own protocol is taken.
 
     Raises:
         FileNotFoundError, ValueError: a data set that cannot be opened.
     """
-    sequences = normalized(split.train, extractor, "normalising skeletons")
-    classes = list(split.train["label"])
-    numbers = {_key(label): number for number, label in enumerate(split.labels)}
-    unseen = {_key(label) for label in experiment.unseen}
-    for source in experiment.vqvae.also:
+    names = list(train.features["label"].names)
+    numbers = {_key(name): number for number, name in enumerate(names)}
+    left_out = {_key(name) for name in unseen}
+    parts = [train]
+    for source in sources:
         benchmark, table = open_dataset(source["dataset"], source.get("data"))
-        names = [_key(label) for label in table.features["label"].names]
+        own = table.features["label"].names
         wanted = protocol_parts(table, protocol_name(benchmark)) == "train"
-        wanted &= ~np.isin(table["label"], [number for number, name in enumerate(names) if name in unseen])
-        table = table.select(np.flatnonzero(wanted))
-        sequences += normalized(table, extractor, f"normalising skeletons of {benchmark.name}")
-        classes += [numbers.setdefault(names[label], len(numbers)) for label in table["label"]]
-    return sequences, classes, len(numbers)
+        wanted &= ~np.isin(table["label"], [number for number, name in enumerate(own) if _key(name) in left_out])
+        parts.append(table.select(np.flatnonzero(wanted)))
+        for name in own:
+            if _key(name) not in numbers:
+                numbers[_key(name)] = len(names)
+                names.append(name)
+    return concatenate_datasets([_relabelled(part, numbers, names) for part in parts])
+
+
+def relabelled(table: Dataset, names: list[str]) -> Dataset:
+    """A table whose label column knows further names behind its own."""
+    return _relabelled(table, {_key(name): number for number, name in enumerate(names)}, names)
+
+
+def _relabelled(table: Dataset, numbers: dict[str, int], names: list[str]) -> Dataset:
+    own, feature = table.features["label"].names, ClassLabel(names=names)
+    labels = [numbers[_key(own[label])] for label in table["label"]]
+    plain = table.select_columns([name for name in _COLUMNS if name != "label"])
+    return plain.add_column("label", labels, feature=feature)
 
 
 def _key(label: str) -> str:

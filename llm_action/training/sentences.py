@@ -74,7 +74,16 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
 
 
 def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
-    data = ("dataset", "protocol", "holdout_subjects", "holdout_views", "training_examples_per_class", "unseen", "seed")
+    data = (
+        "dataset",
+        "protocol",
+        "also",
+        "holdout_subjects",
+        "holdout_views",
+        "training_examples_per_class",
+        "unseen",
+        "seed",
+    )
     stage = ("sentences", "label_names", "answers", "descriptions", "question_share")
     return {
         **{name: getattr(experiment, name) for name in data},

@@ -26,7 +26,7 @@ from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtra
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEOutput
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
-from llm_action.training.data import AugmentedSkeletons, load_split, model_layout
+from llm_action.training.data import AugmentedSkeletons, load_split, model_layout, normalized
 from llm_action.training.experiment import Experiment, VQVAEStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.losses import (
@@ -36,7 +36,6 @@ from llm_action.training.losses import (
     velocity_loss,
     zipf_divergence,
 )
-from llm_action.training.pretraining import stage_one_sequences
 from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
 from llm_action.visualization.token_figures import plot_tokens
 
@@ -185,8 +184,7 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     )
     stage = experiment.vqvae
     words = word_sample(base, experiment.seed)
-    sequences, classes, num_classes = stage_one_sequences(experiment, split, extractor)
-    model = VQVAETraining(ActionVQVAE(config), stage, num_classes, words)
+    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words)
     mmd_before = float(mmd(model.vqvae.token_embeddings().detach(), words))
     settings = trainer_settings(
         stage,
@@ -199,8 +197,8 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         logging_steps=max(1, stage.steps // 30),
     )
     dataset = AugmentedSkeletons(
-        sequences,
-        classes,
+        normalized(split.train, extractor, "normalising skeletons"),
+        list(split.train["label"]),
         experiment.augmentation,
         config.num_frames,
         experiment.max_persons,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from llm_action.cli import main
+from llm_action.commands.shared import load_pipeline
+from llm_action.datasets import open_dataset
 from llm_action.evaluation.ablate import RECOGNIZER_ROWS, VQVAE_ROWS, with_all_biases
+from llm_action.training.adapt import Adaptation
 from llm_action.training.experiment import load_experiment
 
 SHORT = ["vqvae.steps=2", "recognizer.steps=2"]
@@ -63,6 +67,33 @@ def test_compare_with_few_training_examples(command):
     few = ["--rows", "transformer", "--examples-per-class", "2"]
     code, table = command("compare", "--dataset", "utd_mhad", "--seeds", "1", *few)
     assert code == 0 and table["training_sequences"] == 6 and table["test_sequences"] == 12
+
+
+def test_transfer_to_another_data_set(tiny_run, recordings, tiny_config, tmp_path, quick, capsys, monkeypatch):
+    short = partial(Adaptation, steps=2, sentences=1)
+    monkeypatch.setattr("llm_action.evaluation.transfer.Adaptation", short)
+    places = ["--data", str(recordings), "--out", str(tmp_path / "work"), "--json", str(tmp_path / "table.json")]
+    asked = ["--model", str(tiny_run / "model"), "--dataset", "utd_mhad", "--config", str(tiny_config)]
+    assert main(["transfer", *asked, *places, "--seeds", "2", "--examples", "0", "2"]) == 0
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    names = ["llm-ar, 0 examples a class", "llm-ar, 2 examples a class", "transformer, 2 examples a class"]
+    assert [row["name"] for row in rows] == names == list(rows_of(capsys.readouterr().out))
+    assert [row["seeds"] for row in rows] == [[0], [0, 1], [0, 1]]  # without examples there is nothing to draw
+    untouched = evaluate_pipeline_top1(tiny_run, recordings)
+    assert rows[0]["metrics"]["top1"]["mean"] == pytest.approx(untouched)
+
+    assert main(["transfer", *asked, *places, "--examples", "-1"]) == 2
+    assert "numbers of examples of 0 or more" in capsys.readouterr().err
+
+
+def evaluate_pipeline_top1(run, recordings) -> float:
+    """Top-1 of the pipeline on the test part among the data set's labels."""
+    recognize = load_pipeline(str(run / "model"))
+    _, table = open_dataset("utd_mhad", str(recordings))
+    rows = table.filter(lambda part: part == "test", input_columns="cross_subject")
+    names = rows.features["label"].names
+    found = recognize(list(rows.with_format("numpy")), candidate_labels=names, top_k=1)
+    return sum(a[0]["label"] == names[b] for a, b in zip(found, rows["label"], strict=True)) / len(rows)
 
 
 def test_compare_says_what_is_missing_and_goes_on(command, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Stage 1 on several data sets: layouts mapped by joint name, classes by their names."""
+"""Training on several data sets: layouts mapped by joint name, classes by their names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 from llm_action.cli import main
 from llm_action.datasets.synthetic import generate_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.skeleton_io import write_npz
-from llm_action.training.data import load_split
+from llm_action.training.data import load_split, normalized
 from llm_action.training.experiment import load_experiment
-from llm_action.training.pretraining import stage_one_sequences
+from llm_action.training.replay import read_replay
+from llm_action.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +30,38 @@ def other(tmp_path_factory) -> Path:
     return out
 
 
-def learned_from(tiny_config, recordings, *settings: str):
+def split_of(tiny_config, recordings, *settings: str):
     experiment = load_experiment(tiny_config, list(settings))
-    split = load_split(experiment, str(recordings))
-    return split, stage_one_sequences(experiment, split, SkeletonFeatureExtractor("kinect20", 16))
+    return experiment, load_split(experiment, str(recordings))
 
 
-def test_further_data_sets_come_in_the_models_layout(tiny_config, recordings, other):
-    split, (alone, _, count) = learned_from(tiny_config, recordings)
-    assert len(alone) == len(split.train) and count == 27
-    _, (sequences, classes, count) = learned_from(tiny_config, recordings, f"vqvae.also=[{{dataset: {other}}}]")
+def test_further_training_parts_come_with_their_classes(tiny_config, recordings, other):
+    _, alone = split_of(tiny_config, recordings)
+    _, split = split_of(tiny_config, recordings, f"also=[{{dataset: {other}}}]")
+    assert len(alone.labels) == 27 and split.labels == [*alone.labels, "bow"]
+    classes, clap = list(split.train["label"]), split.labels.index("clap")
+    assert classes[: len(alone.train)] == list(alone.train["label"])
+    assert sorted(classes[len(alone.train) :]) == [clap] * 2 + [27] * 2
+    assert list(split.test["label"]) == list(alone.test["label"]) and split.test["name"] == alone.test["name"]
+    sequences = normalized(split.train, SkeletonFeatureExtractor("kinect20", 16), "")
     assert {sequence.shape[2] for sequence in sequences} == {20}  # of ntu25's 25
-    assert classes[: len(alone)] == list(split.train["label"])
-    assert sorted(classes[len(alone) :]) == [split.labels.index("clap")] * 2 + [27] * 2 and count == 28
 
 
 def test_unseen_classes_stay_unseen_by_name(tiny_config, recordings, other):
-    settings = (f"vqvae.also=[{{dataset: {other}}}]", "unseen=[clap]")
-    split, (_, classes, _) = learned_from(tiny_config, recordings, *settings)
+    _, split = split_of(tiny_config, recordings, f"also=[{{dataset: {other}}}]", "unseen=[clap]")
+    classes = list(split.train["label"])
     assert split.labels.index("clap") not in classes and classes.count(27) == 2
+    assert "clap" not in split.trained_labels and split.trained_labels[-1] == "bow"
+
+
+def test_both_stages_learn_them(tiny_config, recordings, other, tmp_path):
+    settings = (f"also=[{{dataset: {other}}}]", "vqvae.steps=2", "recognizer.steps=2")
+    train(load_experiment(tiny_config, list(settings)), str(recordings), tmp_path)
+    model = LlmArForActionRecognition.from_pretrained(tmp_path / "model")
+    assert model.config.label_names[-1] == "bow" and len(model.config.label_names) == 28
+    assert set(read_replay(tmp_path / "model")) >= {"clap", "bow"}
 
 
 def test_settings(tiny_config):
     with pytest.raises(ValueError, match="also: expected"):
-        load_experiment(tiny_config, ["vqvae.also=[{name: utd_mhad}]"])
+        load_experiment(tiny_config, ["also=[{name: utd_mhad}]"])

@@ -11,17 +11,17 @@ from datasets import Dataset
 from PIL import Image
 
 import llm_action
+from llm_action.bench.material import Sizes, candidate_names, load_material, untrained_model
+from llm_action.bench.memory import measure, peak_bytes
+from llm_action.bench.pipeline import write_ntu
+from llm_action.bench.plot import plot_bench
+from llm_action.bench.precision import PRECISIONS, precision_section
+from llm_action.bench.run import SECTIONS, run_bench
+from llm_action.bench.scoring import allowed_tokens, generate, label_by_label, label_ids, repeated_cache
+from llm_action.bench.timing import Figure, ratio, take_turns
+from llm_action.bench.training import our_trainer, stock_trainer
 from llm_action.cli import main
 from llm_action.datasets.utd_mhad import LABELS
-from llm_action.evaluation.bench import SECTIONS, run_bench
-from llm_action.evaluation.bench_material import Sizes, candidate_names, load_material, untrained_model
-from llm_action.evaluation.bench_memory import measure, peak_bytes
-from llm_action.evaluation.bench_pipeline import write_ntu
-from llm_action.evaluation.bench_plot import plot_bench
-from llm_action.evaluation.bench_precision import PRECISIONS, precision_section
-from llm_action.evaluation.bench_scoring import allowed_tokens, generate, label_by_label, label_ids, repeated_cache
-from llm_action.evaluation.bench_timing import Figure, ratio, take_turns
-from llm_action.evaluation.bench_training import our_trainer, stock_trainer
 from llm_action.modeling.label_scoring import score_labels
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.training.experiment import Experiment, RecognizerStage

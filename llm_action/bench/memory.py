@@ -1,6 +1,6 @@
 """Memory that scoring needs above the model, measured in a process of its own.
 
-    python -m llm_action.evaluation.bench_memory MODEL --labels 2000 --batch 16
+    python -m llm_action.bench.memory MODEL --labels 2000 --batch 16
 
 prints the bytes above the loaded model, as JSON, for the best five labels and for the full posterior.
 """
@@ -19,12 +19,12 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import torch
 
-from llm_action.evaluation.bench_material import Material, Sizes, load_material
-from llm_action.evaluation.bench_timing import Figure, Section
+from llm_action.bench.material import Material, Sizes, load_material
+from llm_action.bench.timing import Figure, Section
 from llm_action.modeling.label_scoring import score_labels, top_k_labels
 
 SAMPLING_SECONDS = 0.005
-_MODULE = "llm_action.evaluation.bench_memory"
+_MODULE = "llm_action.bench.memory"
 
 
 def memory_section(material: Material, repeats: int) -> Section:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from llm_action.evaluation.bench_material import Material
-from llm_action.evaluation.bench_timing import Figure, Section, ratio, take_turns
+from llm_action.bench.material import Material
+from llm_action.bench.timing import Figure, Section, ratio, take_turns
 from llm_action.modeling.label_scoring import rank_labels, score_labels, top_k_labels
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm_action.evaluation.bench_material import Material
-from llm_action.evaluation.bench_timing import Figure, Section, ratio, take_turns
+from llm_action.bench.material import Material
+from llm_action.bench.timing import Figure, Section, ratio, take_turns
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 

@@ -13,13 +13,13 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from llm_action.evaluation.bench_material import Material, Sizes, load_material, untrained_model
-from llm_action.evaluation.bench_memory import memory_section
-from llm_action.evaluation.bench_pipeline import batches_section, pipeline_section, streaming_section
-from llm_action.evaluation.bench_precision import precision_section
-from llm_action.evaluation.bench_scoring import labels_section, prompt_length_section, scoring_section
-from llm_action.evaluation.bench_timing import Section
-from llm_action.evaluation.bench_training import training_section
+from llm_action.bench.material import Material, Sizes, load_material, untrained_model
+from llm_action.bench.memory import memory_section
+from llm_action.bench.pipeline import batches_section, pipeline_section, streaming_section
+from llm_action.bench.precision import precision_section
+from llm_action.bench.scoring import labels_section, prompt_length_section, scoring_section
+from llm_action.bench.timing import Section
+from llm_action.bench.training import training_section
 from llm_action.modeling.base_loading import base_location
 
 SECTIONS: dict[str, Callable[[Material, int], Section]] = {

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from llm_action.evaluation.bench_material import Material, made_up_sequences
-from llm_action.evaluation.bench_timing import Figure, Section, ratio, take_turns, timed
+from llm_action.bench.material import Material, made_up_sequences
+from llm_action.bench.timing import Figure, Section, ratio, take_turns, timed
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 

@@ -23,10 +23,10 @@ from tqdm import tqdm
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, set_seed
 
 from llm_action.base_models import resolve_base_model
+from llm_action.bench.material import Material
+from llm_action.bench.timing import Figure, Section, ratio
 from llm_action.datasets.protocols import protocol_parts
 from llm_action.datasets.synthetic import LABELS, PROTOCOLS, build_synthetic
-from llm_action.evaluation.bench_material import Material
-from llm_action.evaluation.bench_timing import Figure, Section, ratio
 from llm_action.modeling.base_loading import base_location
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.training.data import Split
