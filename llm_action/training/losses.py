@@ -9,7 +9,7 @@ weight 0 switches it off.
 - Context: -I, the mutual information of a token and its context, estimated from below as H(mean p) + mean_t sum_k p_k
   log q_k over hidden steps t, of soft assignments p and what a masked-token predictor q expects from the other steps.
   This project's; the paper says only that tokens should depend on their context. The cross-entropy alone is least where
-  all tokens are one: measured on UTD-MHAD it took a probe of the tokens from 96 % to 47 %.
+  all tokens are one: with a weight of 0.1 it took the label head from 98 % to 35 % on held-out subjects of UTD-MHAD.
 - MMD: |mean phi(tokens) - mean phi(words)|^2 of the tokens' embeddings and a sample of the base model's word embeddings
   in the space of a sum of RBF kernels. The paper has an MMD term; kernels and sampling are this project's.
 """

@@ -133,9 +133,11 @@ class VQVAETraining(nn.Module):
             self.metrics.setdefault(name, []).append(float(term.detach()))
 
     def pop_metrics(self) -> dict[str, float]:
-        """Means of the loss terms since the last call."""
+        """Means of the loss terms since the last call, and the state of the codebook: perplexity of its recent use."""
         means = {name: float(np.mean(values)) for name, values in self.metrics.items()}
         self.metrics.clear()
+        if self.vqvae.config.geometry != "continuous":
+            means["perplexity"] = self.codebook_learner.perplexity()
         if self.vqvae.config.curvature_learnable:
             means["curvature"] = self.vqvae.codebook.curvature.item()
         return means

@@ -77,6 +77,13 @@ def test_a_moving_average_by_hand():
     torch.testing.assert_close(codebook.codes[0], sums / usage[:, None])
 
 
+def test_perplexity_of_recent_use_by_hand():
+    learner, _ = learner_of(torch.eye(4))
+    assert learner.perplexity() == pytest.approx(4)  # all alike before anything was seen
+    learner.usage[0] = torch.tensor([2.0, 1.0, 1.0, 0.0])
+    assert learner.perplexity() == pytest.approx(2**1.5)
+
+
 @pytest.mark.parametrize("by_gradient", (False, True))
 def test_a_dead_code_is_revived_on_a_latent_vector(by_gradient):
     far = CORNERS.clone()
