@@ -96,8 +96,8 @@ def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
     words = word_sample(resolve_base_model(experiment.base_model), experiment.seed)
     figures = token_metrics(processor, split.test, words)
     written = json.loads((arguments.folder / "processor" / "metrics.json").read_text(encoding="utf-8"))
-    if "mmd_before" in written:
-        figures["mmd_before"] = written["mmd_before"]
+    only_then = ("mmd_before", "training_perplexity", "training_zipf_divergence")
+    figures |= {name: written[name] for name in only_then if name in written}
     if arguments.probe_steps != 0:
         figures["probe_tokens"] = probe_tokens(experiment, processor, split, arguments.probe_steps)
         figures["probe_joints"] = probe_joints(experiment, processor, split, arguments.probe_steps)

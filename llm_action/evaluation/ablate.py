@@ -43,9 +43,11 @@ RECOGNIZER_ROWS: dict[str, list[str]] = {
 VQVAE_COLUMNS = [
     Column("probe top-1 %", "probe", scale=100),
     Column("perplexity", "perplexity", 0),
+    Column("perplexity, training", "training_perplexity", 0),
     Column("dead codes", "dead_codes", 0),
     Column("Zipf exponent", "zipf_exponent", 2),
     Column("Zipf JS, nats", "zipf_divergence", 3),
+    Column("Zipf JS, training", "training_zipf_divergence", 3),
     Column("bits a token", "bits", 2),
     Column("given context", "bits_given_context", 2),
     Column("MMD", "mmd", 3),

@@ -66,10 +66,14 @@ class CodebookLearner(nn.Module):
             rest = rest_after
         self.started.fill_(True)
 
+    @property
+    def shares(self) -> Tensor:
+        """(levels, codes) of the codes in recent use."""
+        return self.usage / self.usage.sum(1, keepdim=True)
+
     def perplexity(self) -> float:
         """exp of the entropy of the codes' recent use, 1..codebook_size, mean over the levels."""
-        shares = self.usage / self.usage.sum(1, keepdim=True)
-        return float(torch.exp(-torch.xlogy(shares, shares).sum(1)).mean())
+        return float(torch.exp(-torch.xlogy(self.shares, self.shares).sum(1)).mean())
 
     def _start(self, codebook: HyperbolicCodebook, vectors: Tensor, level: int) -> None:
         codes = codebook.codes.data[level]

@@ -216,6 +216,9 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         figures = token_metrics(processor_now(), split.test, words)
         if "mmd" in figures:
             figures["mmd_before"] = mmd_before
+            learner = model.codebook_learner  # of augmented training sequences, where no code is dead: all are revived
+            figures["training_perplexity"] = learner.perplexity()
+            figures["training_zipf_divergence"] = float(zipf_divergence(learner.shares[0]))
         if stage.probe_steps:
             figures["probe_tokens"] = probe_tokens(experiment, processor_now(), split, stage.probe_steps)
             figures["probe_joints"] = probe_joints(experiment, processor_now(), split, stage.probe_steps)

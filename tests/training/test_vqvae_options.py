@@ -36,7 +36,8 @@ def test_figures_are_reported_before_the_reporter_is_closed(tiny_config, recordi
     overrides = ["report_to=recorder", "vqvae.model.curvature_learnable=true", "vqvae.zipf_weight=0.1"]
     written = trained(tiny_config, recordings, tmp_path, *overrides)
     assert Recorder.closed
-    for name in ("bits", "bits_given_context", "mmd", "mmd_before", "zipf_divergence", "reconstruction_error_mm"):
+    names = ("bits", "bits_given_context", "mmd", "mmd_before", "zipf_divergence", "reconstruction_error_mm")
+    for name in (*names, "training_perplexity", "training_zipf_divergence"):
         assert Recorder.logged[f"tokens/{name}"] == written[name]
     assert written["curvature"] == pytest.approx(Recorder.logged["curvature"]) and written["curvature"] != 1
     assert not any(name.startswith("tokens/") for entry in written["loss"] for name in entry)
