@@ -83,7 +83,7 @@ def _transfer(arguments: argparse.Namespace) -> None:
     from llm_action.evaluation.transfer import COLUMNS, transfer_rows
     from llm_action.training.experiment import load_experiment
 
-    check_model(arguments.model)
+    check_model(str(arguments.model))
     experiment = load_experiment(arguments.config, arguments.set)
     experiment = replace(experiment, dataset=arguments.dataset, protocol=arguments.protocol or experiment.protocol)
     work = arguments.out or Path("runs") / "transfer" / Path(arguments.dataset).name
