@@ -65,6 +65,7 @@ vqvae:
   steps: 80
   batch_size: 8
   learning_rate: 2e-3
+  label_weight: 1.0
   probe_steps: 0
 recognizer:
   sentences: 1
