@@ -124,7 +124,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             live: whether the frames come whether or not they are waited for. Then each source is read by a thread of
                 its own, and if recognition is slower than they come the newest window is taken and those before it are
                 skipped. Default False: frames are asked for one after the other and every window is recognised.
-            smoothing, hysteresis: of the label track, see `LabelTrack`; 0 and 1 turn them off.
+            smoothing, hysteresis: of the label track, see `LabelTrack`; 0 and 1 turn them off. Labels beyond a
+                window's `top_k` count there with an even share of what is left.
             options: layout, fps (default 30), top_k and candidate_labels, as in a call.
 
         Returns:
