@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
 from llm_action.datasets import row_to_sequence
@@ -42,11 +43,14 @@ def recognizer_scorer(
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
         prompts = processor(sequences, return_tensors="pt", views=views).to(model.device)
         scores = model.score(prompts["input_ids"], prompts["attention_mask"], tree).float().cpu()
-        if views > 1:
-            scores = scores.softmax(-1).unflatten(0, (-1, views)).mean(1).log()
-        return scores.numpy()
+        return over_views(scores, views).numpy()
 
     return score
+
+
+def over_views(scores: Tensor, views: int) -> Tensor:
+    """Scores (sequences * views, classes) to (sequences, classes): with several views the log of the mean posterior."""
+    return scores if views == 1 else scores.softmax(-1).unflatten(0, (-1, views)).mean(1).log()
 
 
 def evaluate(score: Scorer, table: Dataset, batch_size: int = 16) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from llm_action.evaluation.evaluate import Scorer, evaluate
+from llm_action.evaluation.evaluate import Scorer, evaluate, over_views
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -30,10 +31,15 @@ Reader = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class Trained:
-    """A classifier: what scores recorded sequences, and how many numbers it learned."""
+    """A classifier: what scores recorded sequences, and how many numbers it learned.
+
+    Attributes:
+        score_views: the same with the posteriors of several views of a sequence averaged; None where it knows no views.
+    """
 
     score: Scorer
     parameters: int
+    score_views: Scorer | None = None
 
 
 class Probe(nn.Module):
@@ -75,8 +81,8 @@ def token_reader(processor: LlmArProcessor) -> Reader:
     return read
 
 
-def train_probe(recordings: Recordings, read: Reader, steps: int | None = None) -> Trained:
-    """Trains the small transformer; `steps` default to `probe_steps`."""
+def train_probe(recordings: Recordings, read: Reader, steps: int | None = None, views: int = 1) -> Trained:
+    """Trains the small transformer; `steps` default to `probe_steps`, `views` are those of `Trained.score_views`."""
     steps = steps or probe_steps(len(recordings.sequences))
     example = read(*(torch.from_numpy(part[:1]) for part in recordings.plain()))
     torch.manual_seed(recordings.experiment.seed)
@@ -93,10 +99,12 @@ def train_probe(recordings: Recordings, read: Reader, steps: int | None = None) 
     probe.eval()
 
     @torch.no_grad()
-    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        return probe(read(*map(torch.from_numpy, recordings.read(sequences)))).numpy()
+    def score(sequences: list[SkeletonSequence], views: int = 1) -> np.ndarray:
+        return over_views(probe(read(*map(torch.from_numpy, recordings.read(sequences, views)))), views).numpy()
 
-    return Trained(score, sum(weight.numel() for weight in probe.parameters()))
+    return Trained(
+        score, sum(weight.numel() for weight in probe.parameters()), partial(score, views=views) if views > 1 else None
+    )
 
 
 def probe_tokens(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int | None = None) -> float:

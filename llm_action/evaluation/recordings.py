@@ -56,7 +56,7 @@ class Recordings:
             )
             yield skeletons, person_mask, targets
 
-    def read(self, sequences: list[SkeletonSequence]) -> tuple[np.ndarray, np.ndarray]:
-        """Recorded sequences as `plain` gives those of the training part."""
-        features = self.extractor(sequences)
+    def read(self, sequences: list[SkeletonSequence], views: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Recorded sequences as `plain` gives those of the training part; `views` as the extractor takes them."""
+        features = self.extractor(sequences, views=views)
         return features["skeletons"][:, : self.persons], features["person_mask"][:, : self.persons]

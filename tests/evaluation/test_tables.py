@@ -43,16 +43,19 @@ def rows_of(out: str) -> dict[str, list[str]]:
 
 
 def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
-    rows = ["--dataset", "utd_mhad", "--seeds", "2", "--rows", "transformer", "tokens", "llm-ar", "llm-ar-views"]
+    rows = ["--dataset", "utd_mhad", "--seeds", "2", "--rows", "transformer", "tokens", "llm-ar"]
     code, table = command("compare", *rows)
     assert code == 0
     printed = rows_of(capsys.readouterr().out)
-    assert list(printed) == ["transformer", "tokens", "llm-ar", "llm-ar-views"]
+    assert list(printed) == ["transformer", "tokens", "llm-ar"]
     assert (table["dataset"], table["protocol"]) == ("utd_mhad", "cross_subject")
     assert (table["training_sequences"], table["test_sequences"]) == (12, 12)
     for row in table["rows"]:
         assert row["seeds"] == [0, 1] and len(row["metrics"]["top1"]["values"]) == 2
-        top1, *_, batch_1, batch_16 = printed[row["name"]]
+        top1, of_views, *_, batch_1, batch_16, batch_16_of_views = printed[row["name"]]
+        views_top1 = row["metrics"]["views_top1"]["mean"]
+        assert float(of_views.split(" ± ")[0]) == pytest.approx(100 * views_top1, abs=0.06)
+        assert float(batch_16_of_views) > 0
         assert float(top1.split(" ± ")[0]) == pytest.approx(100 * row["metrics"]["top1"]["mean"], abs=0.06)
         assert float(batch_1) > 0 and float(batch_16) > 0 and row["metrics"]["training_seconds"]["mean"] > 0
 

@@ -14,6 +14,7 @@ from llm_action.base_models import DEFAULT_BASE_MODEL
 
 A_LITTLE = [
     "vqvae.steps=4",
+    "vqvae.probe_steps=0",
     "vqvae.batch_size=8",
     "recognizer.steps=2",
     "recognizer.batch_size=4",
