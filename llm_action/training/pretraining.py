@@ -26,7 +26,7 @@ def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> 
         FileNotFoundError, ValueError: a data set that cannot be opened.
     """
     names = list(train.features["label"].names)
-    numbers = {_key(name): number for number, name in enumerate(names)}
+    known = {_key(name) for name in names}
     left_out = {_key(name) for name in unseen}
     parts = [train]
     for source in sources:
@@ -36,18 +36,15 @@ def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> 
         wanted &= ~np.isin(table["label"], [number for number, name in enumerate(own) if _key(name) in left_out])
         parts.append(table.select(np.flatnonzero(wanted)))
         for name in own:
-            if _key(name) not in numbers:
-                numbers[_key(name)] = len(names)
+            if _key(name) not in known:
+                known.add(_key(name))
                 names.append(name)
-    return concatenate_datasets([_relabelled(part, numbers, names) for part in parts])
+    return concatenate_datasets([relabelled(part, names) for part in parts])
 
 
 def relabelled(table: Dataset, names: list[str]) -> Dataset:
-    """A table whose label column knows further names behind its own."""
-    return _relabelled(table, {_key(name): number for number, name in enumerate(names)}, names)
-
-
-def _relabelled(table: Dataset, numbers: dict[str, int], names: list[str]) -> Dataset:
+    """A table with its rows' label numbers those of `names`, which has its own names and may have more."""
+    numbers = {_key(name): number for number, name in enumerate(names)}
     own, feature = table.features["label"].names, ClassLabel(names=names)
     labels = [numbers[_key(own[label])] for label in table["label"]]
     plain = table.select_columns([name for name in _COLUMNS if name != "label"])
