@@ -118,6 +118,7 @@ class LlmArConfig(PreTrainedConfig):
         label_names: the classes, index = class id.
         label_token_ids: each class's answer as the base's token ids.
         end_token_id: closes every answer.
+        readings: what it was taught to say of a sentence, see `open_vocabulary`; default the label alone.
     """
 
     model_type = "llm_ar"
@@ -131,6 +132,7 @@ class LlmArConfig(PreTrainedConfig):
     label_names: list[str] | None = None
     label_token_ids: list[list[int]] | None = None
     end_token_id: int | None = None
+    readings: list[str] | None = None
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")

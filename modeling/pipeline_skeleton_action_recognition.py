@@ -7,8 +7,10 @@ from typing import Any
 
 from transformers import Pipeline
 
+from .label_descriptions import LabelDescription, parse_description
 from .label_scoring import SCORE_TOLERANCE
 from .label_tree import LabelTree
+from .open_vocabulary import CalibratedScorer
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams
 
@@ -30,7 +32,12 @@ class SkeletonActionRecognitionPipeline(Pipeline):
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
-        candidate_labels: names to choose from, default the classes trained on; any text, seen in training or not.
+        candidate_labels: names to choose from, default the classes trained on; any text, seen in training or not. Or a
+            mapping of names to what they mean: a text, several, or {"phrasings", "phases", "attributes"} as
+            `label_descriptions` has them. Then a name counts by all its phrasings, and a model that was taught
+            descriptions or questions (`config.readings`) is asked for those, too; takes several times as long.
+        calibrate: whether each candidate's score is taken relative to what the model says of it whatever moves, so that
+            frequent names and classes trained on are not favoured. Default: only of a mapping.
         layout, fps: of inputs that carry none.
         views: action sentences of a sequence whose posteriors are averaged, default 1: it is also seen from other
             sides and begun at other moments (`SkeletonFeatureExtractor`). Takes `views` times as long.
@@ -52,9 +59,10 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, views: int = 1, **kwargs):
+    def __init__(self, *args, views: int = 1, calibrate: bool | None = None, **kwargs):
         self._trees: dict[tuple[str, ...], LabelTree] = {}
-        self._views = views
+        self._scorers: dict[str, CalibratedScorer] = {}
+        self._views, self._calibrate = views, calibrate
         super().__init__(*args, **kwargs)
         self.tokenizer = self.processor.tokenizer  # batches are padded by it
         self.tokenizer.padding_side = "left"
@@ -126,7 +134,7 @@ class SkeletonActionRecognitionPipeline(Pipeline):
                 skipped. Default False: frames are asked for one after the other and every window is recognised.
             smoothing, hysteresis: of the label track, see `LabelTrack`; 0 and 1 turn them off. Labels beyond a
                 window's `top_k` count there with an even share of what is left.
-            options: layout, fps (default 30), top_k and candidate_labels, as in a call.
+            options: layout, fps (default 30), top_k and candidate_labels (a list), as in a call.
 
         Returns:
             An iterator of `StreamResult`: time, ranking, track, frames skipped. A window's ranking is what the pipeline
@@ -137,6 +145,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         """
         given = (self._preprocess_params, self._forward_params, self._postprocess_params)
         read, score, _ = (a | b for a, b in zip(given, self._sanitize_parameters(**options)))
+        if score.get("scorer") is not None:
+            raise ValueError("Expected candidate_labels of a stream as a list of names, without calibrate.")
         return recognize_streams(
             self.model,
             self.processor,
@@ -152,15 +162,25 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             top_k=score.get("top_k", 5),
         )
 
-    def _sanitize_parameters(self, top_k=_NOT_GIVEN, candidate_labels=None, layout=None, fps=None, **kwargs):
+    def _sanitize_parameters(
+        self, top_k=_NOT_GIVEN, candidate_labels=None, calibrate=None, layout=None, fps=None, **kwargs
+    ):
         if kwargs:
-            raise TypeError(f"Unknown option {', '.join(kwargs)}; known: top_k, candidate_labels, layout, fps, views.")
+            known = "top_k, candidate_labels, calibrate, layout, fps, views"
+            raise TypeError(f"Unknown option {', '.join(kwargs)}; known: {known}.")
         read = {name: value for name, value in (("layout", layout), ("fps", fps)) if value is not None}
         score: dict[str, Any] = {}
         rank: dict[str, Any] = {}
-        if candidate_labels is not None:
-            score["tree"] = self._tree(candidate_labels)
-            rank["labels"] = score["tree"].labels
+        calibrate = self._calibrate if calibrate is None else calibrate
+        if calibrate or isinstance(candidate_labels, Mapping):
+            names = self.model.trained_labels.labels if candidate_labels is None else candidate_labels
+            scorer = self._scorer(names, calibrate is not False)
+            score |= {"scorer": scorer, "tree": None}
+            rank["labels"] = scorer.labels
+        elif candidate_labels is not None:
+            tree = self._tree(candidate_labels)
+            score |= {"scorer": None, "tree": tree}
+            rank["labels"] = tree.labels
         if top_k is not _NOT_GIVEN:
             if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
                 raise ValueError(f"Expected top_k of at least 1, or None for all labels, got {top_k!r}.")
@@ -172,8 +192,12 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             return dict(skeleton)  # a prompt already
         return dict(self.processor([self.processor.read(skeleton, layout, fps)], return_tensors="pt"))
 
-    def _forward(self, model_inputs, tree=None, top_k=5):
+    def _forward(self, model_inputs, tree=None, scorer=None, top_k=5):
         ids, mask = model_inputs["input_ids"], model_inputs["attention_mask"]
+        if scorer is not None:
+            posterior = scorer(ids, mask)
+            scores, indices = posterior.topk(min(top_k or posterior.shape[1], posterior.shape[1]))
+            return {"scores": scores, "indices": indices}
         ranked = self.model.rank(ids, mask, tree, top_k, tolerance=SCORE_TOLERANCE)
         return {"scores": ranked.posterior_bounds()[0], "indices": ranked.indices}
 
@@ -181,6 +205,18 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         labels = labels or self.model.trained_labels.labels
         best = zip(model_outputs["scores"][0].tolist(), model_outputs["indices"][0].tolist(), strict=True)
         return [{"label": labels[index], "score": score} for score, index in best]
+
+    def _scorer(self, candidates: Sequence[str] | Mapping[str, Any], calibrate: bool) -> CalibratedScorer:
+        described = {name: LabelDescription() for name in self._tree(list(candidates)).labels}
+        if isinstance(candidates, Mapping):
+            described = {
+                name: parse_description(entry, f"candidate_labels: {name!r}")
+                for name, entry in zip(described, candidates.values(), strict=True)
+            }
+        key = repr((described, calibrate))
+        if key not in self._scorers:
+            self._scorers = {key: CalibratedScorer(self.model, self.processor, described, calibrate)}
+        return self._scorers[key]
 
     def _tree(self, candidate_labels: Sequence[str]) -> LabelTree:
         if isinstance(candidate_labels, str):

@@ -81,6 +81,15 @@ class TestRecognize:
         assert {entry["label"] for entry in given["ranking"]} == {"swim", "wave a hand"}
         assert sum(entry["score"] for entry in given["ranking"]) == pytest.approx(1)
 
+    def test_descriptions(self, run, tiny_export, file, tmp_path):
+        described = {"greeting": {"phrasings": ["wave"]}, "swim": {}}
+        (tmp_path / "mine.json").write_text(json.dumps({"labels": described}))
+        asked = ["recognize", file, "--model", tiny_export, "--json", "--descriptions", tmp_path / "mine.json"]
+        for more, labels in (([], {"greeting", "swim"}), (["--labels", "greeting", "fly"], {"greeting", "fly"})):
+            code, out, _ = run(*asked, *more)
+            assert code == 0 and {entry["label"] for entry in json.loads(out)["ranking"]} == labels
+        assert run(*asked[:-1], tmp_path / "none.json")[0] == 2
+
     def test_arrays_with_a_layout(self, run, tiny_export, file, tmp_path):
         from llm_action import read_skeleton
 

@@ -14,6 +14,8 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import llm_action
 from llm_action.datasets import load_benchmark
+from llm_action.modeling.label_tree import LabelTree
+from llm_action.modeling.open_vocabulary import sentences_without_motion
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 
 LAYOUT = "kinect20_utd"
@@ -236,9 +238,51 @@ class TestOptions:
         names = list(reversed(recognize.model.config.label_names))
         same([recognize(files[0], candidate_labels=names)], several=1)
 
+    def test_phrasings_of_a_label_count_together(self, recognize, files):
+        """A name counts by the mean likelihood of itself and its phrasings, so names of one's own can be explained."""
+        texts = {"greeting": ["greeting", "wave"], "applause": ["applause", "clap"], "swim": ["swim"]}
+        phrasings = {"greeting": "wave", "applause": ["clap"], "swim": {"phrasings": []}}
+        for file in files[:3]:
+            prompts = recognize.processor(file, return_tensors="pt")
+            tree = LabelTree.from_labels(
+                [text for of_label in texts.values() for text in of_label], recognize.tokenizer
+            )
+            likelihoods = recognize.model.score(**prompts, tree=tree)[0].detach().double().exp()
+            found = dict(zip(tree.labels, likelihoods.tolist(), strict=True))
+            means = {label: np.mean([found[text] for text in of_label]) for label, of_label in texts.items()}
+            given = recognize(file, candidate_labels=phrasings, calibrate=False)
+            assert [entry["label"] for entry in given] == sorted(means, key=means.get, reverse=True)
+            for entry in given:
+                assert entry["score"] == pytest.approx(means[entry["label"]] / sum(means.values()), rel=1e-3)
+
+    def test_calibration_takes_off_what_is_said_whatever_moves(self, recognize, files):
+        names = recognize.model.config.label_names[:5]
+        tree = LabelTree.from_labels(names, recognize.tokenizer)
+        motionless = recognize.processor.build_prompts(sentences_without_motion(recognize.processor), "pt")
+        with torch.no_grad():
+            prior = recognize.model.score(**motionless, tree=tree).logsumexp(0)
+            scores = recognize.model.score(**recognize.processor(files[0], return_tensors="pt"), tree=tree)[0]
+        expected = dict(zip(names, (scores - prior).softmax(-1).tolist(), strict=True))
+        for given in (
+            recognize(files[0], candidate_labels=names, calibrate=True),
+            recognize(files, candidate_labels=dict(zip(names, [[]] * 5, strict=True)), batch_size=2)[0],
+        ):
+            assert {entry["label"]: entry["score"] for entry in given} == pytest.approx(expected, rel=1e-3)
+
+    def test_lists_and_mappings_take_turns(self, tiny_export, files):
+        recognize = pipeline(
+            "skeleton-action-recognition", model=str(tiny_export), candidate_labels={"greeting": "wave", "swim": []}
+        )
+        assert {entry["label"] for entry in recognize(files[0])} == {"greeting", "swim"}
+        assert {entry["label"] for entry in recognize(files[0], candidate_labels=["wave", "clap"])} == {"wave", "clap"}
+        with pytest.raises(ValueError, match="of a stream as a list"):
+            recognize.stream([None], candidate_labels={"greeting": "wave"})
+
     @pytest.mark.parametrize(
         ("names", "message"),
         [
+            ({"wave": {"attributes": {"tail": "yes"}}}, "candidate_labels: 'wave': unknown attribute 'tail'"),
+            ({"wave": 3}, "candidate_labels: 'wave': expected phrasings"),
             ([], "at least one label"),
             ([""], "labels with text"),
             (["wave", " wave "], "distinct labels"),

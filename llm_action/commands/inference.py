@@ -18,6 +18,11 @@ def add_commands(commands) -> None:
     recognize.add_argument("files", nargs="+", metavar="FILE", help="recordings in any readable format")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
+    recognize.add_argument(
+        "--descriptions",
+        metavar="FILE",
+        help="JSON file of what labels mean, to choose among its labels, or among --labels with its help",
+    )
     _add_model_options(recognize)
 
     stream = add_command(commands, "stream", _stream, "replay a recording as a stream and print its label track")
@@ -53,9 +58,15 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 def _recognize(arguments: argparse.Namespace) -> None:
+    from llm_action.datasets.descriptions import load_descriptions, read_descriptions
+
     recognize = load_pipeline(arguments.model)
     options = {"top_k": arguments.top_k, "layout": arguments.layout}
-    if arguments.labels:
+    if arguments.descriptions:
+        described = read_descriptions(arguments.descriptions)
+        labels = arguments.labels or list(described)
+        options["candidate_labels"] = load_descriptions(labels, file=arguments.descriptions)
+    elif arguments.labels:
         options["candidate_labels"] = arguments.labels
     for file in arguments.files:
         ranking = recognize(file, **options)

@@ -17,16 +17,9 @@ from datasets import Dataset
 
 from llm_action.base_models import resolve_base_model
 from llm_action.datasets import describe_dataset, row_to_sequence
-from llm_action.datasets.descriptions import LabelDescription, load_descriptions
+from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.unseen_splits import unseen_classes
-from llm_action.evaluation.open_vocabulary import (
-    READINGS,
-    OpenVocabularyScorer,
-    Scores,
-    Weights,
-    choose_weights,
-    generalised,
-)
+from llm_action.evaluation.open_vocabulary import choose_weights, generalised
 from llm_action.evaluation.recordings import Recordings
 from llm_action.evaluation.rows import Column, Row
 from llm_action.evaluation.runs import Recognizer, settings, trained_recognizer
@@ -37,6 +30,8 @@ from llm_action.evaluation.unseen_baselines import (
     text_encoder,
     train_alignment,
 )
+from llm_action.modeling.label_descriptions import LabelDescription
+from llm_action.modeling.open_vocabulary import READINGS, OpenVocabularyScorer, Scores, Weights
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_sentences
 from llm_action.training.data import load_split
@@ -143,7 +138,7 @@ def measure_split(
         learning the unseen classes from so many examples, and old_before, that of the seen classes among themselves
         before.
     """
-    weights, seconds = Weights.default(experiment.recognizer), 0.0
+    weights, seconds = Weights.of(experiment.recognizer.readings), 0.0
     if split.validation:
         weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
     experiment = replace(experiment, unseen=list(split.unseen))
@@ -153,8 +148,8 @@ def measure_split(
     combined = weights.combine(scores, references, case.seen)
     metrics: dict[str, Any] = {"chance": 1 / len(split.unseen), **case.measure(combined)}
     for name in scores:
-        alone = Weights(**{reading: float(reading == name) for reading in READINGS})
-        metrics[f"zero_shot_{name}"] = case.measure(alone.combine(scores, references))["zero_shot"]
+        alone = Weights.of([name]).combine(scores, references)
+        metrics[f"zero_shot_{name}"] = case.measure(alone)["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
     metrics |= _baselines(experiment, run, case)
     return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
@@ -214,13 +209,12 @@ class _Case:
 
 def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Scores]:
     """The readings of a case's sequences, and of motions of the run's own training part."""
-    taught = asdict(Weights.default(experiment.recognizer))
     scorer = OpenVocabularyScorer(
         run.model,
         run.processor,
         case.labels,
         _descriptions(experiment, case),
-        [name for name in READINGS if name == "label" or taught[name]],
+        [name for name in READINGS if name == "label" or name in experiment.recognizer.readings],
     )
     return scorer(_sentences(run.processor, case.table)), scorer(_references(run))
 

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from llm_action.datasets.descriptions import LabelDescription
 from llm_action.evaluation.evaluate import Scorer
 from llm_action.evaluation.probe import BATCH, Probe, joint_reader, probe_steps
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.motion_questions import motion_answers
 

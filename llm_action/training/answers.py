@@ -9,25 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from llm_action.datasets import describe_dataset
-from llm_action.datasets.descriptions import QUESTIONS, LabelDescription, load_descriptions
+from llm_action.datasets.descriptions import load_descriptions
+from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
 from llm_action.modeling.label_tree import label_token_ids
+from llm_action.modeling.open_vocabulary import description_request, question_request
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.experiment import Experiment
 from llm_action.training.motion_questions import motion_answers
 
-_DESCRIPTION = "\nThe movement is:"
-_QUESTION = "\nQuestion: {question} Answer:"
 _TOLD = 4  # attributes of a made-up description
-
-
-def description_request(processor: LlmArProcessor) -> list[int]:
-    """The ids that ask for a description; they follow the action sentence in place of the prompt's own end."""
-    return _ids(processor, _DESCRIPTION)
-
-
-def question_request(processor: LlmArProcessor, name: str) -> list[int]:
-    """The ids that ask a question of `QUESTIONS`."""
-    return _ids(processor, _QUESTION.format(question=QUESTIONS[name].text))
 
 
 class Answers:
@@ -93,7 +83,3 @@ def told_description(label: str, description: LabelDescription, rng: np.random.G
     if len(phrases) < 2 or rng.random() < 0.5:
         return str(rng.choice([*texts, description.in_phases()] if description.phases else texts))
     return ", ".join(rng.permutation(phrases)[:_TOLD])
-
-
-def _ids(processor: LlmArProcessor, text: str) -> list[int]:
-    return processor.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -63,7 +63,7 @@ class RecognizerStage:
         token_noise: share of a sentence's action tokens that training replaces by one of the codes nearest to it, in
             the codebook's own geometry (this project's option; a random code would tell of another movement).
         answers: what the LLM learns to answer: "label", the name (the paper's); "description", one of the label's texts
-            from `llm_action.datasets.descriptions`; or "both", each to a request of its own.
+            (`llm_action.datasets.descriptions`); or "both", each to a request of its own.
         descriptions: a description file of one's own, beside the shipped ones.
         question_share: share of the examples that are questions about the motion, answered from the joints and from
             the label's attributes (`llm_action.training.answers`), so that the LLM learns what tokens mean.
@@ -111,6 +111,12 @@ class RecognizerStage:
     label_names: Literal["names", "neutral"] = "names"
     gradient_checkpointing: bool = False
     save_steps: int = 100
+
+    @property
+    def readings(self) -> list[str]:
+        """What it is taught to say of a sentence, in the words of `llm_action.modeling.open_vocabulary`."""
+        names = {"label": ["label"], "description": ["description"], "both": ["label", "description"]}[self.answers]
+        return [*names, "questions"] if self.question_share else names
 
     @property
     def is_control(self) -> bool:

@@ -1,4 +1,4 @@
-"""Answers to the questions of `llm_action.datasets.descriptions`, computed from the joints themselves.
+"""Answers to the questions of `llm_action.modeling.label_descriptions`, computed from the joints themselves.
 
 They need no label, so an LLM that is asked them learns what action tokens mean rather than what a class looks like. All
 thresholds are this project's choice, in torso lengths, for skeletons as `SkeletonFeatureExtractor` normalises them.

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llm_action.datasets.descriptions import QUESTIONS, LabelDescription
 from llm_action.datasets.synthetic import generate_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.training.answers import Answers, told_description

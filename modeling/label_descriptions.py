@@ -1,0 +1,176 @@
+"""What class names mean, in words: phrasings, phases, and answers to questions that a skeleton can be asked too.
+
+As a mapping, say in JSON, all three optional:
+
+    {"phrasings": ["waving with the right hand", "the raised right hand swings from side to side"],
+     "phases": ["the right hand goes up", "it swings left and right", "it goes down"],
+     "attributes": {"arms": "right arm", "hands": ["at the head", "above the head"], "repeated": "yes"}}
+
+Attributes are answers to `QUESTIONS`, several where a label allows several, the most telling questions first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .label_tree import normalize_label
+
+_TOLD_ATTRIBUTES = 4  # all of them would be too long a text
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a movement.
+
+    Attributes:
+        text: the question.
+        answers: each answer and what it says as a phrase of a description.
+    """
+
+    text: str
+    answers: dict[str, str]
+
+
+def _yes_no(text: str, yes: str, no: str) -> Question:
+    return Question(text, {"yes": yes, "no": no})
+
+
+# This project's choice; training answers each from the joints.
+QUESTIONS: dict[str, Question] = {
+    "arms": Question(
+        "Which arm moves most?",
+        {
+            "right arm": "the right arm moves",
+            "left arm": "the left arm moves",
+            "both arms": "both arms move",
+            "neither arm": "the arms hang still",
+        },
+    ),
+    "hands": Question(
+        "How high do the hands get?",
+        {
+            "above the head": "a hand goes above the head",
+            "at the head": "a hand goes up to the head",
+            "at the chest": "a hand goes up to the chest",
+            "at the hips": "the hands stay at the hips",
+        },
+    ),
+    "direction": Question(
+        "Which way does the hand move most?",
+        {
+            "sideways": "the hand moves sideways",
+            "up and down": "the hand moves up and down",
+            "forward and back": "the hand moves forward and back",
+        },
+    ),
+    "sweep": Question(
+        "Where does the raised hand go?",
+        {
+            "to the left": "the raised hand goes to the left",
+            "to the right": "the raised hand goes to the right",
+            "neither side": "the raised hand ends where it began",
+        },
+    ),
+    "turn": Question(
+        "Which way does the hand circle?",
+        {
+            "clockwise": "the hand circles clockwise",
+            "counter-clockwise": "the hand circles counter-clockwise",
+            "neither way": "the hand does not circle",
+        },
+    ),
+    "reach": _yes_no(
+        "Does a hand reach far from the body?", "a hand reaches far from the body", "the hands stay close to the body"
+    ),
+    "together": _yes_no("Do the hands come together?", "the hands come together", "the hands stay apart"),
+    "floor": _yes_no("Do the hands go below the knees?", "a hand goes below the knees", "no hand goes below the knees"),
+    "body": Question(
+        "How does the body move?",
+        {
+            "down": "the body goes down",
+            "up": "the body goes up",
+            "down and up": "the body goes down and up",
+            "level": "the body stays level",
+        },
+    ),
+    "feet": Question(
+        "What do the feet do?",
+        {
+            "stay": "the feet stay where they are",
+            "step": "a foot takes a step",
+            "keep stepping": "the feet keep stepping",
+        },
+    ),
+    "lean": _yes_no("Does the trunk lean forward?", "the trunk leans forward", "the trunk stays upright"),
+    "repeated": _yes_no("Is the movement repeated?", "the movement is repeated", "the movement is done once"),
+}
+
+
+@dataclass(frozen=True)
+class LabelDescription:
+    """What one label means.
+
+    Attributes:
+        phrasings: ways to say it.
+        phases: what happens first, then, and last.
+        attributes: question of `QUESTIONS` to the answers that fit the label.
+    """
+
+    phrasings: tuple[str, ...] = ()
+    phases: tuple[str, ...] = ()
+    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def phrases(self) -> list[str]:
+        """Each attribute with one fitting answer, as a phrase."""
+        return [QUESTIONS[name].answers[answers[0]] for name, answers in self.attributes.items() if len(answers) == 1]
+
+    def texts(self, label: str) -> list[str]:
+        """The texts a label is scored by: its phrasings, else its phases, else its attributes, else its name."""
+        for texts in (self.phrasings, [self.in_phases()], [", ".join(self.phrases()[:_TOLD_ATTRIBUTES])]):
+            if found := [text for text in dict.fromkeys(map(normalize_label, texts)) if text]:
+                return found
+        return [normalize_label(label)]
+
+    def in_phases(self) -> str:
+        """The phases as one text, "" without any."""
+        return ", then ".join(self.phases)
+
+
+def parse_description(entry: Any, where: str) -> LabelDescription:
+    """A label's description from a mapping as above, or from its phrasings alone, a text or a list of texts.
+
+    Args:
+        where: names the entry in errors.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    if isinstance(entry, LabelDescription):
+        return entry
+    if isinstance(entry, (str, list, tuple)):
+        return LabelDescription(_texts(entry, where))
+    parts = ("phrasings", "phases", "attributes")
+    if not isinstance(entry, dict) or set(entry) - set(parts):
+        raise ValueError(f"{where}: expected {', '.join(parts)}, got {entry!r:.80}")
+    attributes = entry.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise ValueError(f"{where}: expected attributes as question and answer, got {attributes!r:.80}")
+    for name, given in attributes.items():
+        if name not in QUESTIONS:
+            raise ValueError(f"{where}: unknown attribute {name!r}; known: {', '.join(QUESTIONS)}")
+        known = QUESTIONS[name].answers
+        if wrong := [answer for answer in _texts(given, f"{where}: {name}") if answer not in known]:
+            raise ValueError(f"{where}: {name} is {wrong[0]!r}; expected one or several of {', '.join(known)}")
+    return LabelDescription(
+        _texts(entry.get("phrasings", []), f"{where}: phrasings"),
+        _texts(entry.get("phases", []), f"{where}: phases"),
+        {name: _texts(given, where) for name, given in attributes.items()},
+    )
+
+
+def _texts(given: Any, where: str) -> tuple[str, ...]:
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"{where}: expected a text or a list of texts, got {given!r:.80}")
+    return tuple(texts)
