@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.utils import logging
 
 from .label_descriptions import QUESTIONS, LabelDescription
 from .label_reading import EncodedPrompts, encode_prompts
@@ -35,7 +36,7 @@ Scores = dict[str, np.ndarray]
 _DESCRIPTION = "\nThe movement is:"
 _QUESTION = "\nQuestion: {question} Answer:"
 _IMPOSSIBLE = 1e-6  # likelihood below which one answer cannot rule a label out
-_WITHOUT_MOTION = 16
+_WITHOUT_MOTION: list[int] = []  # a sentence that tells nothing
 
 
 def description_request(processor: LlmArProcessor) -> list[int]:
@@ -87,7 +88,8 @@ class OpenVocabularyScorer:
         """Each reading of every sentence (ids as `LlmArProcessor.encode` gives them): (sentences, labels)."""
         order = np.argsort([len(sentence) for sentence in sentences], kind="stable")
         parts: dict[str, list[Tensor]] = {name: [] for name in self.readings}
-        for start in range(0, len(order), batch_size):
+        batches = range(0, len(order), batch_size)
+        for start in logging.tqdm(batches, desc="scoring labels", disable=len(batches) < 2):
             prompts = self._read([sentences[index] for index in order[start : start + batch_size]])
             for name in self.readings:
                 parts[name].append(getattr(self, f"_{name}")(prompts).float().cpu())
@@ -184,7 +186,8 @@ class CalibratedScorer:
 
     Args:
         described: labels and what they mean; an empty description leaves a label to its name.
-        calibrate: whether each reading is taken relative to its prior over sentences without a motion.
+        calibrate: whether each reading is taken relative to that of an empty sentence, which tells what is said
+            without a motion. On classes held out of UTD-MHAD it did better than a prior over random sentences.
     """
 
     def __init__(
@@ -200,7 +203,7 @@ class CalibratedScorer:
         self.labels, self._processor = tuple(described), processor
         self._read = OpenVocabularyScorer(model, processor, self.labels, described, readings)
         self._weights = replace(Weights.of(readings), calibration=float(calibrate))
-        self._references = self._read(sentences_without_motion(processor))
+        self._references = self._read([_WITHOUT_MOTION])
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, labels) shares that sum to 1, for prompts (batch, tokens) as the processor makes them."""
@@ -208,11 +211,3 @@ class CalibratedScorer:
         prompts = [ids[real].tolist() for ids, real in zip(input_ids, attention_mask.bool(), strict=True)]
         scores = self._read([prompt[before : len(prompt) - after] for prompt in prompts])
         return torch.from_numpy(self._weights.combine(scores, self._references)).softmax(-1)
-
-
-def sentences_without_motion(processor: LlmArProcessor) -> list[list[int]]:
-    """Sentences that tell of no movement in particular: action tokens at random, always the same ones."""
-    config = processor.vqvae.config
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(config.num_action_tokens, size=(_WITHOUT_MOTION, config.num_places * config.num_levels))
-    return (processor.first_action_id + tokens).tolist()

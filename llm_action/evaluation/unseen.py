@@ -31,12 +31,14 @@ from llm_action.evaluation.unseen_baselines import (
     train_alignment,
 )
 from llm_action.modeling.label_descriptions import LabelDescription
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.open_vocabulary import READINGS, OpenVocabularyScorer, Scores, Weights
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_sentences
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
 from llm_action.training.replay import Sentences, read_replay
+from llm_action.training.train_recognizer import base_dtype
 
 COLUMNS = [
     Column("chance", "chance", scale=100),
@@ -208,9 +210,14 @@ class _Case:
 
 
 def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Scores]:
-    """The readings of a case's sequences, and of motions of the run's own training part."""
+    """The readings of a case's sequences, and of motions of the run's own training part.
+
+    Descriptions and questions are a hundred times as much text as a name: they are read by a merged model, in half
+    precision where that is fast.
+    """
+    model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
     scorer = OpenVocabularyScorer(
-        run.model,
+        model,
         run.processor,
         case.labels,
         _descriptions(experiment, case),
