@@ -7,7 +7,8 @@ Three readings of one action sentence, each a log-likelihood of every label:
 - `questions`: of answers that fit the label's attributes, summed over the questions.
 
 A frequent name or answer is likely whatever moves. So each reading is taken minus `calibration` times its prior, the
-log of its mean likelihood over motions of the training part (this project's choice).
+log of its mean likelihood over reference sentences (this project's choice): an empty one in the pipeline, motions of
+the training part in `llm-action evaluate-unseen`.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class Weights:
 
         Args:
             scores: of the sequences in question.
-            references: of motions of the training part.
+            references: of the reference sentences.
             seen: (labels,) bool, the classes trained on; None: no penalty.
         """
         total = np.zeros_like(next(iter(scores.values())), dtype=np.float64)

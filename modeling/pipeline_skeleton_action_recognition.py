@@ -44,7 +44,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
 
     Returns:
         `[{"label", "score"}]`, best first, for one input; a list of such for several; an iterator for a generator.
-        Scores are the posterior over the candidates, from exact likelihoods: over all candidates they sum to 1. Where
+        Scores are the posterior over the candidates, from exact likelihoods (of a mapping and with `calibrate`: the
+        shares of the calibrated likelihoods): over all candidates they sum to 1. Where
         `top_k` of many candidates are asked for, labels and order are exact as well, and a score may be up to
         `SCORE_TOLERANCE` (absolute) below the posterior: what the candidates that were not read could hold is taken
         off. Lists are recognised in batches of prompts of one length, so `batch_size` costs little padding.
@@ -207,12 +208,13 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         return [{"label": labels[index], "score": score} for score, index in best]
 
     def _scorer(self, candidates: Sequence[str] | Mapping[str, Any], calibrate: bool) -> CalibratedScorer:
-        described = {name: LabelDescription() for name in self._tree(list(candidates)).labels}
+        # names are checked, and spelled as results spell them
         if isinstance(candidates, Mapping):
-            described = {
-                name: parse_description(entry, f"candidate_labels: {name!r}")
-                for name, entry in zip(described, candidates.values(), strict=True)
-            }
+            names = self._tree(list(candidates)).labels
+            entries = zip(names, candidates.values(), strict=True)
+            described = {name: parse_description(entry, f"candidate_labels: {name!r}") for name, entry in entries}
+        else:
+            described = {name: LabelDescription() for name in self._tree(candidates).labels}
         key = repr((described, calibrate))
         if key not in self._scorers:
             self._scorers = {key: CalibratedScorer(self.model, self.processor, described, calibrate)}

@@ -276,6 +276,8 @@ class TestOptions:
         assert {entry["label"] for entry in recognize(files[0], candidate_labels=["wave", "clap"])} == {"wave", "clap"}
         with pytest.raises(ValueError, match="of a stream as a list"):
             recognize.stream([None], candidate_labels={"greeting": "wave"})
+        with pytest.raises(ValueError, match="list of names, got the text 'wave'"):
+            recognize(files[0], candidate_labels="wave", calibrate=True)
 
     @pytest.mark.parametrize(
         ("names", "message"),

@@ -63,9 +63,8 @@ def _recognize(arguments: argparse.Namespace) -> None:
     recognize = load_pipeline(arguments.model)
     options = {"top_k": arguments.top_k, "layout": arguments.layout}
     if arguments.descriptions:
-        described = read_descriptions(arguments.descriptions)
-        labels = arguments.labels or list(described)
-        options["candidate_labels"] = load_descriptions(labels, file=arguments.descriptions)
+        file, labels = arguments.descriptions, arguments.labels
+        options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
     elif arguments.labels:
         options["candidate_labels"] = arguments.labels
     for file in arguments.files:

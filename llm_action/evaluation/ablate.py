@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_action.evaluation.compare import COLUMNS as RECOGNIZER_COLUMNS
+from llm_action.evaluation.compare import COLUMNS as COMPARED_COLUMNS
 from llm_action.evaluation.compare import recognizer_figures
 from llm_action.evaluation.probe import probe_tokens
 from llm_action.evaluation.rows import Column, Row
@@ -54,6 +54,7 @@ VQVAE_COLUMNS = [
     Column("reconstruction, mm", "reconstruction_error_mm", 0),
     Column("training, s", "training_seconds", 0, spread=False),
 ]
+RECOGNIZER_COLUMNS = [column for column in COMPARED_COLUMNS if not column.metric.startswith("views_")]
 _BENCHMARK_PRESET = "ntu60"
 
 
