@@ -43,14 +43,30 @@ def encode_prompts(
     attention_mask: Tensor | None = None,
     prefix: EncodedPrompts | None = None,
 ) -> EncodedPrompts:
-    """Reads the prompts once.
+    """Reads the prompts once; see `encode_prompts_and_nodes` for arguments and errors."""
+    return encode_prompts_and_nodes(model, None, None, inputs_embeds, attention_mask, prefix)[0]
+
+
+def encode_prompts_and_nodes(
+    model: PreTrainedModel,
+    tree: LabelTree | None,
+    nodes: Tensor | None,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor | None = None,
+    prefix: EncodedPrompts | None = None,
+) -> tuple[EncodedPrompts, Tensor]:
+    """Reads the prompts, and nodes of a tree after each in the same forward: its fixed cost is that of many tokens.
 
     Args:
         model: a causal language model of the LLaMA kind, PEFT layers welcome.
+        tree, nodes: (n,) the nodes, each after its ancestors, which must be among them; None: the prompts alone.
         inputs_embeds: (batch, tokens, hidden) the prompts' embeddings, padded left or right.
         attention_mask: (batch, tokens) 1 for tokens, 0 for padding; default: no padding.
         prefix: states of what comes before `inputs_embeds`, of one row (shared by all) or of `batch` rows: an
             instruction that all prompts begin with is read once and passed here ever after.
+
+    Returns:
+        the prompts, and (batch, n, hidden) the decoder's output at the nodes.
 
     Raises:
         ValueError: shapes that do not match, an empty prompt, an attention implementation without 4-D masks, or a
@@ -76,16 +92,29 @@ def encode_prompts(
         rows = torch.arange(batch, device=mask.device) % prefix.mask.shape[0]
         cache, seen = prefix.cache(rows), prefix.mask[rows]
     full_mask = torch.cat([seen, mask], 1)
+    positions = (full_mask.long().cumsum(1) - 1).clamp(min=0)[:, seen.shape[1] :]
+    attention = full_mask.long()
+    if tree is not None and nodes is not None and len(nodes):
+        rows_of_nodes = nodes.expand(batch, -1)
+        visible = torch.cat(
+            [_causal(full_mask, tokens, len(nodes)), _visible(tree, full_mask, nodes[:0], rows_of_nodes)], 1
+        )
+        attention = _additive(visible, inputs_embeds.dtype)
+        positions = torch.cat([positions, _node_positions(tree, full_mask, rows_of_nodes)], 1)
+        embeds = model.get_input_embeddings()(tree.token_ids[rows_of_nodes])
+        inputs_embeds = torch.cat([inputs_embeds, embeds], 1)
     hidden = decoder(
         inputs_embeds=inputs_embeds,
-        attention_mask=full_mask.long(),
-        position_ids=(full_mask.long().cumsum(1) - 1).clamp(min=0)[:, seen.shape[1] :],
+        attention_mask=attention,
+        position_ids=positions,
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
     last = (mask * torch.arange(1, tokens + 1, device=mask.device)).argmax(1)
-    layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-    return EncodedPrompts(layers, full_mask, hidden[torch.arange(batch, device=mask.device), last])
+    known = full_mask.shape[1]
+    layers = tuple((layer.keys[:, :, :known], layer.values[:, :, :known]) for layer in cache.layers)
+    prompts = EncodedPrompts(layers, full_mask, hidden[torch.arange(batch, device=mask.device), last])
+    return prompts, hidden[:, tokens:]
 
 
 def read_nodes(
@@ -96,20 +125,40 @@ def read_nodes(
     `past` (rows, m) are the nodes already in the cache behind the prompt, `nodes` (rows, n) those to read; -1 is a
     filler that nothing sees. A node sees the prompt, its ancestors and itself.
     """
-    seen = torch.cat([past, nodes], 1)[:, None, :]
-    node = nodes[:, :, None]
-    is_ancestor = (seen > 0) & (seen <= node) & (node < tree.subtree_ends[seen.clamp(min=0)])
-    visible = torch.cat([prompt_mask[:, None, :].expand(-1, nodes.shape[1], -1), is_ancestor], 2)
-    real_nodes = nodes.clamp(min=0)
-    embeds = model.get_input_embeddings()(tree.token_ids[real_nodes])
-    mask = torch.zeros(visible.shape, dtype=embeds.dtype, device=embeds.device)
+    embeds = model.get_input_embeddings()(tree.token_ids[nodes.clamp(min=0)])
     return model.get_decoder()(
         inputs_embeds=embeds,
-        attention_mask=mask.masked_fill(~visible, torch.finfo(embeds.dtype).min)[:, None],
-        position_ids=prompt_mask.sum(1, keepdim=True) + tree.depths[real_nodes] - 1,
+        attention_mask=_additive(_visible(tree, prompt_mask, past, nodes), embeds.dtype),
+        position_ids=_node_positions(tree, prompt_mask, nodes),
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
+
+
+def _visible(tree: LabelTree, prompt_mask: Tensor, past: Tensor, nodes: Tensor) -> Tensor:
+    """(rows, n, prompt + m + n) bool: what each node sees of the prompt, the nodes before, and its like."""
+    seen = torch.cat([past.expand(len(nodes), -1), nodes], 1)[:, None, :]
+    node = nodes[:, :, None]
+    is_ancestor = (seen > 0) & (seen <= node) & (node < tree.subtree_ends[seen.clamp(min=0)])
+    return torch.cat([prompt_mask[:, None, :].expand(-1, nodes.shape[1], -1), is_ancestor], 2)
+
+
+def _causal(full_mask: Tensor, tokens: int, num_nodes: int) -> Tensor:
+    """(batch, tokens, all + nodes) bool: what each of a prompt's last `tokens` sees; never the nodes."""
+    known = full_mask.shape[1]
+    causal = full_mask.new_ones(known, known).tril()[known - tokens :]
+    return nn.functional.pad(full_mask[:, None, :] & causal, (0, num_nodes))
+
+
+def _node_positions(tree: LabelTree, prompt_mask: Tensor, nodes: Tensor) -> Tensor:
+    """(rows, n): depths below the prompt's end."""
+    return prompt_mask.sum(1, keepdim=True) + tree.depths[nodes.clamp(min=0)] - 1
+
+
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, 1, queries, keys) what is added to attention scores."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
 
 
 def child_log_probs(

@@ -1,12 +1,12 @@
 """The exact log-likelihood of every candidate label after a prompt, for little more than the prompt's own cost.
 
-The labels form a prefix tree (`LabelTree`). The prompt is read once; then there are three ways, all exact, and
+The labels form a prefix tree (`LabelTree`). The prompt is read once; there are three ways, all exact, and
 `rank_labels`, the front door, picks among them:
 
 - *One forward.* If the prompt's last state settles every label (`LabelTree.must_be_read` is empty: labels of one token
   that are not closed, or with children normalisation labels of different first tokens) only the prompt is read.
-- *Packed tree*, `score_labels`, the full posterior: all nodes of the tree are read in one packed pass in which a node
-  sees the prompt and its ancestors only (tree attention mask, positions by depth).
+- *Packed tree*, `score_labels`, the full posterior: all nodes of the tree are read in one packed pass, together with
+  the prompt, in which a node sees the prompt and its ancestors only (tree attention mask, positions by depth).
 - *Best-first search*, `top_k_labels`, for the best k of many: a node's log-probability bounds all labels below it, so
   the search stops when no unread node can beat the k-th best label. It reads some 30 nodes a forward, which costs at
   most twice what one costs. A trained model needs a few dozen nodes however many labels there are; an unsure one is
@@ -32,7 +32,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .label_reading import EncodedPrompts, child_log_probs, encode_prompts, read_nodes, tokens_per_pass
+from .label_reading import (
+    EncodedPrompts,
+    child_log_probs,
+    encode_prompts,
+    encode_prompts_and_nodes,
+    read_nodes,
+    tokens_per_pass,
+)
 from .label_search import RankedLabels, search_labels
 from .label_tree import LabelTree
 
@@ -64,9 +71,13 @@ def score_labels(
         ValueError: see `encode_prompts`; an unknown normalisation.
     """
     tree.check_normalization(normalization)
-    prompts = encode_prompts(model, inputs_embeds, attention_mask, prefix)
-    tree, rows = tree.to(prompts.mask.device), torch.arange(len(prompts.mask), device=prompts.mask.device)
-    return _score_packed(model, tree, prompts, rows, normalization)
+    tree = tree.to(inputs_embeds.device)
+    nodes = tree.must_be_read(normalization).nonzero().squeeze(1)[:NODES_PER_PASS]
+    if inputs_embeds.shape[:2].numel() + len(inputs_embeds) * len(nodes) > tokens_per_pass(model):
+        nodes = nodes[:0]
+    prompts, hidden = encode_prompts_and_nodes(model, tree, nodes, inputs_embeds, attention_mask, prefix)
+    rows = torch.arange(len(prompts.mask), device=prompts.mask.device)
+    return _score_packed(model, tree, prompts, rows, normalization, hidden)
 
 
 @torch.no_grad()
@@ -133,28 +144,46 @@ def rank_labels(
 
 
 def _score_packed(
-    model: PreTrainedModel, tree: LabelTree, prompts: EncodedPrompts, rows: Tensor, normalization: str
+    model: PreTrainedModel,
+    tree: LabelTree,
+    prompts: EncodedPrompts,
+    rows: Tensor,
+    normalization: str,
+    hidden: Tensor | None = None,
 ) -> Tensor:
-    """(rows, labels): every label's log-likelihood after the prompts `rows` (batch rows)."""
+    """(rows, labels): every label's log-likelihood after the prompts `rows` (batch rows).
+
+    `hidden` (rows, n, width) is the model's output at the first n nodes that must be read, if they were.
+    """
     roots = torch.zeros_like(rows)
     found = [child_log_probs(model, tree, prompts.last_hidden[rows], rows, roots, normalization)]
-    unread = tree.must_be_read(normalization).nonzero().squeeze(1)
+    nodes = tree.must_be_read(normalization).nonzero().squeeze(1)
+    num_read = 0 if hidden is None else hidden.shape[1]
+    if hidden is not None and num_read:
+        found.append(_after(model, tree, hidden, rows, nodes[:num_read], normalization))
+    unread = nodes[num_read:]
     for chunk in unread.split(NODES_PER_PASS) if len(unread) else ():
         # Preorder: only the chunk's first node has ancestors outside of the chunk. They are read again.
-        ancestors = unread[(unread < chunk[0]) & (tree.subtree_ends[unread] > chunk[0])]
-        nodes = torch.cat([ancestors, chunk])
-        tokens_of_row = prompts.mask.shape[1] + len(nodes)
+        ancestors = nodes[(nodes < chunk[0]) & (tree.subtree_ends[nodes] > chunk[0])]
+        to_read = torch.cat([ancestors, chunk])
+        tokens_of_row = prompts.mask.shape[1] + len(to_read)
         for part in rows.split(max(1, tokens_per_pass(model) // tokens_of_row)):
             no_past = nodes.new_empty(len(part), 0)
-            part_nodes = nodes.expand(len(part), -1)
-            hidden = read_nodes(model, tree, prompts.cache(part), prompts.mask[part], no_past, part_nodes)
-            hidden = hidden[:, len(ancestors) :].flatten(0, 1)
-            row_of = part.repeat_interleave(len(chunk))
-            found.append(child_log_probs(model, tree, hidden, row_of, chunk.repeat(len(part)), normalization))
+            part_nodes = to_read.expand(len(part), -1)
+            read = read_nodes(model, tree, prompts.cache(part), prompts.mask[part], no_past, part_nodes)
+            found.append(_after(model, tree, read[:, len(ancestors) :], part, chunk, normalization))
 
     row_of, children, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     log_probs = values.new_zeros(len(prompts.mask), len(tree.token_ids)).index_put((row_of, children), values)
     return log_probs[rows][:, tree.paths].sum(-1)
+
+
+def _after(
+    model: PreTrainedModel, tree: LabelTree, hidden: Tensor, rows: Tensor, nodes: Tensor, normalization: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`child_log_probs` of the same nodes (n,) after each of the prompts `rows`; `hidden` (rows, n, width)."""
+    row_of = rows.repeat_interleave(len(nodes))
+    return child_log_probs(model, tree, hidden.flatten(0, 1), row_of, nodes.repeat(len(rows)), normalization)
 
 
 def _check_k(k: int, tolerance: float | None, tree: LabelTree) -> int:

@@ -358,8 +358,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         if merge:
             model.merge()
         if wanted == torch.int8:
-            # embeddings and language-model head stay: their rounding would go straight into the scores
-            quantize_linears(model.causal_lm.get_decoder())
+            quantize_linears(model.causal_lm)
         return model.eval()
 
     def load_trained(self, folder: str | os.PathLike) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ import torch
 from tqdm import tqdm
 
 from llm_action.bench.material import Material, made_up_sequences
+from llm_action.bench.precision import PRECISIONS
 from llm_action.bench.timing import Figure, Section, ratio, take_turns, timed
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.skeleton_stream import StreamResult
 
 WINDOW, HOP, FPS = 64, 8, 30.0
 TOP_K = 5
+STREAM_PRECISIONS = ("bfloat16, merged", "int8")  # the last is for streams that have to keep up on one core
 ROUNDING = 1e-3  # of a posterior
 
 
@@ -76,37 +80,57 @@ def batches_section(material: Material, repeats: int) -> Section:
 
 
 def streaming_section(material: Material, repeats: int) -> Section:
-    """A stream of one person on one thread: time a hop takes over the hop's length, and over the pipeline's time."""
-    recognize, options = _pipeline(material)
-    frames = np.concatenate([sequence.joints[0] for sequence in made_up_sequences(material.sizes.sequences)])
+    """A stream of one person on one thread in each precision: time a hop takes over the hop's length.
+
+    In float32 the pipeline recognises every window, too.
+    """
+    sequences = made_up_sequences(material.sizes.sequences)
+    frames, layout = np.concatenate([sequence.joints[0] for sequence in sequences]), sequences[0].layout
     num_windows = min(material.sizes.windows * repeats // 3 + 2, (len(frames) - WINDOW) // HOP + 1)
-    layout = made_up_sequences(1)[0].layout
+    windows = [frames[number * HOP : number * HOP + WINDOW] for number in range(1, num_windows)]
+    recognize, options = _pipeline(material)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    seconds: dict[str, list[float]] = {"stream": [], "pipeline": []}
-    different = 0
     try:
-        results = recognize.stream(iter(frames), window=WINDOW, hop=HOP, layout=layout, fps=FPS, **options)
-        next(results)  # reads the text before the sentence, once
-        for number in tqdm(range(1, num_windows), desc="stream", leave=False, disable=None):
-            clip = SkeletonSequence(frames[number * HOP : number * HOP + WINDOW][None], layout, FPS)
+        seconds: dict[str, list[float]] = {"stream": [], "pipeline": []}
+        different, results = 0, _stream(recognize, options, frames, layout)
+        for number, window in enumerate(tqdm(windows, desc="stream", leave=False, disable=None)):
+            clip = SkeletonSequence(window[None], layout, FPS)
             ways = {"stream": partial(next, results), "pipeline": partial(recognize, clip, **options)}
             found: dict[str, Any] = {}
             for name in sorted(ways, reverse=bool(number % 2)):
                 taken, found[name] = timed(ways[name])
                 seconds[name].append(taken)
             different += _differ(found["stream"].ranking, found["pipeline"])
+        hops = {"float32": seconds["stream"]}
+        for precision in STREAM_PRECISIONS:
+            model = LlmArForActionRecognition.from_pretrained(material.folder, **PRECISIONS[precision])
+            recognize = SkeletonActionRecognitionPipeline(model=model, processor=material.processor)
+            results = _stream(recognize, options, frames, layout)
+            hops[precision] = [timed(partial(next, results))[0] for _ in windows]
     finally:
         torch.set_num_threads(threads)
-    real_time = tuple(value * FPS / HOP for value in seconds["stream"])
-    name = f"stream, hop {HOP} at {FPS:.0f} fps, one thread / real time"
+    figures = []
+    for precision, taken in hops.items():
+        name = f"stream in {precision}, hop {HOP} at {FPS:.0f} fps, one thread / real time"
+        target = "<= 1" if precision == STREAM_PRECISIONS[-1] else None
+        figures.append(Figure(name, tuple(value * FPS / HOP for value in taken), target=target))
     return Section(
         [
-            Figure(name, real_time, target="<= 1"),
+            *figures,
             ratio(seconds, "pipeline", "stream", name="pipeline on every window / stream"),
             Figure("windows whose ranking differs from the pipeline's", (float(different),), "", "<= 0"),
         ]
     )
+
+
+def _stream(
+    recognize: SkeletonActionRecognitionPipeline, options: dict[str, Any], frames: np.ndarray, layout: str
+) -> Iterator[StreamResult]:
+    """The results of a stream from its second window on: with the first it reads the text before the sentence."""
+    results = recognize.stream(iter(frames), window=WINDOW, hop=HOP, layout=layout, fps=FPS, **options)
+    next(results)
+    return results
 
 
 def write_ntu(sequence: SkeletonSequence, folder: Path) -> Path:

@@ -13,9 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from llm_action.bench.material import Material
+from llm_action.bench.precision import PRECISIONS
 from llm_action.bench.timing import Figure, Section, ratio, take_turns
 from llm_action.modeling.label_scoring import rank_labels, score_labels, top_k_labels
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 
 GENERATED_TOKENS = 5
 SORTED_BATCH = 32
@@ -101,8 +103,10 @@ def scoring_section(material: Material, repeats: int) -> Section:
     single = single_token_tree(material)
     labels, single_labels = label_ids(tree), label_ids(single)
     end, longest = int(labels[0][-1]), max(map(len, labels))
+    merged = LlmArForActionRecognition.from_pretrained(material.folder, **PRECISIONS["float32, merged"]).causal_lm
     exact: dict[str, Callable[[int], Tensor]] = {
         "packed tree": lambda r: score_labels(model, tree, material.embeds(r))[0],
+        "packed tree, adapter merged": lambda r: score_labels(merged, tree, material.embeds(r))[0],
         "best-first top-5": lambda r: top_k_labels(model, tree, material.embeds(r), k=5).log_likelihoods[0],
         "label by label": lambda r: label_by_label(model, material.embeds(r), labels),
         "repeated cache": lambda r: repeated_cache(model, material.embeds(r), labels, len(labels)),
@@ -132,6 +136,7 @@ def scoring_section(material: Material, repeats: int) -> Section:
     section.figures += [
         ratio(whole, "label by label", "packed tree", ">= 12"),
         ratio(whole, "repeated cache", "packed tree", ">= 4"),
+        ratio(whole, "repeated cache", "packed tree, adapter merged"),
         ratio(whole, f"repeated cache, batches of {SORTED_BATCH}", "packed tree"),
         ratio(whole, "label by label", "best-first top-5"),
         ratio(whole, "repeated cache", "best-first top-5"),
