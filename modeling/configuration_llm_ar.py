@@ -119,6 +119,8 @@ class LlmArConfig(PreTrainedConfig):
         label_token_ids: each class's answer as the base's token ids.
         end_token_id: closes every answer.
         readings: what it was taught to say of a sentence, see `open_vocabulary`; default the label alone.
+        motion_evidence: what its training motions say about the questions of `label_descriptions`, see
+            `motion_evidence.MotionEvidence`; None leaves that reading out.
     """
 
     model_type = "llm_ar"
@@ -133,6 +135,7 @@ class LlmArConfig(PreTrainedConfig):
     label_token_ids: list[list[int]] | None = None
     end_token_id: int | None = None
     readings: list[str] | None = None
+    motion_evidence: dict[str, dict] | None = None
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from transformers import Pipeline
 
 from .label_descriptions import LabelDescription, parse_description
 from .label_scoring import SCORE_TOLERANCE
 from .label_tree import LabelTree
+from .motion_evidence import motion_numbers
 from .open_vocabulary import CalibratedScorer
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams
@@ -34,8 +36,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         top_k: labels to return, default 5; None for all.
         candidate_labels: names to choose from, default the classes trained on; any text, seen in training or not. Or a
             mapping of names to what they mean: a text, several, or {"phrasings", "phases", "attributes"} as
-            `label_descriptions` has them. Then a name counts by all its phrasings, and a model that was taught
-            descriptions or questions (`config.readings`) is asked for those, too; takes several times as long.
+            `label_descriptions` has them. Then a name counts by all its phrasings, its attributes by what the
+            joints show, and a model that was taught descriptions or questions (`config.readings`) is asked for those,
+            too; takes several times as long.
         calibrate: whether each candidate's score is taken relative to what the model says of it whatever moves, so that
             frequent names and classes trained on are not favoured. Default: only of a mapping.
         layout, fps: of inputs that carry none.
@@ -102,12 +105,11 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         """A list's results: tokenised together, recognised in the order of their prompts' lengths."""
         options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
         read = self._preprocess_params | self._sanitize_parameters(**options)[0]
-        sentences = []
+        prompts: list[dict[str, Any]] = []
         for start in range(0, len(inputs), _TOKENIZED_AT_ONCE):
-            skeletons = [self.processor.read(one, **read) for one in inputs[start : start + _TOKENIZED_AT_ONCE]]
-            sentences += self.processor.encode_batch(skeletons, views=views)
-        order = sorted(range(len(sentences)), key=lambda index: len(sentences[index]))
-        prompts = [self.processor.build_prompts([sentences[index]], return_tensors="pt") for index in order]
+            prompts += self._prompts(inputs[start : start + _TOKENIZED_AT_ONCE], views=views, **read)
+        order = sorted(range(len(prompts)), key=lambda index: prompts[index]["input_ids"].shape[1])
+        prompts = [prompts[index] for index in order]
         ranked = super().__call__(prompts, **kwargs) if prompts else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
 
@@ -176,10 +178,12 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         if calibrate or isinstance(candidate_labels, Mapping):
             names = self.model.trained_labels.labels if candidate_labels is None else candidate_labels
             scorer = self._scorer(names, calibrate is not False)
+            read["motion"] = scorer.asks_joints
             score |= {"scorer": scorer, "tree": None}
             rank["labels"] = scorer.labels
         elif candidate_labels is not None:
             tree = self._tree(candidate_labels)
+            read["motion"] = False
             score |= {"scorer": None, "tree": tree}
             rank["labels"] = tree.labels
         if top_k is not _NOT_GIVEN:
@@ -188,15 +192,28 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             score["top_k"] = top_k
         return read, score, rank
 
-    def preprocess(self, skeleton, layout=None, fps=None):
+    def _prompts(
+        self, inputs: Sequence[Any], layout=None, fps=None, motion: bool = False, views: int = 1
+    ) -> list[dict[str, Any]]:
+        """A prompt for each input's views, with what the joints answer if `motion`."""
+        skeletons = [self.processor.read(one, layout, fps) for one in inputs]
+        sentences = self.processor.encode_batch(skeletons, views=views)
+        prompts = [dict(self.processor.build_prompts([sentence], return_tensors="pt")) for sentence in sentences]
+        if motion:
+            answers = torch.from_numpy(motion_numbers(self.processor.feature_extractor, skeletons))
+            for index, prompt in enumerate(prompts):
+                prompt["motion"] = answers[None, index // views]
+        return prompts
+
+    def preprocess(self, skeleton, layout=None, fps=None, motion=False):
         if isinstance(skeleton, Mapping) and "input_ids" in skeleton:
             return dict(skeleton)  # a prompt already
-        return dict(self.processor([self.processor.read(skeleton, layout, fps)], return_tensors="pt"))
+        return self._prompts([skeleton], layout, fps, motion)[0]
 
     def _forward(self, model_inputs, tree=None, scorer=None, top_k=5):
         ids, mask = model_inputs["input_ids"], model_inputs["attention_mask"]
         if scorer is not None:
-            posterior = scorer(ids, mask)
+            posterior = scorer(ids, mask, model_inputs.get("motion"))
             scores, indices = posterior.topk(min(top_k or posterior.shape[1], posterior.shape[1]))
             return {"scores": scores, "indices": indices}
         ranked = self.model.rank(ids, mask, tree, top_k, tolerance=SCORE_TOLERANCE)

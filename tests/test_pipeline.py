@@ -14,7 +14,9 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import llm_action
 from llm_action.datasets import load_benchmark
+from llm_action.modeling.label_descriptions import QUESTIONS
 from llm_action.modeling.label_tree import LabelTree
+from llm_action.modeling.motion_evidence import motion_numbers
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 
 LAYOUT = "kinect20_utd"
@@ -267,6 +269,18 @@ class TestOptions:
             recognize(files, candidate_labels=dict(zip(names, [[]] * 5, strict=True)), batch_size=2)[0],
         ):
             assert {entry["label"]: entry["score"] for entry in given} == pytest.approx(expected, rel=1e-3)
+
+    def test_attributes_are_held_against_the_joints(self, recognize, files):
+        """Names nobody trained on tell nothing here: what their attributes say is what the joints show, or not."""
+        sequences = [recognize.processor.read(file) for file in files]
+        for file, numbers in zip(files, motion_numbers(recognize.processor.feature_extractor, sequences), strict=True):
+            shown = {name: list(QUESTIONS[name].answers)[answer] for name, answer in zip(QUESTIONS, numbers)}
+            other = {name: next(a for a in QUESTIONS[name].answers if a != shown[name]) for name in ("arms", "body")}
+            right = {"attributes": {name: shown[name] for name in other}}
+            given = recognize(file, candidate_labels={"zig": {"attributes": other}, "zag": right})
+            assert given[0]["label"] == "zag" and given[0]["score"] > 0.6
+            views = recognize(file, candidate_labels={"zig": {"attributes": other}, "zag": right}, views=2)
+            assert views[0]["label"] == "zag"
 
     def test_lists_and_mappings_take_turns(self, tiny_export, files):
         recognize = pipeline(

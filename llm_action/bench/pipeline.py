@@ -111,10 +111,10 @@ def streaming_section(material: Material, repeats: int) -> Section:
     finally:
         torch.set_num_threads(threads)
     figures = []
-    for precision, taken in hops.items():
+    for precision, of_hops in hops.items():
         name = f"stream in {precision}, hop {HOP} at {FPS:.0f} fps, one thread / real time"
         target = "<= 1" if precision == STREAM_PRECISIONS[-1] else None
-        figures.append(Figure(name, tuple(value * FPS / HOP for value in taken), target=target))
+        figures.append(Figure(name, tuple(value * FPS / HOP for value in of_hops), target=target))
     return Section(
         [
             *figures,

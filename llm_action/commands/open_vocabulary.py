@@ -8,6 +8,9 @@ from typing import Any
 
 from llm_action.commands.shared import add_command
 
+# names alone teach little about other names
+RECIPE = ("recognizer.answers=both", "recognizer.question_share=0.4", "recognizer.steps=200")
+
 
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
@@ -30,7 +33,13 @@ def add_commands(commands) -> None:
     )
     unseen.add_argument("--descriptions", help="JSON file of label descriptions, beside the shipped ones")
     unseen.add_argument("--config", help="YAML file or preset, but for its data; default the data set's, or utd_mhad")
-    unseen.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    unseen.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="FIELD=VALUE",
+        help=f"override fields of the config, beside those of the recipe ({', '.join(RECIPE)})",
+    )
     unseen.add_argument("--out", type=Path, help="folder of runs and results; default runs/unseen/DATASET")
     unseen.add_argument("--json", type=Path, metavar="OUT", help="write all figures here")
 
@@ -62,7 +71,7 @@ def _evaluate_unseen(arguments: argparse.Namespace) -> None:
 
     benchmark = describe_dataset(arguments.dataset)
     config = arguments.config or (benchmark.name if benchmark.name in preset_names() else "utd_mhad")
-    experiment = replace(load_experiment(config, arguments.set), dataset=arguments.dataset)
+    experiment = replace(load_experiment(config, [*RECIPE, *arguments.set]), dataset=arguments.dataset)
     if arguments.descriptions:
         stage = replace(experiment.recognizer, descriptions=arguments.descriptions)
         experiment = replace(experiment, recognizer=stage)

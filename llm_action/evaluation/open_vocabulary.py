@@ -8,45 +8,46 @@ from dataclasses import replace
 
 import numpy as np
 
-from llm_action.modeling.open_vocabulary import READINGS, Scores, Weights
+from llm_action.modeling.open_vocabulary import Prior, Scores, Weights
+
+_PENALTIES = np.linspace(-8, 8, 65).tolist()
 
 
-def choose_weights(
-    scores: Scores, references: Scores, targets: np.ndarray, seen: np.ndarray, default: Weights
-) -> Weights:
+def choose_weights(scores: Scores, prior: Prior, targets: np.ndarray, seen: np.ndarray, default: Weights) -> Weights:
     """The weights that do best on classes held out of training: of the readings and the calibration those of the best
     top-1 among the held-out classes, then the penalty of the best harmonic mean. Of equals the nearest to the default.
 
     Args:
-        scores, references: see `Weights.combine`.
+        scores, prior: see `Weights.combine`.
         targets: (sequences,) numbers of the true labels.
         seen: (labels,) bool, the classes trained on; the others were held out.
     """
-    taught = [name for name in READINGS if name in scores and getattr(default, name) > 0]
     unseen, held_out = np.flatnonzero(~seen), ~seen[targets]
     among_unseen = {name: found[held_out][:, unseen] for name, found in scores.items()}
-    of_unseen = {name: found[:, unseen] for name, found in references.items()}
+    of_unseen = {name: found[unseen] for name, found in prior.items()}
 
     def zero_shot(weights: Weights) -> float:
-        return float((unseen[weights.combine(among_unseen, of_unseen).argmax(1)] == targets[held_out]).mean())
+        combined = weights.combine(among_unseen, of_unseen, seen[unseen])
+        return float((unseen[combined.argmax(1)] == targets[held_out]).mean())
 
-    best = max(_grid(taught, default), key=zero_shot)
+    best = max(_grid(list(scores), default), key=zero_shot)
 
     def harmonic(weights: Weights) -> float:
-        return generalised(weights.combine(scores, references, seen), targets, seen)["harmonic_mean"]
+        return generalised(weights.combine(scores, prior, seen), targets, seen)["harmonic_mean"]
 
-    margins = best.combine(scores, references)
-    largest = float(np.ptp(margins, axis=1).max())
-    penalties = np.linspace(0, largest, 101).tolist()
-    return max((replace(best, seen_penalty=penalty) for penalty in penalties), key=harmonic)
+    candidates = (replace(best, seen_penalty=penalty) for penalty in sorted(_PENALTIES, key=abs))
+    return max(candidates, key=harmonic)
 
 
-def _grid(taught: list[str], default: Weights) -> Iterator[Weights]:
+def _grid(readings: list[str], default: Weights) -> Iterator[Weights]:
     yield default
     for calibration in (1.0, 0.5, 0.0):
-        for values in itertools.product((1.0, 0.5, 0.25, 0.0), repeat=len(taught)):
-            if 1.0 in values:  # only ratios matter
-                yield replace(default, calibration=calibration, **dict(zip(taught, values, strict=True)))
+        for factors in itertools.product((1.0, 2.0, 0.5, 0.0), repeat=len(readings)):
+            if any(factors):
+                weights = {
+                    name: factor * getattr(default, name) for name, factor in zip(readings, factors, strict=True)
+                }
+                yield replace(default, calibration=calibration, **weights)
 
 
 def generalised(scores: np.ndarray, targets: np.ndarray, seen: np.ndarray) -> dict[str, float]:

@@ -32,8 +32,9 @@ from llm_action.evaluation.unseen_baselines import (
 )
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.open_vocabulary import READINGS, OpenVocabularyScorer, Scores, Weights
-from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.motion_evidence import motion_numbers
+from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_sentences
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
@@ -55,7 +56,6 @@ ADAPTED_COLUMNS = [
     Column("old classes", "adapted_old", scale=100),
     Column("old before", "old_before", scale=100),
 ]
-_REFERENCES = 128  # motions of the training part that tell what is said anyway
 _SPLIT_SEED = 7
 
 
@@ -140,18 +140,17 @@ def measure_split(
         learning the unseen classes from so many examples, and old_before, that of the seen classes among themselves
         before.
     """
-    weights, seconds = Weights.of(experiment.recognizer.readings), 0.0
+    weights, seconds = Weights(), 0.0
     if split.validation:
         weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
     experiment = replace(experiment, unseen=list(split.unseen))
     run = trained_recognizer(experiment, data_dir, work)
     case = _Case(run.split.test, run.split.labels, split.unseen)
-    scores, references = _read(experiment, run, case)
-    combined = weights.combine(scores, references, case.seen)
-    metrics: dict[str, Any] = {"chance": 1 / len(split.unseen), **case.measure(combined)}
+    scores, prior = _read(experiment, run, case)
+    metrics: dict[str, Any] = {"chance": 1 / len(split.unseen)}
+    metrics |= case.measure(weights.combine(scores, prior, case.seen))
     for name in scores:
-        alone = Weights.of([name]).combine(scores, references)
-        metrics[f"zero_shot_{name}"] = case.measure(alone)["zero_shot"]
+        metrics[f"zero_shot_{name}"] = case.measure(scores[name] - weights.calibration * prior[name])["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
     metrics |= _baselines(experiment, run, case)
     return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
@@ -182,8 +181,8 @@ def validated_weights(
     table = train.select(np.flatnonzero((subjects == subject) | held_out))
     case = _Case(table, [label for label in names if label not in split.unseen], split.validation)
     run = trained_recognizer(experiment, data_dir, work)
-    scores, references = _read(experiment, run, case)
-    return choose_weights(scores, references, case.targets, case.seen, default), run.seconds
+    scores, prior = _read(experiment, run, case)
+    return choose_weights(scores, prior, case.targets, case.seen, default), run.seconds
 
 
 class _Case:
@@ -209,29 +208,17 @@ class _Case:
         return {"zero_shot": float(zero_shot), **generalised(scores, self.targets, self.seen)}
 
 
-def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Scores]:
-    """The readings of a case's sequences, and of motions of the run's own training part.
+def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Prior]:
+    """The readings of a case's sequences, and of a sentence that tells nothing.
 
     Descriptions and questions are a hundred times as much text as a name: they are read by a merged model, in half
     precision where that is fast.
     """
     model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
-    scorer = OpenVocabularyScorer(
-        model,
-        run.processor,
-        case.labels,
-        _descriptions(experiment, case),
-        [name for name in READINGS if name == "label" or name in experiment.recognizer.readings],
-    )
-    return scorer(_sentences(run.processor, case.table)), scorer(_references(run))
-
-
-def _references(run: Recognizer) -> list[list[int]]:
-    """Training sentences, of all classes alike."""
-    replay = _replay(run)
-    turns = max(map(len, replay.values()))
-    in_turn = [of_label[turn] for turn in range(turns) for of_label in replay.values() if turn < len(of_label)]
-    return in_turn[:_REFERENCES]
+    scorer = OpenVocabularyScorer(model, run.processor, case.labels, _descriptions(experiment, case))
+    sequences = _sequences(case.table)
+    motion = motion_numbers(run.processor.feature_extractor, sequences)
+    return scorer(run.processor.encode_batch(sequences), motion), scorer.prior()
 
 
 def _baselines(experiment: Experiment, run: Recognizer, case: _Case) -> dict[str, Any]:
@@ -257,7 +244,7 @@ def _adapted(
     few = load_split(replace(experiment, unseen=[], training_examples_per_class=examples), data_dir).train
     few = few.filter(lambda label: not case.seen[label], input_columns="label")
     new = table_sentences(few, run.processor, adaptation)
-    tests, none = _sentences(run.processor, case.table), load_descriptions(case.labels)
+    tests, none = run.processor.encode_batch(_sequences(case.table)), load_descriptions(case.labels)
 
     def by_name() -> np.ndarray:
         return OpenVocabularyScorer(run.model, run.processor, case.labels, none, ["label"])(tests)["label"]
@@ -280,5 +267,5 @@ def _replay(run: Recognizer) -> Sentences:
     return replay
 
 
-def _sentences(processor: LlmArProcessor, table: Dataset) -> list[list[int]]:
-    return processor.encode_batch([row_to_sequence(row) for row in table.with_format("numpy")])
+def _sequences(table: Dataset) -> list[SkeletonSequence]:
+    return [row_to_sequence(row) for row in table.with_format("numpy")]

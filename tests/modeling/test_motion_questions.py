@@ -10,12 +10,12 @@ import pytest
 from llm_action.datasets.synthetic import generate_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
+from llm_action.modeling.motion_questions import motion_answers
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.training.answers import Answers, told_description
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment, load_experiment
-from llm_action.training.motion_questions import motion_answers
 from llm_action.training.sentences import write_sentences
 
 LAYOUT = get_layout("kinect20")

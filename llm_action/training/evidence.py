@@ -1,0 +1,25 @@
+"""What the training part says about the questions that a label's attributes answer; kept in the model's config."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llm_action.datasets import describe_dataset, row_to_sequence
+from llm_action.datasets.descriptions import load_descriptions
+from llm_action.modeling.motion_evidence import MotionEvidence, motion_numbers
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.training.data import Split
+from llm_action.training.experiment import Experiment
+
+_SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
+
+
+def training_evidence(experiment: Experiment, processor: LlmArProcessor, split: Split) -> MotionEvidence:
+    """Agreement of the joints with the descriptions of the classes trained on, and how common each answer is."""
+    rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
+    table = split.train.select(rows).with_format("numpy")
+    numbers = motion_numbers(processor.feature_extractor, [row_to_sequence(row) for row in table])
+    labels = [split.labels[int(label)] for label in table["label"]]
+    dataset = describe_dataset(experiment.dataset).name
+    descriptions = load_descriptions(sorted(set(labels)), dataset, experiment.recognizer.descriptions)
+    return MotionEvidence.gathered(numbers, labels, descriptions)
