@@ -19,7 +19,7 @@ demo: setup  ## train and evaluate a small model on made-up skeletons, on a CPU;
 	$(BIN)/llm-action demo --out runs/demo
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: setup  ## lint, formatting and types
 	$(BIN)/ruff check .
