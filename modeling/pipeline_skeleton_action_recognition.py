@@ -38,7 +38,7 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             mapping of names to what they mean: a text, several, or {"phrasings", "phases", "attributes"} as
             `label_descriptions` has them. Then a name counts by all its phrasings, its attributes by what the
             joints show, and a model that was taught descriptions or questions (`config.readings`) is asked for those,
-            too; takes several times as long.
+            too; takes several times as long. Classes trained on still go by their names, see `open_vocabulary`.
         calibrate: whether each candidate's score is taken relative to what the model says of it whatever moves, so that
             frequent names and classes trained on are not favoured. Default: only of a mapping.
         layout, fps: of inputs that carry none.

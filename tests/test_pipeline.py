@@ -282,6 +282,14 @@ class TestOptions:
             views = recognize(file, candidate_labels={"zig": {"attributes": other}, "zag": right}, views=2)
             assert views[0]["label"] == "zag"
 
+    def test_trained_classes_go_by_their_names(self, recognize, files):
+        names = recognize.model.config.label_names[:4]
+        plain = recognize(files, candidate_labels=names, batch_size=4)
+        told = {name: {"phrasings": ["a greeting"], "attributes": {"arms": "neither arm"}} for name in names}
+        for one, expected in zip(recognize(files, candidate_labels=told, batch_size=4), plain, strict=True):
+            assert [entry["label"] for entry in one] == [entry["label"] for entry in expected]
+            assert [e["score"] for e in one] == pytest.approx([e["score"] for e in expected], abs=1e-3)
+
     def test_lists_and_mappings_take_turns(self, tiny_export, files):
         recognize = pipeline(
             "skeleton-action-recognition", model=str(tiny_export), candidate_labels={"greeting": "wave", "swim": []}

@@ -1,22 +1,15 @@
-"""Answers computed from joints, and what stage 2 is taught with them."""
+"""Answers computed from joints."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from llm_action.datasets.synthetic import generate_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
-from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
+from llm_action.modeling.label_descriptions import QUESTIONS
 from llm_action.modeling.motion_questions import motion_answers
-from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_layouts import get_layout
-from llm_action.training.answers import Answers, told_description
-from llm_action.training.data import load_split
-from llm_action.training.experiment import Experiment, load_experiment
-from llm_action.training.sentences import write_sentences
 
 LAYOUT = get_layout("kinect20")
 FRAMES = 64
@@ -133,76 +126,3 @@ class TestAnswers:
         assert most("squatting", "body", "down and up")
         assert most("clapping hands", "together", "yes") and most("clapping hands", "arms", "both arms")
         assert most("waving a hand", "direction", "sideways") and most("waving a hand", "feet", "stay")
-
-
-@pytest.fixture(scope="module")
-def taught(tiny_config, tiny_export, recordings):
-    """What a recognizer stage of some settings would be taught."""
-    processor = LlmArProcessor.from_pretrained(tiny_export)
-    experiment = load_experiment(tiny_config)
-
-    def table(**stage):
-        changed = replace(experiment, recognizer=replace(experiment.recognizer, **stage))
-        rows = write_sentences(changed, processor, load_split(changed, str(recordings)))
-        texts = [
-            (processor.tokenizer.decode(ids[:-answer][-12:]), processor.tokenizer.decode(ids[-answer:-1]).strip())
-            for ids, answer in zip(rows["input_ids"], rows["answer_length"], strict=True)
-        ]
-        return rows, texts
-
-    return table
-
-
-class TestTeaching:
-    def test_labels_alone_by_default(self, taught):
-        _, texts = taught()
-        assert {answer for _, answer in texts} == {"wave", "clap", "squat"}
-        assert all(request.endswith("The action is:") for request, _ in texts)
-
-    def test_descriptions_beside_labels(self, taught):
-        rows, texts = taught(answers="both")
-        kinds = [request.endswith("The action is:") for request, _ in texts]
-        assert sum(kinds) * 2 == len(kinds) == 2 * len(taught()[1])
-        told = {answer for (_, answer), is_label in zip(texts, kinds, strict=True) if not is_label}
-        assert len(told) > 3 and not told & {"wave", "clap", "squat"}
-        assert len(set(rows["prompt_length"])) == 1  # so that batches mix requests
-
-    def test_questions_have_their_share(self, taught):
-        _, texts = taught(question_share=0.5)
-        asked = [answer for request, answer in texts if request.endswith("Answer:")]
-        assert 0.4 < len(asked) / len(texts) < 0.6
-        assert set(asked) <= {answer for question in QUESTIONS.values() for answer in question.answers}
-
-    def test_a_description_tells_attributes_in_any_order(self):
-        description = LabelDescription(("it moves",), (), {"arms": ("right arm",), "body": ("level",)})
-        told = {told_description("x", description, np.random.default_rng(seed)) for seed in range(40)}
-        phrases = "the right arm moves, the body stays level", "the body stays level, the right arm moves"
-        assert told == {"it moves", *phrases}
-
-    def test_unseen_labels_are_never_told(self, tiny_config, tiny_export):
-        processor = LlmArProcessor.from_pretrained(tiny_export)
-        experiment: Experiment = load_experiment(tiny_config, ["unseen=[clap]", "recognizer.answers=both"])
-        answers = Answers(experiment, processor, ["wave", "clap"])
-        assert set(answers.descriptions) == {"wave"}
-
-    def test_joints_and_label_are_both_heard_where_they_disagree(self, tiny_config, tiny_export):
-        processor = LlmArProcessor.from_pretrained(tiny_export)
-        experiment = load_experiment(tiny_config, ["recognizer.question_share=0.92"])
-        teach, told = Answers(experiment, processor, ["wave"]), []
-        request = processor.tokenizer(f"\nQuestion: {QUESTIONS['arms'].text} Answer:", add_special_tokens=False)
-        persons = person(left_hand=along(up=1.4 * UP_AND_DOWN))  # the label says the right arm
-        for seed in range(60):
-            given = teach(0, persons, np.random.default_rng(seed))
-            told += [
-                processor.tokenizer.decode(ids[:-1]).strip() for asked, ids in given if asked == request["input_ids"]
-            ]
-        assert set(told) == {"left arm", "right arm"} and 0.3 < told.count("left arm") / len(told) < 0.7
-
-    @pytest.mark.parametrize("wrong", ("recognizer.answers=sometimes", "recognizer.question_share=1"))
-    def test_settings_out_of_range(self, tiny_config, wrong):
-        with pytest.raises(ValueError, match=wrong.split("=")[0].split(".")[1]):
-            load_experiment(tiny_config, [wrong])
-
-    def test_only_labels_are_a_closed_set(self, tiny_config):
-        with pytest.raises(ValueError, match="closed_set"):
-            load_experiment(tiny_config, ["recognizer.loss=closed_set", "recognizer.question_share=0.2"])
