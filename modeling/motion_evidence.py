@@ -1,9 +1,9 @@
 """What the joints themselves say for a label: its attributes against the answers computed from a motion.
 
-Direct attribute prediction (Lampert et al., CVPR 2009), with questions weighed by how far they can be trusted (this
-project's choice): on the training part descriptions and joints agree about "which arm moves" far more often than about
-"is it repeated". An answer that fits a label counts log(agreement / share), one that does not log((1 - agreement) /
-(1 - share)), where `share` is how often it would fit a training motion of any class.
+Direct attribute prediction (Lampert et al., CVPR 2009) through a noisy channel (this project's choice): the training
+part tells how often the joints answer c where a description says a. "Which arm moves" they get right far more often
+than "is it repeated", and a hand told to reach the floor is missed more often than one told not to is seen there. A
+label counts log(P(c | its answer) / P(c)) for each of its attributes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .label_descriptions import QUESTIONS, LabelDescription
 from .motion_questions import motion_answers
 from .skeleton_sequence import SkeletonSequence
 
-_EXPECTED = 0.7  # agreement of a question that no label of the training part says anything about
+_AGREEMENT = 0.8  # expected of joints and description before any training motion is seen ...
+_CLASSES = 2.0  # ... as if of so many classes
 _RAREST = 0.02  # share; what was hardly ever seen is no overwhelming evidence
 _BATCH = 64
 
@@ -39,11 +40,11 @@ class MotionEvidence:
     """What training motions say about each question of `QUESTIONS`.
 
     Attributes:
-        agreement: probability that the joints' answer fits a motion's label.
-        shares: of each answer among the training motions.
+        answered: question to (told, computed) probabilities of each answer of the joints, given the description's.
+        shares: question to the share of each answer of the joints among the training motions.
     """
 
-    agreement: dict[str, float]
+    answered: dict[str, list[list[float]]]
     shares: dict[str, list[float]]
 
     @classmethod
@@ -55,31 +56,40 @@ class MotionEvidence:
         Args:
             numbers: (sequences, questions), see `motion_numbers`.
             labels: of each sequence.
-            descriptions: of the labels; classes count alike, and one more that fits 70 % of the time.
+            descriptions: of the labels; classes count alike.
         """
-        agreement, shares = {}, {}
+        answered, shares, of_label = {}, {}, np.array(labels)
         for column, (name, question) in zip(numbers.T, QUESTIONS.items(), strict=True):
-            counts = np.bincount(column, minlength=len(question.answers)) + 1.0
-            shares[name] = (counts / counts.sum()).round(4).tolist()
-            fits = [
-                float(np.isin(column[np.array(labels) == label], fitting).mean())
-                for label in dict.fromkeys(labels)
-                if (fitting := fitting_answers(descriptions[label], name))
-            ]
-            agreement[name] = round((sum(fits) + _EXPECTED) / (len(fits) + 1), 4)
-        return cls(agreement, shares)
+            answers = len(question.answers)
+            share = (np.bincount(column, minlength=answers) + 1) / (len(column) + answers)
+            expected = _expected(share)
+            counts = _CLASSES * expected
+            for label in dict.fromkeys(labels):
+                if told := fitting_answers(descriptions[label], name):
+                    found = np.bincount(column[of_label == label], minlength=answers) / (of_label == label).sum()
+                    # of several told answers the one that explains what was found has been meant
+                    meant = expected[told] * share[told, None]
+                    counts[told] += meant / meant.sum(0) * found
+            answered[name] = (counts / counts.sum(1, keepdims=True)).round(4).tolist()
+            shares[name] = share.round(4).tolist()
+        return cls(answered, shares)
 
     def scores(self, numbers: np.ndarray, descriptions: Sequence[LabelDescription]) -> np.ndarray:
         """(sequences, labels) log-likelihood ratios of the labels' attributes; 0 of a label without any."""
         total = np.zeros((len(numbers), len(descriptions)))
         for column, name in zip(numbers.T, QUESTIONS, strict=True):
-            agreement = self.agreement[name]
+            answered, share = np.array(self.answered[name]), np.array(self.shares[name])
             for label, description in enumerate(descriptions):
-                if fitting := fitting_answers(description, name):
-                    share = np.clip(sum(self.shares[name][answer] for answer in fitting), _RAREST, 1 - _RAREST)
-                    for_it, against = np.log(agreement / share), np.log((1 - agreement) / (1 - share))
-                    total[:, label] += np.where(np.isin(column, fitting), for_it, against)
+                if told := fitting_answers(description, name):
+                    likelihood = np.average(answered[told], axis=0, weights=share[told])
+                    total[:, label] += np.log(likelihood / share.clip(_RAREST))[column]
         return total
+
+
+def _expected(share: np.ndarray) -> np.ndarray:
+    """(told, computed) probabilities if joints and description agree `_AGREEMENT` of the time, else by chance."""
+    others = np.where(np.eye(len(share), dtype=bool), 0, share)
+    return _AGREEMENT * np.eye(len(share)) + (1 - _AGREEMENT) * others / others.sum(1, keepdims=True)
 
 
 def fitting_answers(description: LabelDescription, name: str) -> list[int]:

@@ -14,13 +14,16 @@ from .skeleton_layouts import get_layout, map_joints
 
 _LAYOUT = get_layout("kinect20")
 _SMOOTHING = 3  # frames
-_STILL_ARM = 1.0  # path of a hand, beside the trunk, that counts as no movement
+_STILL_ARM = 0.15  # standard deviation of a hand's place, seen from the trunk, that counts as no movement
+_BOTH = 0.6  # of what the other hand does, for both to move
 _CHEST = 0.35  # a hand this far above the hips is at the chest
 _LIFT = 0.3  # change of a hand's height that counts as lifting it
 _SWEEP = 0.4  # way to one side
 _MEET = 0.45  # hands this close have come together
-_SINK = 0.3  # change of the hips' height
+_NEAR = 0.2  # a hand this far above the knees is as low as they are
+_SINK = 0.3  # change of the hips' height above the feet
 _STEP = 0.25  # way a foot has to go
+_WALK = 2.0  # way of the hips that takes more than one step
 _FAR = 0.7  # share of the arm's length, horizontally
 _LEAN = 25.0  # degrees
 
@@ -42,7 +45,7 @@ def motion_answers(persons: np.ndarray, layout: str) -> dict[str, str]:
         "turn": body.turn(),
         "reach": _yes(body.reach() > _FAR),
         "together": _yes(np.percentile(np.linalg.norm(body["right_hand"] - body["left_hand"], axis=-1), 5) < _MEET),
-        "floor": _yes(body.lowest_hand() < 0),
+        "floor": _yes(body.lowest_hand() < _NEAR),
         "body": body.sinking(),
         "feet": body.feet(),
         "lean": _yes(body.lean() > _LEAN),
@@ -63,10 +66,11 @@ class _Body:
         return self.joints[:, _LAYOUT.index(joint)]
 
     def arms(self) -> str:
-        right, left = self.paths["right"], self.paths["left"]
+        # how far from its mean place rather than how long a way: jitter makes a way of its own
+        right, left = (float(np.linalg.norm(self.hands[side].std(0))) for side in ("right", "left"))
         if max(right, left) < _STILL_ARM:
             return "neither arm"
-        if min(right, left) > 0.5 * max(right, left):
+        if min(right, left) > _BOTH * max(right, left):
             return "both arms"
         return "right arm" if right > left else "left arm"
 
@@ -127,9 +131,10 @@ class _Body:
         return float(max(shares))
 
     def sinking(self) -> str:
-        height = self["hip_center"][:, 1]
+        # above the feet, as walking towards a tilted camera is no rising
+        height = self["hip_center"][:, 1] - np.minimum(self["right_ankle"][:, 1], self["left_ankle"][:, 1])
         ends = max(1, len(height) // 10)
-        start, end, low = height[:ends].mean(), height[-ends:].mean(), height.min()
+        start, end, low = height[:ends].mean(), height[-ends:].mean(), np.percentile(height, 5)
         if start - end > _SINK:
             return "down"
         if end - start > _SINK:
@@ -138,10 +143,11 @@ class _Body:
 
     def feet(self) -> str:
         feet = [self[f"{side}_ankle"] for side in ("right", "left")]
-        widest = max(float(np.ptp(foot, axis=0).max()) for foot in feet)
+        widest = max(float(_extent(foot).max()) for foot in feet)
         if widest < _STEP:
             return "stay"
-        return "keep stepping" if max(map(_path, feet)) > 4 * widest else "step"
+        walked = float(np.linalg.norm(_extent(self["hip_center"])[[0, 2]]))
+        return "keep stepping" if max(map(_path, feet)) > 4 * widest or walked > _WALK else "step"
 
     def lean(self) -> float:
         """Degrees the trunk tilts forward beyond its start."""
@@ -189,6 +195,11 @@ def _smooth(joints: np.ndarray) -> np.ndarray:
 
 def _path(positions: np.ndarray) -> float:
     return float(np.linalg.norm(np.diff(positions, axis=0), axis=-1).sum())
+
+
+def _extent(positions: np.ndarray) -> np.ndarray:
+    """(3,) how far apart positions (frames, 3) lie along each axis, but for outliers."""
+    return np.subtract(*np.percentile(positions, (95, 5), axis=0))
 
 
 def _yes(fact: bool | np.bool_) -> str:

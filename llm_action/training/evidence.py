@@ -15,7 +15,7 @@ _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
 
 
 def training_evidence(experiment: Experiment, processor: LlmArProcessor, split: Split) -> MotionEvidence:
-    """Agreement of the joints with the descriptions of the classes trained on, and how common each answer is."""
+    """What the joints answer where the descriptions of the classes trained on say something, and how often at all."""
     rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
     table = split.train.select(rows).with_format("numpy")
     numbers = motion_numbers(processor.feature_extractor, [row_to_sequence(row) for row in table])

@@ -35,19 +35,34 @@ class TestEvidence:
         numbers = np.stack([answers(arms) for _, arms in self.MOTIONS])
         return MotionEvidence.gathered(numbers, [label for label, _ in self.MOTIONS], self.DESCRIPTIONS)
 
-    def test_classes_count_alike(self, evidence):
-        assert evidence.agreement["arms"] == pytest.approx((3 / 4 + 1 + 0.7) / 3, abs=1e-4)
-        assert evidence.agreement["body"] == pytest.approx((0 + 0.7) / 2, abs=1e-4)  # the joints say it stays level
-        assert evidence.agreement["turn"] == 0.7  # nobody said anything
-        assert evidence.shares["arms"] == [0.3, 0.2, 0.3, 0.2]  # one more of each than was seen
+    def test_shares_count_one_more_of_each(self, evidence):
+        assert evidence.shares["arms"] == [0.3, 0.2, 0.3, 0.2]
+
+    def test_training_motions_move_what_is_expected_of_an_answer(self, evidence):
+        """Expected are 80 % as if of two classes, the rest by share: 0.2 * 0.3 / 0.7 for the right arm of both."""
+        answered = evidence.answered["arms"]
+        assert answered[NEITHER] == pytest.approx([0.2 * 0.3 / 0.8, 0.2 * 0.2 / 0.8, 0.2 * 0.3 / 0.8, 0.8])
+        clap = [2 * 0.2 * 0.3 / 0.7 / 3, 2 * 0.2 * 0.2 / 0.7 / 3, (1.6 + 1) / 3, 2 * 0.2 * 0.2 / 0.7 / 3]
+        assert answered[BOTH] == pytest.approx(clap, abs=1e-4)
+
+    def test_a_motion_counts_for_the_told_answer_that_explains_it(self, evidence):
+        """Of a wave, half with the right arm and a quarter with the left: the right arm seen is mostly the right told.
+
+        It is 0.8 * 0.3 = 0.24 likely by the right one and 0.2 * 0.3 / 0.8 * 0.2 = 0.015 by the left.
+        """
+        right, left = (np.array(evidence.answered["arms"][side]) for side in (RIGHT, LEFT))
+        weight = 2 + 0.5 * 0.24 / 0.255 + 0.25 * (0.04 / 0.7 * 0.3) / (0.04 / 0.7 * 0.3 + 0.16)
+        weight += 0.25 * (0.06 / 0.7 * 0.3) / (0.06 / 0.7 * 0.3 + 0.015)
+        assert right[RIGHT] == pytest.approx((1.6 + 0.5 * 0.24 / 0.255) / weight, abs=1e-4)
+        assert left[LEFT] > right[LEFT] and right.sum() == pytest.approx(1, abs=1e-3)
 
     def test_scores_are_likelihood_ratios(self, evidence):
         scores = evidence.scores(np.stack([answers(LEFT), answers(BOTH)]), list(self.DESCRIPTIONS.values()))
-        agreement = evidence.agreement["arms"]
-        assert scores[0, 0] == pytest.approx(math.log(agreement / 0.5))
-        assert scores[0, 1] == pytest.approx(math.log((1 - agreement) / 0.7))
-        assert scores[1, 0] == pytest.approx(math.log((1 - agreement) / 0.5))
-        assert scores[1, 1] == pytest.approx(math.log(agreement / 0.3))
+        right, left, both, _ = evidence.answered["arms"]
+        assert scores[0, 0] == pytest.approx(math.log((0.3 * right[LEFT] + 0.2 * left[LEFT]) / 0.5 / 0.2))
+        assert scores[0, 1] == pytest.approx(math.log(both[LEFT] / 0.2))
+        assert scores[1, 0] == pytest.approx(math.log((0.3 * right[BOTH] + 0.2 * left[BOTH]) / 0.5 / 0.3))
+        assert scores[1, 1] == pytest.approx(math.log(both[BOTH] / 0.3))
 
     def test_a_label_without_attributes_has_none(self, evidence):
         assert evidence.scores(answers(LEFT)[None], [LabelDescription(("a greeting",))]).tolist() == [[0.0]]

@@ -100,10 +100,21 @@ class TestAnswers:
         upper = [joint for joint in LAYOUT.joints if not joint.endswith(("knee", "ankle", "foot"))]
         assert self.ask(person(**dict.fromkeys(upper, along(up=0.8 * height))))["body"] == answer
 
+    def test_walking_towards_a_tilted_camera_is_no_rising(self):
+        walking = along(forward=4 * TIME, up=0.8 * TIME)
+        assert self.ask(person(**dict.fromkeys(LAYOUT.joints, walking)))["body"] == "level"
+
+    def test_an_arm_that_only_jitters_does_not_move(self):
+        jitter = np.random.default_rng(0).normal(0, 0.08, (2, FRAMES, 3))
+        raised = along(up=1.2 * UP_AND_DOWN) + jitter[0]
+        assert self.ask(person(right_hand=raised, left_hand=jitter[1]))["arms"] == "right arm"
+        assert self.ask(person(left_hand=jitter[1]))["arms"] == "neither arm"
+
     def test_feet_and_trunk(self):
         steps = along(up=0.5 * np.abs(np.sin(6 * np.pi * TIME)))
         assert self.ask(person(right_ankle=steps))["feet"] == "keep stepping"
         assert self.ask(person(left_ankle=along(forward=0.8 * UP_AND_DOWN)))["feet"] == "step"
+        assert self.ask(person(**dict.fromkeys(LAYOUT.joints, along(forward=4 * TIME))))["feet"] == "keep stepping"
         bow = along(forward=0.8 * UP_AND_DOWN, up=-0.3 * UP_AND_DOWN)
         assert self.ask(person(shoulder_center=bow))["lean"] == "yes"
 
