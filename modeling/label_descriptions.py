@@ -84,7 +84,9 @@ QUESTIONS: dict[str, Question] = {
         "Does a hand reach far from the body?", "a hand reaches far from the body", "the hands stay close to the body"
     ),
     "together": _yes_no("Do the hands come together?", "the hands come together", "the hands stay apart"),
-    "floor": _yes_no("Do the hands go down to the knees?", "a hand goes down to the knees", "no hand goes down to the knees"),
+    "floor": _yes_no(
+        "Do the hands go down to the knees?", "a hand goes down to the knees", "the hands stay above the knees"
+    ),
     "body": Question(
         "How does the body move?",
         {

@@ -21,6 +21,7 @@ from .skeleton_sequence import SkeletonSequence
 _AGREEMENT = 0.8  # expected of joints and description before any training motion is seen ...
 _CLASSES = 2.0  # ... as if of so many classes
 _RAREST = 0.02  # share; what was hardly ever seen is no overwhelming evidence
+_IMPOSSIBLE = 1e-3  # likelihood below which one answer cannot rule a label out
 _BATCH = 64
 
 
@@ -82,7 +83,7 @@ class MotionEvidence:
             for label, description in enumerate(descriptions):
                 if told := fitting_answers(description, name):
                     likelihood = np.average(answered[told], axis=0, weights=share[told])
-                    total[:, label] += np.log(likelihood / share.clip(_RAREST))[column]
+                    total[:, label] += np.log(likelihood.clip(_IMPOSSIBLE) / share.clip(_RAREST))[column]
         return total
 
 

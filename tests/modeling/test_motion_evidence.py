@@ -64,6 +64,12 @@ class TestEvidence:
         assert scores[1, 0] == pytest.approx(math.log((0.3 * right[BOTH] + 0.2 * left[BOTH]) / 0.5 / 0.3))
         assert scores[1, 1] == pytest.approx(math.log(both[BOTH] / 0.3))
 
+    def test_no_answer_rules_a_label_out(self):
+        """However many classes never showed it."""
+        described = {f"clap {number}": self.DESCRIPTIONS["clap"] for number in range(2000)}
+        evidence = MotionEvidence.gathered(np.repeat(answers(BOTH)[None], 2000, 0), list(described), described)
+        assert evidence.scores(answers(LEFT)[None], [described["clap 0"]]).item() == pytest.approx(math.log(0.001 / 0.02))
+
     def test_a_label_without_attributes_has_none(self, evidence):
         assert evidence.scores(answers(LEFT)[None], [LabelDescription(("a greeting",))]).tolist() == [[0.0]]
 
