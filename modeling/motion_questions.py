@@ -15,7 +15,7 @@ from .skeleton_layouts import get_layout, map_joints
 _LAYOUT = get_layout("kinect20")
 _SMOOTHING = 3  # frames
 _STILL_ARM = 0.15  # standard deviation of a hand's place, seen from the trunk, that counts as no movement
-_BOTH = 0.6  # of what the other hand does, for both to move
+_BOTH = 0.6  # of the other hand's standard deviation, for both to move
 _CHEST = 0.35  # a hand this far above the hips is at the chest
 _LIFT = 0.3  # change of a hand's height that counts as lifting it
 _SWEEP = 0.4  # way to one side
@@ -23,7 +23,7 @@ _MEET = 0.45  # hands this close have come together
 _NEAR = 0.2  # a hand this far above the knees is as low as they are
 _SINK = 0.3  # change of the hips' height above the feet
 _STEP = 0.25  # way a foot has to go
-_WALK = 2.0  # way of the hips that takes more than one step
+_WALK = 2.0  # horizontal way of the hips that takes more than one step
 _FAR = 0.7  # share of the arm's length, horizontally
 _LEAN = 25.0  # degrees
 
