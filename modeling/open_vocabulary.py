@@ -199,8 +199,8 @@ class Weights:
     evidence of its motions; this project's choice).
 
     The defaults did better than the joints alone, by 1 to 9 points, in each of three trainings without five classes of
-    UTD-MHAD. With larger weights of what the LLM says two of them did better still, by up to 15, and one worse than the
-    joints alone; such gains do not last from one tokenizer to the next, so they were not chosen.
+    UTD-MHAD. With larger weights of what the LLM says two of them did better still, by up to 15, and one no better than
+    the joints alone; such gains do not last from one tokenizer to the next, so they were not chosen.
 
     Args:
         label, description, questions, motion: weight of each reading for classes not trained on.
