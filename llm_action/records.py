@@ -18,7 +18,7 @@ import yaml
 from datasets import load_from_disk
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from llm_action.training.replay import trained_sentences, write_replay
+from llm_action.training.replay import trained_replay, write_replay
 from llm_action.visualization.figures import plot_confusion, plot_learning_curve, plot_rank_frequency
 
 FOLDER = "training"
@@ -68,7 +68,7 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
         return
     if (run / "sentences" / "made_from.json").is_file():
         entries["sentences"] = _sentence_statistics(run / "sentences", folder)
-        write_replay(folder, trained_sentences(run / "sentences", folder))
+        write_replay(folder, trained_replay(run / "sentences", folder))
     if (run / "recognizer" / "history.json").is_file():
         history = json.loads((run / "recognizer" / "history.json").read_text(encoding="utf-8"))
         if any("loss" in entry for entry in history):

@@ -40,7 +40,7 @@ from .label_reading import (
     read_nodes,
     tokens_per_pass,
 )
-from .label_search import RankedLabels, search_labels
+from .label_search import RankedLabels, ranked, search_labels
 from .label_tree import LabelTree
 
 NODES_PER_PASS = 256  # of one prompt: attention between nodes grows with its square
@@ -139,8 +139,7 @@ def rank_labels(
     if k < len(tree) and tree.must_be_read(normalization).sum() > PACKED_NODES:
         return top_k_labels(model, tree, inputs_embeds, attention_mask, k, tolerance=tolerance, **shared)
     scores = score_labels(model, tree, inputs_embeds, attention_mask, **shared)
-    mass = scores.logsumexp(1)
-    return RankedLabels(*scores.topk(k), mass, mass)
+    return ranked(scores, k)
 
 
 def _score_packed(

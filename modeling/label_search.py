@@ -45,6 +45,12 @@ class RankedLabels(NamedTuple):
         return low, high
 
 
+def ranked(scores: Tensor, k: int | None = None) -> RankedLabels:
+    """The k best (default: all) of labels that were all scored: (batch, labels)."""
+    mass, count = scores.logsumexp(1), scores.shape[1]
+    return RankedLabels(*scores.topk(min(k or count, count)), mass, mass)
+
+
 class SearchState:
     """What is known of the tree after each of some prompts.
 

@@ -30,8 +30,9 @@ from .base_loading import (
 from .configuration_llm_ar import LlmArConfig
 from .int8_linear import quantize_linears
 from .label_scoring import rank_labels, score_labels
-from .label_search import RankedLabels
+from .label_search import RankedLabels, ranked
 from .label_tree import LabelTree
+from .motion_prototypes import MotionPrototypes
 from .prompt_prefix import PromptPrefix, common_words, without_first
 from .repo_code import HubUpload, check_file_names, check_parts, copy_code, reading
 
@@ -40,6 +41,7 @@ warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", F
 
 ADAPTER_FOLDER = "adapter"
 _WEIGHTS = "model.safetensors"
+_PROTOTYPES = "prototypes."
 
 
 @dataclass
@@ -48,7 +50,7 @@ class ActionRecognitionOutput(ModelOutput):
 
     Attributes:
         loss: scalar, mean cross-entropy of the answer words; only with `labels`.
-        logits: (batch, classes) exact log-likelihood of each class name; only without `labels`.
+        logits: (batch, classes) exact log-likelihood of each class name, see `score`; only without `labels`.
     """
 
     loss: Tensor | None = None
@@ -64,6 +66,9 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
     Args:
         config: see `LlmArConfig`.
         language_model: the PeftModel; use `from_base` for a new model and `from_pretrained` for a saved one.
+
+    Attributes:
+        prototypes: what its classes look like, of a model that has learned some from a few examples; else None.
     """
 
     config_class = LlmArConfig
@@ -78,6 +83,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         super().__init__(config)
         self.language_model = language_model
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
+        self.prototypes: MotionPrototypes | None = None
         self.is_merged = False
         self._prefix = PromptPrefix()
 
@@ -132,6 +138,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         label_smoothing: float = 0.0,
+        motion_features: Tensor | None = None,
         **kwargs,
     ) -> ActionRecognitionOutput:
         """Loss of the answer words, or the log-likelihood of every class name.
@@ -141,12 +148,14 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             attention_mask: (batch, tokens), 0 for padding.
             labels: (batch, tokens) the answer's ids, -100 elsewhere.
             label_smoothing: share of each answer token's target that is spread over the vocabulary.
+            motion_features: (batch, features), see `score`.
 
         Raises:
             ValueError: no labels, and the model knows no classes.
         """
         if labels is None:
-            return ActionRecognitionOutput(logits=self.score(input_ids, attention_mask))
+            scores = self.score(input_ids, attention_mask, motion_features=motion_features)
+            return ActionRecognitionOutput(logits=scores)
         hidden = self.causal_lm.get_decoder()(
             inputs_embeds=self.embed(input_ids), attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
@@ -155,18 +164,28 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         logits = self.causal_lm.get_output_embeddings()(hidden[:, :-1][answers]).float()
         return ActionRecognitionOutput(loss=F.cross_entropy(logits, targets[answers], label_smoothing=label_smoothing))
 
-    def score(self, input_ids: Tensor, attention_mask: Tensor | None = None, tree: LabelTree | None = None) -> Tensor:
+    def score(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        tree: LabelTree | None = None,
+        motion_features: Tensor | None = None,
+    ) -> Tensor:
         """(batch, labels) exact log-likelihood of every label after the prompts; a softmax over them is the posterior.
 
         Args:
             input_ids, attention_mask: (batch, tokens) prompts, as the processor makes them.
             tree: the candidates (`LabelTree.from_labels`); default the classes trained on.
+            motion_features: (batch, features) as the processor of a model with `prototypes` gives them. Where all
+                candidates are classes of the model, the log-likelihoods of their prototypes come on top.
 
         Raises:
             ValueError: no tree, and the model knows no classes.
         """
         tree = tree or self.trained_labels
-        return score_labels(self.causal_lm, tree, **self._read_before(input_ids, attention_mask))
+        scores = score_labels(self.causal_lm, tree, **self._read_before(input_ids, attention_mask))
+        looks = self._looks(tree, motion_features)
+        return scores if looks is None else scores + looks
 
     @torch.no_grad()
     def rank(
@@ -176,11 +195,12 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         tree: LabelTree | None = None,
         k: int | None = None,
         tolerance: float | None = None,
+        motion_features: Tensor | None = None,
     ) -> RankedLabels:
         """The k best labels after the prompts with their exact log-likelihoods, by whichever exact way is fastest.
 
         Args:
-            input_ids, attention_mask, tree: see `score`.
+            input_ids, attention_mask, tree, motion_features: see `score`.
             k: labels wanted a prompt, best first; default all.
             tolerance: what `posterior_bounds` may differ by where not all labels are scored; default any amount.
 
@@ -188,8 +208,17 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             ValueError: see `score`; k < 1; a tolerance that is not above 0.
         """
         tree = tree or self.trained_labels
+        if self._looks(tree, motion_features) is not None:
+            return ranked(self.score(input_ids, attention_mask, tree, motion_features), k)
         prompts = self._read_before(input_ids, attention_mask)
         return rank_labels(self.causal_lm, tree, **prompts, k=k, tolerance=tolerance)
+
+    def _looks(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
+        """(batch, labels) what the prototypes say of the labels; None if not all of them are classes of the model."""
+        if self.prototypes is None or motion_features is None:
+            return None
+        numbers = [self.config.label2id.get(label, -1) for label in tree.labels]
+        return None if -1 in numbers else self.prototypes(motion_features)[:, numbers]
 
     def _read_before(self, input_ids: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
         """The prompts for `label_scoring`, without the words before the action tokens where all begin with the same.
@@ -252,7 +281,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
     def save_pretrained(
         self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
     ):
-        """Writes config.json, model.safetensors (action embeddings), adapter/ (PEFT) and the code; never the base.
+        """Writes config.json, model.safetensors (what is not LoRA's), adapter/ (PEFT) and the code; never the base.
 
         Args:
             state_dict: whole weights, under this model's names, of a model that is sharded (FSDP, ZeRO-3); default
@@ -278,11 +307,9 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             adapter.base_model_name_or_path = self.config.base_model  # not where this machine keeps it
         self.language_model.save_pretrained(folder / ADAPTER_FOLDER, state_dict=adapted)
         (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)  # peft's own card; the root has ours
-        save_file(
-            {"action_embeddings.weight": weights["action_embeddings.weight"].detach().contiguous().cpu()},
-            folder / _WEIGHTS,
-            {"format": "pt"},
-        )
+        own = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
+        own = {name: weight.detach().contiguous().cpu() for name, weight in own.items()}
+        save_file(own, folder / _WEIGHTS, {"format": "pt"})
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
         copy_code(folder)
@@ -362,7 +389,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         return model.eval()
 
     def load_trained(self, folder: str | os.PathLike) -> None:
-        """Puts a saved model's trained weights (adapter and action embeddings) into this one, as resuming does."""
+        """Puts a saved model's trained weights (all but the base's) into this one, as resuming does."""
         self._check_not_merged()
         with reading(Path(folder) / _WEIGHTS):
             weights = load_file(Path(folder) / _WEIGHTS)
@@ -372,6 +399,9 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 f"{folder}: expected action embeddings {tuple(self.action_embeddings.weight.shape)} as config.json "
                 f"says, got {tuple(given)}; {_WEIGHTS} belongs to another model."
             )
+        own = {name: weight for name, weight in weights.items() if name.startswith(_PROTOTYPES)}
+        if own:
+            self.prototypes = MotionPrototypes(**{name.removeprefix(_PROTOTYPES): part for name, part in own.items()})
         self.load_state_dict(weights, strict=False)
         trainable = any(weight.requires_grad for weight in self.language_model.parameters())
         self.language_model.load_adapter(str(Path(folder) / ADAPTER_FOLDER), "default", is_trainable=trainable)

@@ -12,6 +12,7 @@ from .label_descriptions import LabelDescription, parse_description
 from .label_scoring import SCORE_TOLERANCE
 from .label_tree import LabelTree
 from .motion_evidence import motion_numbers
+from .motion_prototypes import motion_features
 from .open_vocabulary import CalibratedScorer
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams
@@ -203,6 +204,10 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             answers = torch.from_numpy(motion_numbers(self.processor.feature_extractor, skeletons))
             for index, prompt in enumerate(prompts):
                 prompt["motion"] = answers[None, index // views]
+        if self.processor.motion_features:
+            features = torch.from_numpy(motion_features(self.processor.feature_extractor, skeletons, views))
+            for prompt, row in zip(prompts, features, strict=True):
+                prompt["motion_features"] = row[None]
         return prompts
 
     def preprocess(self, skeleton, layout=None, fps=None, motion=False):
@@ -211,12 +216,12 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         return self._prompts([skeleton], layout, fps, motion)[0]
 
     def _forward(self, model_inputs, tree=None, scorer=None, top_k=5):
-        ids, mask = model_inputs["input_ids"], model_inputs["attention_mask"]
+        ids, mask, features = (model_inputs.get(name) for name in ("input_ids", "attention_mask", "motion_features"))
         if scorer is not None:
             posterior = scorer(ids, mask, model_inputs.get("motion"))
             scores, indices = posterior.topk(min(top_k or posterior.shape[1], posterior.shape[1]))
             return {"scores": scores, "indices": indices}
-        ranked = self.model.rank(ids, mask, tree, top_k, tolerance=SCORE_TOLERANCE)
+        ranked = self.model.rank(ids, mask, tree, top_k, SCORE_TOLERANCE, features)
         return {"scores": ranked.posterior_bounds()[0], "indices": ranked.indices}
 
     def postprocess(self, model_outputs, labels=None):

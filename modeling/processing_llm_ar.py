@@ -12,6 +12,7 @@ import torch
 from transformers import BatchEncoding, ProcessorMixin
 
 from .modeling_action_vqvae import ActionVQVAE
+from .motion_prototypes import motion_features
 from .repo_code import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .skeleton_sequence import SkeletonSequence
 
@@ -36,6 +37,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         prompt: text with one `{motion}` where the sentence goes (the paper gives an instruction; the words are ours).
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
+        motion_features: whether prompts come with `motion_prototypes.motion_features`, for a model that has prototypes;
+            default False.
 
     Raises:
         ValueError: parts that do not fit each other.
@@ -52,6 +55,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         prompt: str = DEFAULT_PROMPT,
         vqvae_fingerprint: str | None = None,
         first_action_id: int | None = None,
+        motion_features: bool = False,
         format_version: int = FORMAT_VERSION,
     ):
         check_format(format_version, "processor")
@@ -63,7 +67,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
                 "Expected a vqvae (ActionVQVAE); load a whole processor with LlmArProcessor.from_pretrained."
             )
         _check_parts(feature_extractor, vqvae, vqvae_fingerprint)
-        self.prompt = prompt
+        self.prompt, self.motion_features = prompt, motion_features
         self.format_version = format_version
         self.auto_map = PROCESSOR_AUTO_MAP
         self.vqvae_fingerprint = vqvae_fingerprint or vqvae.fingerprint()
@@ -102,11 +106,17 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
                 another moment, see `SkeletonFeatureExtractor`.
 
         Returns:
-            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other.
+            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; with
+            `motion_features` these, too, (batch * views, features).
         """
-        sequences = list(skeletons) if is_several(skeletons) else [skeletons]
-        sentences = self.encode_batch(sequences, layout, fps, views)
-        return self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
+        given = list(skeletons) if is_several(skeletons) else [skeletons]
+        sequences = [self.read(skeleton, layout, fps) for skeleton in given]
+        sentences = self.encode_batch(sequences, views=views)
+        prompts = self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
+        if self.motion_features:
+            features = motion_features(self.feature_extractor, sequences, views)
+            prompts |= BatchEncoding({"motion_features": features}, tensor_type=return_tensors)
+        return prompts
 
     def build_prompts(
         self, sentences: Sequence[Sequence[int]], return_tensors=None, padding=True, **kwargs

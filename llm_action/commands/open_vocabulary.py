@@ -47,7 +47,7 @@ def add_commands(commands) -> None:
     adapt.add_argument("--model", required=True, help="model folder")
     adapt.add_argument("--examples", required=True, help="folder with one folder of recordings a class")
     adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
-    adapt.add_argument("--rehearse", help="recordings of old classes, for a model without replay.json")
+    adapt.add_argument("--rehearse", help="recordings of old classes, for a model without replay files")
     adapt.add_argument("--layout", help="joint layout of files that do not tell")
     adapt.add_argument("--steps", type=int, default=150, help="training steps (default 150)")
     adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")

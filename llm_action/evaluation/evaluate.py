@@ -42,7 +42,7 @@ def recognizer_scorer(
     @torch.no_grad()
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
         prompts = processor(sequences, return_tensors="pt", views=views).to(model.device)
-        scores = model.score(prompts["input_ids"], prompts["attention_mask"], tree).float().cpu()
+        scores = model.score(**prompts, tree=tree).float().cpu()
         return over_views(scores, views).numpy()
 
     return score

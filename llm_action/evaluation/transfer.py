@@ -18,10 +18,10 @@ from llm_action.evaluation.rows import Column, Row
 from llm_action.evaluation.runs import settings
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.adapt import Adaptation, adapt_recognizer, table_sentences
+from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
-from llm_action.training.replay import REPLAY_FILE, read_replay
+from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, read_replay
 
 COLUMNS = [
     Column("top-1 %", "top1", scale=100),
@@ -34,7 +34,7 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
     """A row for each number of examples a class, 0 for none, and one for the small transformer beside it.
 
     Args:
-        model: folder of the recognizer, with its `replay.json` where it is to learn.
+        model: folder of the recognizer, with its replay files where it is to learn.
         experiment: the other data set; its normalisation and augmentation are the small transformer's.
         data_dir: of a benchmark; see `load_split`.
 
@@ -44,7 +44,10 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
     if min(examples) < 0:
         raise ValueError(f"expected numbers of examples of 0 or more, got {min(examples)}")
     if max(examples) and read_replay(model) is None:
-        raise ValueError(f"{model}: has no {REPLAY_FILE}, which training leaves there; its classes cannot be rehearsed")
+        raise ValueError(
+            f"{model}: has no {REPLAY_FILE} and {FEATURES_FILE}, which training leaves there; its classes cannot be "
+            "rehearsed"
+        )
 
     def row(number: int, name: str, measure) -> Row:
         seen = replace(experiment, training_examples_per_class=number)
@@ -57,8 +60,10 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
         processor = LlmArProcessor.from_pretrained(model)
         if seen.training_examples_per_class:
             adaptation = Adaptation(augmentation=seen.augmentation, seed=seen.seed)
-            new = table_sentences(split.train, processor, adaptation)
-            adapt_recognizer(learner, processor, read_replay(model) or {}, new, adaptation)
+            replay = read_replay(model)
+            assert replay is not None  # checked above
+            new = table_examples(split.train, processor, adaptation)
+            adapt_recognizer(learner, processor, replay, new, adaptation)
         seconds = time.perf_counter() - started
         learner.merge()
         return _figures(evaluate(recognizer_scorer(learner, processor, split.labels), split.test), seconds)

@@ -19,6 +19,7 @@ from llm_action.base_models import resolve_base_model
 from llm_action.datasets import describe_dataset, row_to_sequence
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.unseen_splits import unseen_classes
+from llm_action.evaluation.evaluate import recognizer_scorer
 from llm_action.evaluation.open_vocabulary import choose_weights, generalised
 from llm_action.evaluation.recordings import Recordings
 from llm_action.evaluation.rows import Column, Row
@@ -35,10 +36,10 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.motion_evidence import motion_numbers
 from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.training.adapt import Adaptation, adapt_recognizer, table_sentences
+from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
-from llm_action.training.replay import Sentences, read_replay
+from llm_action.training.replay import read_replay
 from llm_action.training.train_recognizer import base_dtype
 
 COLUMNS = [
@@ -239,32 +240,25 @@ def _baselines(experiment: Experiment, run: Recognizer, case: _Case) -> dict[str
 def _adapted(
     experiment: Experiment, data_dir: str | None, run: Recognizer, case: _Case, examples: int
 ) -> dict[str, float]:
-    """Accuracy by names alone, before and after the unseen classes are learned from a few training sequences."""
+    """Accuracy among all labels before and after the unseen classes are learned from a few training sequences."""
     adaptation = Adaptation(augmentation=experiment.augmentation, seed=experiment.seed)
     few = load_split(replace(experiment, unseen=[], training_examples_per_class=examples), data_dir).train
     few = few.filter(lambda label: not case.seen[label], input_columns="label")
-    new = table_sentences(few, run.processor, adaptation)
-    tests, none = run.processor.encode_batch(_sequences(case.table)), load_descriptions(case.labels)
+    new, old = table_examples(few, run.processor, adaptation), read_replay(run.folder / "model")
+    assert old is not None  # the export has just been written with it
 
-    def by_name() -> np.ndarray:
-        return OpenVocabularyScorer(run.model, run.processor, case.labels, none, ["label"])(tests)["label"]
+    def scores() -> np.ndarray:
+        return table_scores(recognizer_scorer(run.model, run.processor, case.labels), case.table)
 
-    among_seen = np.where(case.seen, by_name(), -np.inf)
-    before = generalised(among_seen, case.targets, case.seen)["seen"]
-    adapt_recognizer(run.model, run.processor, _replay(run), new, adaptation)
-    after = generalised(by_name(), case.targets, case.seen)
+    before = generalised(np.where(case.seen, scores(), -np.inf), case.targets, case.seen)["seen"]
+    adapt_recognizer(run.model, run.processor, old, new, adaptation)
+    after = generalised(scores(), case.targets, case.seen)
     return {"adapted_new": after["unseen"], "adapted_old": after["seen"], "old_before": before}
 
 
 def _descriptions(experiment: Experiment, case: _Case) -> dict[str, LabelDescription]:
     dataset = describe_dataset(experiment.dataset).name
     return load_descriptions(case.labels, dataset, experiment.recognizer.descriptions)
-
-
-def _replay(run: Recognizer) -> Sentences:
-    replay = read_replay(run.folder / "model")
-    assert replay is not None  # the export has just been written with it
-    return replay
 
 
 def _sequences(table: Dataset) -> list[SkeletonSequence]:

@@ -1,7 +1,8 @@
 """New classes from a few examples: the recognizer goes on learning, the action tokenizer stays as it is.
 
-Each example becomes many augmented action sentences; the old classes are rehearsed from the sentences kept beside the
-model (`llm_action.training.replay`), or from recordings. Classes are drawn alike, so a new one is as likely as an old.
+Each example becomes many augmented action sentences; the old classes are rehearsed from what is kept beside the model
+(`llm_action.training.replay`), or from recordings. Classes are drawn alike, so a new one is as likely as an old. What
+the action tokenizer does not tell apart in new classes, prototypes of all classes do (`motion_prototypes`).
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from llm_action.datasets.benchmark import checked_folder
 from llm_action.hub import export
 from llm_action.modeling.label_tree import LabelTree, label_token_ids, normalize_label
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.motion_prototypes import MotionPrototypes, motion_features
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
 from llm_action.training.augmentation import Augmentation
 from llm_action.training.data import padded, plain_batch
-from llm_action.training.replay import REPLAY_FILE, Sentences, read_replay, write_replay
+from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, Replay, read_replay, write_replay
 from llm_action.training.sentences import Collator
 
 
@@ -65,12 +67,12 @@ def adapt(
         examples: folder with one folder of recordings a class; underscores in class names become spaces. A class the
             model knows already gets more examples.
         out: folder to write.
-        rehearse: the same with recordings of old classes, for a model that has no `replay.json`.
+        rehearse: the same with recordings of old classes, for a model that has no replay files.
         layout: joint layout of files that do not tell.
 
     Raises:
         FileNotFoundError: a folder, or no recordings in it.
-        ValueError: the model has neither `replay.json` nor recordings to rehearse.
+        ValueError: the model has neither replay files nor recordings to rehearse.
     """
     adaptation, folder = adaptation or Adaptation(), Path(model)
     processor = LlmArProcessor.from_pretrained(folder)
@@ -78,11 +80,11 @@ def adapt(
     if old is None:
         if rehearse is None:
             raise ValueError(
-                f"{folder}: has no {REPLAY_FILE} to rehearse its classes with; pass --rehearse FOLDER with recordings "
-                "of them in one folder a class."
+                f"{folder}: has no {REPLAY_FILE} and {FEATURES_FILE} to rehearse its classes with; pass --rehearse "
+                "FOLDER with recordings of them in one folder a class."
             )
-        old = _read_sentences(rehearse, processor, layout, adaptation)
-    new = _read_sentences(examples, processor, layout, adaptation)
+        old = read_examples(rehearse, processor, layout, adaptation)
+    new = read_examples(examples, processor, layout, adaptation)
     recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True)
     known = adapt_recognizer(recognizer, processor, old, new, adaptation)
     export(recognizer, processor, out)
@@ -94,26 +96,39 @@ def adapt(
 def adapt_recognizer(
     model: LlmArForActionRecognition,
     processor: LlmArProcessor,
-    old: Sentences,
-    new: Sentences,
+    old: Replay,
+    new: Replay,
     adaptation: Adaptation,
-) -> Sentences:
-    """Trains a recognizer on, in place: its classes become the old and the new ones. Returns all sentences.
+) -> Replay:
+    """Trains a recognizer on, in place: its classes become the old and the new ones. Returns what is known of all.
 
     Args:
         model: loaded with `is_trainable=True`.
-        old: sentences of the classes it knows; of none a class may be forgotten.
-        new: sentences of classes to learn.
+        processor: gives motion features from then on.
+        old: of the classes it knows; of none a class may be forgotten.
+        new: of classes to learn.
     """
-    known = {normalize_label(label): list(sentences) for label, sentences in old.items() if sentences}
-    for label, sentences in new.items():
-        known.setdefault(normalize_label(label), []).extend(sentences)
-    names = list(dict.fromkeys([*(model.config.label_names or ()), *known]))
+    known = _joined(old, new)
+    names = list(dict.fromkeys([*(model.config.label_names or ()), *known.sentences]))
     names = list(LabelTree.from_labels(names, processor.tokenizer).labels)
     _name_classes(model, names, processor)
+    _train(model, processor, known.sentences, adaptation)
+    unknown = np.zeros_like(next(iter(known.features.values()))[:0])
+    model.prototypes = MotionPrototypes.fitted([known.features.get(name, unknown) for name in names]).to(model.device)
+    processor.motion_features = True
+    return known
+
+
+def _train(
+    model: LlmArForActionRecognition,
+    processor: LlmArProcessor,
+    known: dict[str, list[list[int]]],
+    adaptation: Adaptation,
+) -> None:
+    """Trains on action sentences of all classes."""
     before, after = processor.prompt_parts()
     end = processor.tokenizer.eos_token_id
-    answers = dict(zip(names, label_token_ids(names, processor.tokenizer), strict=True))
+    answers = dict(zip(known, label_token_ids(list(known), processor.tokenizer), strict=True))
     rng, taught = np.random.default_rng(adaptation.seed), list(known)
     collate = Collator(processor.tokenizer.pad_token_id)
 
@@ -136,7 +151,6 @@ def adapt_recognizer(
         optimizer.step()
         schedule.step()
     model.eval()
-    return known
 
 
 def augmented_sentences(
@@ -158,19 +172,23 @@ def augmented_sentences(
     return sentences
 
 
-def table_sentences(table: Dataset, processor: LlmArProcessor, adaptation: Adaptation) -> Sentences:
-    """The action sentences of a table's rows, plain and augmented, by the names of their classes."""
+def table_examples(table: Dataset, processor: LlmArProcessor, adaptation: Adaptation) -> Replay:
+    """What a table's rows tell of their classes, by their names."""
     names = table.features["label"].names
     sequences: dict[str, list[SkeletonSequence]] = {}
     for row in table.with_format("numpy"):
         sequences.setdefault(names[int(row["label"])], []).append(row_to_sequence(row))
-    return {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()}
+    return _told_by(sequences, processor, adaptation)
 
 
-def _read_sentences(
+def read_examples(
     folder: str | os.PathLike[str], processor: LlmArProcessor, layout: str | None, adaptation: Adaptation
-) -> Sentences:
-    """The action sentences of the recordings in one folder a class."""
+) -> Replay:
+    """What the recordings in one folder a class tell of their classes.
+
+    Raises:
+        FileNotFoundError: no recordings there.
+    """
     root = checked_folder(folder, "your examples")
     files = [path for path in sorted(root.glob("*/**/*")) if path.suffix.lower() in SKELETON_SUFFIXES]
     if not files:
@@ -181,7 +199,28 @@ def _read_sentences(
     for path in tqdm(files, desc="reading recordings"):
         label = path.relative_to(root).parts[0].replace("_", " ")
         recordings.setdefault(label, []).append(read_skeleton(path, layout))
-    return {label: augmented_sentences(given, processor, adaptation) for label, given in recordings.items()}
+    return _told_by(recordings, processor, adaptation)
+
+
+def _told_by(sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation) -> Replay:
+    """Action sentences, plain and augmented, and motion features of sequences by class."""
+    return Replay(
+        {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()},
+        {label: motion_features(processor.feature_extractor, given) for label, given in sequences.items()},
+    )
+
+
+def _joined(old: Replay, new: Replay) -> Replay:
+    sentences: dict[str, list[list[int]]] = {}
+    features: dict[str, np.ndarray] = {}
+    for part in (old, new):
+        for label, found in part.sentences.items():
+            if found:
+                sentences.setdefault(normalize_label(label), []).extend(found)
+        for label, rows in part.features.items():
+            name = normalize_label(label)
+            features[name] = np.concatenate([features[name], rows]) if name in features else rows
+    return Replay(sentences, features)
 
 
 def _name_classes(model: LlmArForActionRecognition, names: list[str], processor: LlmArProcessor) -> None:

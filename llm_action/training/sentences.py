@@ -19,6 +19,7 @@ from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.answers import Answers
 from llm_action.training.data import Split, normalized, padded, plain_batch
 from llm_action.training.experiment import Experiment
+from llm_action.training.replay import write_table_features
 from llm_action.training.runs import write_json
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
@@ -26,7 +27,7 @@ _CHUNK = 64
 
 
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
-    """`write_sentences`, made once and kept in `folder`."""
+    """`write_sentences`, made once and kept in `folder` beside the motion features of some sequences (`replay`)."""
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
         "experiment": _sentence_settings(experiment),
@@ -38,6 +39,7 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     write_sentences(experiment, processor, split).save_to_disk(str(temporary))
+    write_table_features(split.train, split.trained_labels, processor.feature_extractor, temporary)
     write_json(wanted, temporary / record.name)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)

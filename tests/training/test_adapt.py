@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
 from llm_action.cli import main
 from llm_action.datasets.synthetic import generate_sequence
 from llm_action.hub import repository_files
+from llm_action.modeling.label_tree import LabelTree
 from llm_action.skeleton_io import write_npz
-from llm_action.training.replay import REPLAY_FILE, read_replay
+from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, read_replay
 
 OLD = {"wave": "waving a hand", "clap": "clapping hands", "squat": "squatting"}
 NEW = {"bow": "bowing"}  # one token: the tiny base cannot spell
@@ -56,7 +58,7 @@ def adapted(tiny_export, examples, tmp_path_factory) -> Path:
 def test_learns_the_new_and_keeps_the_old(tiny_export, adapted):
     """Among 28 names, of people it never saw, with a codec that knows three movements."""
     subjects = (6, 7, 9, 10, 11, 12)
-    assert accuracy(adapted, NEW, subjects) >= 0.5
+    assert accuracy(adapted, NEW, subjects) >= 0.8
     assert accuracy(adapted, OLD, subjects) >= accuracy(tiny_export, OLD, subjects) - 0.15
 
 
@@ -69,13 +71,14 @@ def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
     assert config["id2label"][str(len(known))] == "bow"
 
 
-def test_a_model_keeps_sentences_of_every_class_to_itself(tiny_export, adapted):
-    assert set(read_replay(tiny_export)) >= set(OLD)
+def test_a_model_keeps_a_little_of_every_class_to_itself(tiny_export, adapted):
+    assert set(read_replay(tiny_export).sentences) >= set(read_replay(tiny_export).features) == set(OLD)
     replay = read_replay(adapted)
-    assert set(replay) >= {*OLD, *NEW} and all(0 < len(replay[label]) <= 20 for label in (*OLD, *NEW))
+    for kept in (replay.sentences, replay.features):
+        assert set(kept) >= {*OLD, *NEW} and all(0 < len(kept[label]) <= 20 for label in (*OLD, *NEW))
     processor = LlmArProcessor.from_pretrained(adapted)
-    assert processor.decode(replay["bow"][0]).joints.shape[2] == 20
-    assert REPLAY_FILE not in repository_files(adapted)
+    assert processor.decode(replay.sentences["bow"][0]).joints.shape[2] == 20
+    assert not {REPLAY_FILE, FEATURES_FILE} & set(repository_files(adapted))
 
 
 def test_without_sentences_old_classes_are_rehearsed_from_recordings(tiny_export, examples, tmp_path, capsys):
@@ -86,7 +89,7 @@ def test_without_sentences_old_classes_are_rehearsed_from_recordings(tiny_export
     assert "pass --rehearse FOLDER" in capsys.readouterr().err
     rehearse = write_examples(tmp_path / "old", OLD, (1,))
     assert main([*arguments, "--rehearse", str(rehearse), "--steps", "2"]) == 0
-    assert {*OLD, *NEW} <= set(read_replay(tmp_path / "out"))
+    assert {*OLD, *NEW} <= set(read_replay(tmp_path / "out").sentences)
 
 
 def test_bad_input(tiny_export, tmp_path, capsys):
@@ -95,3 +98,33 @@ def test_bad_input(tiny_export, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main([*arguments, str(tmp_path / "empty")]) == 2
     assert "in one folder a class, found none" in capsys.readouterr().err
+
+
+def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
+    """A model whose words say the same of all labels names what the joints show, by every way in."""
+    model, processor = LlmArForActionRecognition.from_pretrained(adapted), LlmArProcessor.from_pretrained(adapted)
+    shown = [generate_sequence(action, 12, view=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
+    prompts = processor(shown, return_tensors="pt")
+    words = model.score(prompts["input_ids"], prompts["attention_mask"])
+    looks = model.prototypes(prompts["motion_features"])
+    posteriors = model(**prompts).logits.softmax(1)
+    assert torch.allclose(posteriors, (words + looks).softmax(1), atol=1e-5)
+    assert not torch.allclose(posteriors, words.softmax(1), atol=1e-3)
+    recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+    names = model.config.label_names
+    for posterior, ranking in zip(posteriors, recognize(shown, top_k=None, batch_size=2), strict=True):
+        assert {entry["label"]: pytest.approx(entry["score"], abs=1e-4) for entry in ranking} == dict(
+            zip(names, posterior.tolist(), strict=True)
+        )
+    window = next(recognize.stream(shown[0].joints.swapaxes(0, 1), window=10_000, layout=shown[0].layout, top_k=None))
+    assert window.score == pytest.approx(float(posteriors[0].max()), abs=1e-3)
+
+
+def test_among_names_it_does_not_know_the_words_alone_decide(adapted):
+    model, processor = LlmArForActionRecognition.from_pretrained(adapted), LlmArProcessor.from_pretrained(adapted)
+    prompts = processor(generate_sequence("bowing", 12, view=2, repetition=1), return_tensors="pt")
+    unknown = LabelTree.from_labels(["wave", "boxes"], processor.tokenizer)
+    without = model.score(prompts["input_ids"], prompts["attention_mask"], unknown)
+    assert torch.equal(model.score(**prompts, tree=unknown), without)
+    known = LabelTree.from_labels(["bow", "wave"], processor.tokenizer)
+    assert model.rank(**prompts, tree=known, k=1).indices.tolist() == [[0]]
