@@ -1,16 +1,37 @@
-"""Choosing how the readings of `llm_action.modeling.open_vocabulary` are weighed, and accuracy among all labels."""
+"""Measuring what `llm_action.modeling.open_vocabulary` reads: scores, the choice of weights, generalised accuracy."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from llm_action.modeling.open_vocabulary import Prior, Scores, Weights
+from llm_action.evaluation.evaluate import Scorer
+from llm_action.modeling.label_descriptions import LabelDescription
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.motion_evidence import motion_numbers
+from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 _PENALTIES = np.linspace(-8, 8, 65).tolist()
+
+
+def described_scorer(
+    model: LlmArForActionRecognition, processor: LlmArProcessor, descriptions: Mapping[str, LabelDescription]
+) -> Scorer:
+    """Scores by names and by what they mean: the logarithm of each label's share, as the pipeline has them of a
+    mapping."""
+    read = OpenVocabularyScorer(model, processor, list(descriptions), descriptions)
+    prior, weights = read.prior(), Weights()
+
+    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
+        motion = motion_numbers(processor.feature_extractor, sequences)
+        return weights.combine(read(processor.encode_batch(sequences), motion), prior, read.trained)
+
+    return score
 
 
 def choose_weights(scores: Scores, prior: Prior, targets: np.ndarray, seen: np.ndarray, default: Weights) -> Weights:

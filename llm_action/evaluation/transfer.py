@@ -1,7 +1,8 @@
 """What a trained recognizer knows of another data set: named at once, and after a few examples of each class.
 
-The candidates are the other data set's labels alone, the sequences its protocol's test part. Beside it stands the small
-transformer that is trained on the same examples and nothing else.
+At once it knows the labels by their names and by the descriptions that ship with this package. The candidates are the
+other data set's labels alone, the sequences its protocol's test part. Beside it stands the small transformer that is
+trained on the same examples and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from llm_action.datasets import describe_dataset
+from llm_action.datasets.descriptions import load_descriptions
 from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+from llm_action.evaluation.open_vocabulary import described_scorer
 from llm_action.evaluation.probe import joint_reader, train_probe
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.evaluation.rows import Column, Row
@@ -49,6 +53,8 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
             "rehearsed"
         )
 
+    dataset = describe_dataset(experiment.dataset).name
+
     def row(number: int, name: str, measure) -> Row:
         seen = replace(experiment, training_examples_per_class=number)
         decides = {**settings(seen, data_dir, "base_model", "vqvae", "recognizer"), "model": str(model.resolve())}
@@ -66,7 +72,11 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
             adapt_recognizer(learner, processor, replay, new, adaptation)
         seconds = time.perf_counter() - started
         learner.merge()
-        return _figures(evaluate(recognizer_scorer(learner, processor, split.labels), split.test), seconds)
+        if seen.training_examples_per_class:
+            score = recognizer_scorer(learner, processor, split.labels)
+        else:
+            score = described_scorer(learner, processor, load_descriptions(split.labels, dataset))
+        return _figures(evaluate(score, split.test), seconds)
 
     def transformer(seen: Experiment) -> dict[str, Any]:
         split, started = load_split(seen, data_dir), time.perf_counter()
