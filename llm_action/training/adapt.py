@@ -107,15 +107,18 @@ def adapt_recognizer(
         processor: gives motion features from then on.
         old: of the classes it knows; of none a class may be forgotten.
         new: of classes to learn.
+
+    Raises:
+        ValueError: a single example of every class.
     """
     known = _joined(old, new)
     names = list(dict.fromkeys([*(model.config.label_names or ()), *known.sentences]))
     names = list(LabelTree.from_labels(names, processor.tokenizer).labels)
+    none = np.zeros_like(next(iter(known.features.values()))[:0])
+    model.prototypes = MotionPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
+    processor.motion_features = True
     _name_classes(model, names, processor)
     _train(model, processor, known.sentences, adaptation)
-    unknown = np.zeros_like(next(iter(known.features.values()))[:0])
-    model.prototypes = MotionPrototypes.fitted([known.features.get(name, unknown) for name in names]).to(model.device)
-    processor.motion_features = True
     return known
 
 
