@@ -77,7 +77,7 @@ def where(out: Path) -> str:
 def weights_hash(out: Path) -> str:
     digest = hashlib.sha256()
     files = sorted([*(out / "processor").rglob("*.safetensors"), *(out / "model").rglob("*.safetensors")])
-    assert len(files) == 4, files
+    assert len(files) == 5, files
     for file in files:
         digest.update(file.relative_to(out).as_posix().encode())
         digest.update(file.read_bytes())
