@@ -31,8 +31,9 @@ from llm_action.modeling.base_loading import base_location
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.training.data import Split
 from llm_action.training.experiment import Experiment, RecognizerStage
+from llm_action.training.precision import base_dtype
 from llm_action.training.sentences import write_sentences
-from llm_action.training.train_recognizer import base_dtype, new_recognizer, recognizer_trainer
+from llm_action.training.train_recognizer import new_recognizer, recognizer_trainer
 
 SAME_LOSS = "<= 0.1"  # relative: the order of the examples differs
 EXACT = "<= 0.001"

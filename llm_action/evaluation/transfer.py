@@ -25,6 +25,7 @@ from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
+from llm_action.training.precision import base_dtype
 from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, read_replay
 
 COLUMNS = [
@@ -62,7 +63,7 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
 
     def recognizer(seen: Experiment) -> dict[str, Any]:
         split, started = load_split(seen, data_dir), time.perf_counter()
-        learner = LlmArForActionRecognition.from_pretrained(model, is_trainable=True)
+        learner = LlmArForActionRecognition.from_pretrained(model, is_trainable=True, dtype=base_dtype("auto"))
         processor = LlmArProcessor.from_pretrained(model)
         if seen.training_examples_per_class:
             adaptation = Adaptation(augmentation=seen.augmentation, seed=seen.seed)

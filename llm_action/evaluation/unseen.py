@@ -39,8 +39,8 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment
+from llm_action.training.precision import base_dtype
 from llm_action.training.replay import read_replay
-from llm_action.training.train_recognizer import base_dtype
 
 COLUMNS = [
     Column("chance", "chance", scale=100),
@@ -145,7 +145,7 @@ def measure_split(
     if split.validation:
         weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
     experiment = replace(experiment, unseen=list(split.unseen))
-    run = trained_recognizer(experiment, data_dir, work)
+    run = _trained(experiment, data_dir, work)
     case = _Case(run.split.test, run.split.labels, split.unseen)
     scores, prior = _read(experiment, run, case)
     metrics: dict[str, Any] = {"chance": 1 / len(split.unseen)}
@@ -181,7 +181,7 @@ def validated_weights(
     held_out = np.isin(train["label"], [names.index(label) for label in split.validation])
     table = train.select(np.flatnonzero((subjects == subject) | held_out))
     case = _Case(table, [label for label in names if label not in split.unseen], split.validation)
-    run = trained_recognizer(experiment, data_dir, work)
+    run = _trained(experiment, data_dir, work)
     scores, prior = _read(experiment, run, case)
     return choose_weights(scores, prior, case.targets, case.seen, default), run.seconds
 
@@ -207,6 +207,11 @@ class _Case:
         unseen, new = np.flatnonzero(~self.seen), ~self.seen[self.targets]
         zero_shot = (unseen[scores[new][:, unseen].argmax(1)] == self.targets[new]).mean()
         return {"zero_shot": float(zero_shot), **generalised(scores, self.targets, self.seen)}
+
+
+def _trained(experiment: Experiment, data_dir: str | None, work: Path) -> Recognizer:
+    """Both stages, without the probes of stage 1, which are not looked at."""
+    return trained_recognizer(replace(experiment, vqvae=replace(experiment.vqvae, probe_steps=0)), data_dir, work)
 
 
 def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Prior]:
@@ -246,12 +251,13 @@ def _adapted(
     few = few.filter(lambda label: not case.seen[label], input_columns="label")
     new, old = table_examples(few, run.processor, adaptation), read_replay(run.folder / "model")
     assert old is not None  # the export has just been written with it
+    model = LlmArForActionRecognition.from_pretrained(run.folder / "model", is_trainable=True, dtype=base_dtype("auto"))
 
     def scores() -> np.ndarray:
-        return table_scores(recognizer_scorer(run.model, run.processor, case.labels), case.table)
+        return table_scores(recognizer_scorer(model, run.processor, case.labels), case.table)
 
     before = generalised(np.where(case.seen, scores(), -np.inf), case.targets, case.seen)["seen"]
-    adapt_recognizer(run.model, run.processor, old, new, adaptation)
+    adapt_recognizer(model, run.processor, old, new, adaptation)
     after = generalised(scores(), case.targets, case.seen)
     return {"adapted_new": after["unseen"], "adapted_old": after["seen"], "old_before": before}
 

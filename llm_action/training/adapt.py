@@ -29,6 +29,7 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
 from llm_action.training.augmentation import Augmentation
 from llm_action.training.data import padded, plain_batch
+from llm_action.training.precision import base_dtype, fast_training, half_arithmetic
 from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, Replay, read_replay, write_replay
 from llm_action.training.sentences import Collator
 
@@ -85,7 +86,7 @@ def adapt(
             )
         old = read_examples(rehearse, processor, layout, adaptation)
     new = read_examples(examples, processor, layout, adaptation)
-    recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True)
+    recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
     known = adapt_recognizer(recognizer, processor, old, new, adaptation)
     export(recognizer, processor, out)
     write_replay(Path(out), known)
@@ -145,14 +146,16 @@ def _train(
     schedule = get_cosine_schedule_with_warmup(optimizer, max(1, adaptation.steps // 10), adaptation.steps)
     torch.manual_seed(adaptation.seed)
     model.train()
-    for _ in trange(adaptation.steps, desc="learning new classes"):
-        batch = collate([example() for _ in range(adaptation.batch_size)])
-        loss = model(**{name: part.to(model.device) for name, part in batch.items()}).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
+    with fast_training(model, model.device):
+        for _ in trange(adaptation.steps, desc="learning new classes"):
+            batch = collate([example() for _ in range(adaptation.batch_size)])
+            with half_arithmetic(model, model.device):
+                loss = model(**{name: part.to(model.device) for name, part in batch.items()}).loss
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            schedule.step()
     model.eval()
 
 

@@ -15,7 +15,7 @@ from llm_action.modeling.label_tree import label_token_ids
 from llm_action.modeling.motion_questions import motion_answers
 from llm_action.modeling.open_vocabulary import description_request, question_request
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.experiment import Experiment
+from llm_action.training.experiment import Experiment, RecognizerStage
 
 _TOLD = 4  # attributes of a made-up description
 
@@ -32,8 +32,8 @@ class Answers:
 
     def __init__(self, experiment: Experiment, processor: LlmArProcessor, labels: list[str]):
         stage = experiment.recognizer
-        self.kinds = ("label", "description") if stage.answers == "both" else (stage.answers,)
-        self.questions_each = len(self.kinds) * stage.question_share / (1 - stage.question_share)
+        self.kinds = _kinds(stage)
+        self.questions_each = examples_each(stage) - len(self.kinds)
         self.labels, self.processor, self.layout = labels, processor, processor.feature_extractor.layout
         self.label_request = processor.prompt_parts()[1]
         self.label_ids = [self._closed(ids) for ids in label_token_ids(labels, processor.tokenizer)]
@@ -75,6 +75,15 @@ class Answers:
 
     def _closed(self, ids: list[int]) -> list[int]:
         return [*ids, self.processor.tokenizer.eos_token_id]
+
+
+def examples_each(stage: RecognizerStage) -> float:
+    """Examples made of one action sentence, on average."""
+    return len(_kinds(stage)) / (1 - stage.question_share)
+
+
+def _kinds(stage: RecognizerStage) -> tuple[str, ...]:
+    return ("label", "description") if stage.answers == "both" else (stage.answers,)
 
 
 def told_description(label: str, description: LabelDescription, rng: np.random.Generator) -> str:

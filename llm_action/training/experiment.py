@@ -59,7 +59,8 @@ class RecognizerStage:
     """Stage 2, the LLM.
 
     Args:
-        sentences: differently augmented action sentences of each training sequence, beside the plain one.
+        sentences: differently augmented action sentences of each training sequence, beside the plain one; no more of
+            them are written than the training reads.
         token_noise: share of a sentence's action tokens that training replaces by one of the codes nearest to it, in
             the codebook's own geometry (this project's option; a random code would tell of another movement).
         answers: what the LLM learns to answer: "label", the name (the paper's); "description", one of the label's texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
+from llm_action.modeling.feature_extraction_skeleton import resample
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.answers import Answers
-from llm_action.training.data import Split, normalized, padded, plain_batch
+from llm_action.training.answers import Answers, examples_each
+from llm_action.training.data import Split, normalized, padded
 from llm_action.training.experiment import Experiment
 from llm_action.training.replay import write_table_features
 from llm_action.training.runs import write_json
@@ -32,6 +35,7 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
         "vqvae": processor.vqvae_fingerprint,
         "experiment": _sentence_settings(experiment),
         "rows": len(split.train),
+        "versions": versions_read(experiment, len(split.train)),
     }
     record = folder / "made_from.json"
     if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
@@ -47,10 +51,12 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
 
 
 def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split) -> Dataset:
-    """Prompt and answer ids of every training sequence, in `1 + sentences` versions: the plain one and augmented ones.
+    """Prompt and answer ids of every training sequence, in as many versions as the training reads (`versions_read`).
 
-    Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
-    label, the number among the classes trained on. A sentence has several rows if more is asked, see `Answers`.
+    There are `1 + sentences` versions, the plain one and augmented ones; which of them are written, chance decides for
+    each sequence. Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is
+    asked) and label, the number among the classes trained on. A sentence has several rows if more is asked, see
+    `Answers`.
     """
     extractor = processor.feature_extractor
     sequences = normalized(split.train, extractor, "normalising skeletons")
@@ -59,14 +65,14 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
     rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
-    for version in tqdm(range(1 + experiment.recognizer.sentences), desc="writing action sentences"):
+    for versions in tqdm(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
-            batch = _version_of(version, [sequences[index] for index in chunk], chunk, experiment, extractor)
+            batch = _seen(versions, sequences, chunk, experiment, extractor)
             sentences = processor.encode_features(*map(torch.from_numpy, (batch["skeletons"], batch["person_mask"])))
             shown = zip(batch["skeletons"], batch["person_mask"], strict=True)
             for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
-                rng = np.random.default_rng((experiment.seed, 8, version, index))
+                rng = np.random.default_rng((experiment.seed, 8, versions[index], index))
                 for request, answer in answers_about(classes[index], skeletons[mask], rng):
                     rows["input_ids"].append(before + sentence + request + answer)
                     rows["answer_length"].append(len(answer))
@@ -94,13 +100,31 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _version_of(version: int, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
-    if version == 0:
-        return plain_batch(sequences, extractor.num_frames, extractor.max_persons)
+def versions_read(experiment: Experiment, sequences: int) -> int:
+    """Versions of each of so many sequences, few enough that the training reads them all, on every rank an own part."""
+    stage = experiment.recognizer
+    examples = stage.steps * stage.batch_size * PartialState().num_processes
+    return min(1 + stage.sentences, math.ceil(examples / (sequences * examples_each(stage))))
+
+
+def _chosen_versions(experiment: Experiment, sequences: int) -> np.ndarray:
+    """(versions read, sequences) numbers of versions, 0 the plain one."""
+    rng = np.random.default_rng((experiment.seed, 9))
+    every = np.tile(np.arange(1 + experiment.recognizer.sentences), (sequences, 1))
+    return rng.permuted(every, axis=1).T[: versions_read(experiment, sequences)]
+
+
+def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
+    """A batch of the sequences `indices`, each in its version."""
     rows = []
-    for index, persons in zip(indices, sequences, strict=True):
+    for index in indices:
+        persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
-        rows.append(padded(experiment.augmentation(persons, extractor.num_frames, rng), extractor.max_persons))
+        if version:
+            persons = experiment.augmentation(persons, extractor.num_frames, rng)
+        else:
+            persons = resample(persons, extractor.num_frames).astype(np.float32)
+        rows.append(padded(persons, extractor.max_persons))
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 

@@ -10,24 +10,19 @@ resumable) and `OUT/model/`, the export.
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from datasets import Dataset
 from peft import LoraConfig
-from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
 from torch.utils.data import SequentialSampler
-from transformers import BitsAndBytesConfig, set_seed
-from transformers.utils import is_bitsandbytes_available
+from transformers import set_seed
 
 from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub import export, push
@@ -38,16 +33,13 @@ from llm_action.training.data import Passes, load_split
 from llm_action.training.evidence import training_evidence
 from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
+from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
 from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
 from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
 
 
 class RecognizerTrainer(HubTrainer):
     """A Trainer that resumes the composite: config.json and model.safetensors beside a PEFT adapter.
-
-    On a bfloat16 base the adapters, float32 themselves, compute in bfloat16 too: to cast every layer's input and output
-    to float32 and back takes longer than their products. On a CPU attention is plain matrix products: the backward pass
-    of the fused kernel takes far longer on sentences of some 50 tokens.
 
     Args:
         stage: whose rates, weight decay and label smoothing are used.
@@ -60,22 +52,12 @@ class RecognizerTrainer(HubTrainer):
         self.stage = stage
 
     def train(self, *args, **kwargs):
-        on_cpu = self.args.device.type == "cpu"
-        with (
-            disable_input_dtype_casting(self.model, active=self.half_base),
-            sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext(),
-        ):
+        with fast_training(self.accelerator.unwrap_model(self.model), self.args.device):
             return super().train(*args, **kwargs)
-
-    @property
-    def half_base(self) -> bool:
-        """Whether the frozen base computes in bfloat16."""
-        return self.accelerator.unwrap_model(self.model).causal_lm.dtype == torch.bfloat16
 
     def compute_loss_context_manager(self):
         contexts = super().compute_loss_context_manager()
-        if self.half_base:
-            contexts.enter_context(torch.autocast(self.args.device.type, torch.bfloat16))
+        contexts.enter_context(half_arithmetic(self.accelerator.unwrap_model(self.model), self.args.device))
         return contexts
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -236,40 +218,6 @@ def new_recognizer(
     if stage.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
     return model
-
-
-def base_dtype(name: str) -> torch.dtype:
-    """The dtype a configuration names; "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
-
-    Of "nf4" it is that of all weights that are not quantised, and of the arithmetic.
-    """
-    if name not in ("auto", "nf4"):
-        return getattr(torch, name)
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
-
-
-def quantization(name: str) -> BitsAndBytesConfig | None:
-    """How bitsandbytes quantises the base for a `base_dtype` of "nf4" (the setting of QLoRA); None for any other.
-
-    Raises:
-        ValueError: no CUDA device, or no bitsandbytes.
-    """
-    if name != "nf4":
-        return None
-    if not torch.cuda.is_available():
-        raise ValueError("base_dtype nf4: expected a CUDA device, found none; set recognizer.base_dtype=auto.")
-    if not is_bitsandbytes_available():
-        raise ValueError("base_dtype nf4: expected bitsandbytes, which is not installed; pip install -U bitsandbytes.")
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=base_dtype(name),
-        bnb_4bit_quant_storage=base_dtype(name),  # whose shards FSDP can spread
-    )
 
 
 if __name__ == "__main__":

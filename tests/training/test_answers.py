@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,13 @@ class TestTeaching:
         _, texts = taught()
         assert {answer for _, answer in texts} == {"wave", "clap", "squat"}
         assert all(request.endswith("The action is:") for request, _ in texts)
+
+    def test_no_more_sentences_than_the_training_reads_and_of_every_sequence_as_many(self, taught):
+        rows, _ = taught(sentences=20, steps=2, batch_size=8)
+        assert list(Counter(rows["label"]).values()) == [8, 8, 8], "16 examples of 12 sequences: two versions of each"
+        every = {tuple(ids) for ids in taught(sentences=20)[0]["input_ids"]}
+        assert {tuple(ids) for ids in rows["input_ids"]} < every
+        assert len(taught(sentences=20)[1]) == 12 * 21
 
     def test_descriptions_beside_labels(self, taught):
         rows, texts = taught(answers="both")

@@ -11,17 +11,12 @@ import torch
 from torch.nn import functional as F
 
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training import train_recognizer as stage_two
+from llm_action.training import precision
 from llm_action.training.data import load_split
 from llm_action.training.experiment import Experiment, load_experiment
+from llm_action.training.precision import base_dtype, quantization
 from llm_action.training.sentences import Collator, write_sentences
-from llm_action.training.train_recognizer import (
-    base_dtype,
-    new_recognizer,
-    quantization,
-    recognizer_trainer,
-    saved_weights,
-)
+from llm_action.training.train_recognizer import new_recognizer, recognizer_trainer, saved_weights
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +144,7 @@ class TestFourBits:
 
     def test_without_bitsandbytes_it_says_what_to_install(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(stage_two, "is_bitsandbytes_available", lambda: False)
+        monkeypatch.setattr(precision, "is_bitsandbytes_available", lambda: False)
         with pytest.raises(ValueError, match="pip install -U bitsandbytes"):
             quantization("nf4")
 
@@ -157,7 +152,7 @@ class TestFourBits:
         experiment, processor, _, _ = parts
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-        monkeypatch.setattr(stage_two, "is_bitsandbytes_available", lambda: True)
+        monkeypatch.setattr(precision, "is_bitsandbytes_available", lambda: True)
         monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.49.0")
         assert base_dtype("nf4") == torch.bfloat16
 

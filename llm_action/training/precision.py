@@ -1,0 +1,72 @@
+"""In what numbers a recognizer trains: dtype of the frozen base, and arithmetic that makes a step fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from peft.helpers import disable_input_dtype_casting
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import BitsAndBytesConfig
+from transformers.utils import is_bitsandbytes_available
+
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+
+
+def base_dtype(name: str) -> torch.dtype:
+    """The dtype a configuration names; "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
+
+    Of "nf4" it is that of all weights that are not quantised, and of the arithmetic.
+    """
+    if name not in ("auto", "nf4"):
+        return getattr(torch, name)
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def quantization(name: str) -> BitsAndBytesConfig | None:
+    """How bitsandbytes quantises the base for a `base_dtype` of "nf4" (the setting of QLoRA); None for any other.
+
+    Raises:
+        ValueError: no CUDA device, or no bitsandbytes.
+    """
+    if name != "nf4":
+        return None
+    if not torch.cuda.is_available():
+        raise ValueError("base_dtype nf4: expected a CUDA device, found none; set recognizer.base_dtype=auto.")
+    if not is_bitsandbytes_available():
+        raise ValueError("base_dtype nf4: expected bitsandbytes, which is not installed; pip install -U bitsandbytes.")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=base_dtype(name),
+        bnb_4bit_quant_storage=base_dtype(name),  # whose shards FSDP can spread
+    )
+
+
+@contextmanager
+def fast_training(model: LlmArForActionRecognition, device: torch.device) -> Iterator[None]:
+    """For a whole training, beside `half_arithmetic` for its forward passes.
+
+    On a bfloat16 base the adapters, float32 themselves, compute in bfloat16 too: to cast every layer's input and output
+    to float32 and back takes longer than their products. On a CPU attention is plain matrix products: the backward pass
+    of the fused kernel takes far longer on sentences of some 50 tokens.
+    """
+    with (
+        disable_input_dtype_casting(model, active=_half_base(model)),
+        sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext(),
+    ):
+        yield
+
+
+def half_arithmetic(model: LlmArForActionRecognition, device: torch.device) -> AbstractContextManager:
+    """Autocast where the base is bfloat16."""
+    return torch.autocast(device.type, torch.bfloat16) if _half_base(model) else nullcontext()
+
+
+def _half_base(model: LlmArForActionRecognition) -> bool:
+    return model.causal_lm.dtype == torch.bfloat16
