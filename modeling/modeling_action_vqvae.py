@@ -42,10 +42,11 @@ class ActionVQVAEOutput(ModelOutput):
 class ActionVQVAE(HubUpload, PreTrainedModel):
     """Skeletons to action sentences and back.
 
-    Encoder: frames become joints relative to the root, root path and velocities; a strided temporal convolution makes
-    one vector a step, dilated ones and self-attention follow, because what a movement means depends on its neighbours
-    (the attention is this project's choice; the paper has a 1-D convolutional encoder). The decoder has convolutions
-    only. The codebook's tangent vectors, projected to `embedding_dim`, are what the decoder and the LLM see.
+    Encoder: frames become joints relative to the root, root path and velocities (bones are differences of joints, which
+    the first layer can form); a strided temporal convolution makes one vector a step, dilated ones and self-attention
+    follow, because what a movement means depends on its neighbours (the attention is this project's choice; the paper
+    has a 1-D convolutional encoder). The decoder has convolutions only. The codebook's tangent vectors, projected to
+    `embedding_dim`, are what the decoder and the LLM see.
     """
 
     config_class = ActionVQVAEConfig
