@@ -101,7 +101,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def versions_read(experiment: Experiment, sequences: int) -> int:
-    """Versions of each of so many sequences, few enough that the training reads them all, on every rank an own part."""
+    """Versions of each of so many sequences: no more than the training, on all its ranks, reads."""
     stage = experiment.recognizer
     examples = stage.steps * stage.batch_size * PartialState().num_processes
     return min(1 + stage.sentences, math.ceil(examples / (sequences * examples_each(stage))))
