@@ -37,6 +37,7 @@ def add_commands(commands) -> None:
     transfer.add_argument(
         "--examples", nargs="+", type=int, default=[0, 1, 5], metavar="N", help="of each class (default 0 1 5)"
     )
+    transfer.add_argument("--descriptions", help="JSON file of label descriptions, beside the shipped ones")
     transfer.add_argument("--config", default=_RECIPE, help=f"YAML file or preset, but for its data; default {_RECIPE}")
     _add_table_arguments(transfer)
 
@@ -86,6 +87,9 @@ def _transfer(arguments: argparse.Namespace) -> None:
     check_model(str(arguments.model))
     experiment = load_experiment(arguments.config, arguments.set)
     experiment = replace(experiment, dataset=arguments.dataset, protocol=arguments.protocol or experiment.protocol)
+    if arguments.descriptions:
+        stage = replace(experiment.recognizer, descriptions=arguments.descriptions)
+        experiment = replace(experiment, recognizer=stage)
     work = arguments.out or Path("runs") / "transfer" / Path(arguments.dataset).name
     rows = transfer_rows(arguments.model, experiment, arguments.data, arguments.examples)
     _measure(rows, COLUMNS, experiment, work / "rows", arguments)

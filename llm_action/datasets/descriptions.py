@@ -22,13 +22,14 @@ SHIPPED = Path(__file__).parent / "label_descriptions"
 
 
 def load_descriptions(
-    labels: Sequence[str], dataset: str | None = None, file: str | os.PathLike[str] | None = None
+    labels: Sequence[str], datasets: Sequence[str] = (), file: str | os.PathLike[str] | None = None
 ) -> dict[str, LabelDescription]:
     """The description of every label, an empty one where nobody wrote any; upper and lower case are the same.
 
     Args:
         labels: class names.
-        dataset: name of a benchmark whose descriptions ship with this package; others have none.
+        datasets: names of benchmarks; the descriptions of some ship with this package. A label that several have is
+            described as in the first of them.
         file: descriptions of one's own, which come before the shipped ones.
 
     Raises:
@@ -36,8 +37,8 @@ def load_descriptions(
         ValueError: a file that is no description file; the text names the entry and what was expected.
     """
     known: dict[str, LabelDescription] = {}
-    shipped = SHIPPED / f"{dataset}.json"
-    for source in ([shipped] if dataset and shipped.is_file() else []) + ([Path(file)] if file else []):
+    shipped = [path for name in reversed(datasets) if (path := SHIPPED / f"{name}.json").is_file()]
+    for source in [*shipped, *([Path(file)] if file else [])]:
         known |= {_key(label): description for label, description in read_descriptions(source).items()}
     empty = LabelDescription()
     return {label: known.get(_key(label), empty) for label in labels}

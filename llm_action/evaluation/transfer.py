@@ -1,8 +1,8 @@
 """What a trained recognizer knows of another data set: named at once, and after a few examples of each class.
 
-At once it knows the labels by their names and by the descriptions that ship with this package. The candidates are the
-other data set's labels alone, the sequences its protocol's test part. Beside it stands the small transformer that is
-trained on the same examples and nothing else.
+At once it knows the labels by their names and by their descriptions, shipped with this package or the user's own. The
+candidates are the other data set's labels alone, the sequences its protocol's test part. Beside it stands the small
+transformer that is trained on the same examples and nothing else.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llm_action.datasets import describe_dataset
-from llm_action.datasets.descriptions import load_descriptions
 from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
 from llm_action.evaluation.open_vocabulary import described_scorer
 from llm_action.evaluation.probe import joint_reader, train_probe
@@ -23,7 +21,7 @@ from llm_action.evaluation.runs import settings
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
-from llm_action.training.data import load_split
+from llm_action.training.data import described_labels, load_split
 from llm_action.training.experiment import Experiment
 from llm_action.training.precision import base_dtype
 from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, read_replay
@@ -40,7 +38,8 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
 
     Args:
         model: folder of the recognizer, with its replay files where it is to learn.
-        experiment: the other data set; its normalisation and augmentation are the small transformer's.
+        experiment: the other data set and the descriptions of its labels; its normalisation and augmentation are the
+            small transformer's.
         data_dir: of a benchmark; see `load_split`.
 
     Raises:
@@ -54,11 +53,10 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
             "rehearsed"
         )
 
-    dataset = describe_dataset(experiment.dataset).name
-
     def row(number: int, name: str, measure) -> Row:
         seen = replace(experiment, training_examples_per_class=number)
-        decides = {**settings(seen, data_dir, "base_model", "vqvae", "recognizer"), "model": str(model.resolve())}
+        decides = settings(seen, data_dir, "base_model", "vqvae", "recognizer")
+        decides |= {"model": str(model.resolve()), "descriptions": seen.recognizer.descriptions}
         return Row(name, decides, lambda seed: measure(replace(seen, seed=seed)), seeded=number > 0)
 
     def recognizer(seen: Experiment) -> dict[str, Any]:
@@ -76,7 +74,7 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
         if seen.training_examples_per_class:
             score = recognizer_scorer(learner, processor, split.labels)
         else:
-            score = described_scorer(learner, processor, load_descriptions(split.labels, dataset))
+            score = described_scorer(learner, processor, described_labels(seen, split.labels))
         return _figures(evaluate(score, split.test), seconds)
 
     def transformer(seen: Experiment) -> dict[str, Any]:

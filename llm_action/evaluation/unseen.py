@@ -16,8 +16,7 @@ import numpy as np
 from datasets import Dataset
 
 from llm_action.base_models import resolve_base_model
-from llm_action.datasets import describe_dataset, row_to_sequence
-from llm_action.datasets.descriptions import load_descriptions
+from llm_action.datasets import row_to_sequence
 from llm_action.datasets.unseen_splits import unseen_classes
 from llm_action.evaluation.evaluate import recognizer_scorer
 from llm_action.evaluation.open_vocabulary import choose_weights, generalised
@@ -31,13 +30,12 @@ from llm_action.evaluation.unseen_baselines import (
     text_encoder,
     train_alignment,
 )
-from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.motion_evidence import motion_numbers
 from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
-from llm_action.training.data import load_split
+from llm_action.training.data import described_labels, load_split
 from llm_action.training.experiment import Experiment
 from llm_action.training.precision import base_dtype
 from llm_action.training.replay import read_replay
@@ -221,14 +219,14 @@ def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores,
     precision where that is fast.
     """
     model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
-    scorer = OpenVocabularyScorer(model, run.processor, case.labels, _descriptions(experiment, case))
+    scorer = OpenVocabularyScorer(model, run.processor, case.labels, described_labels(experiment, case.labels))
     sequences = _sequences(case.table)
     motion = motion_numbers(run.processor.feature_extractor, sequences)
     return scorer(run.processor.encode_batch(sequences), motion), scorer.prior()
 
 
 def _baselines(experiment: Experiment, run: Recognizer, case: _Case) -> dict[str, Any]:
-    extractor, descriptions = run.processor.feature_extractor, _descriptions(experiment, case)
+    extractor, descriptions = run.processor.feature_extractor, described_labels(experiment, case.labels)
     encode, encoder = text_encoder(resolve_base_model(experiment.base_model))
     recordings = Recordings(experiment, run.split, extractor)
     embeddings = label_embeddings(encode, case.labels, descriptions)
@@ -260,11 +258,6 @@ def _adapted(
     adapt_recognizer(model, run.processor, old, new, adaptation)
     after = generalised(scores(), case.targets, case.seen)
     return {"adapted_new": after["unseen"], "adapted_old": after["seen"], "old_before": before}
-
-
-def _descriptions(experiment: Experiment, case: _Case) -> dict[str, LabelDescription]:
-    dataset = describe_dataset(experiment.dataset).name
-    return load_descriptions(case.labels, dataset, experiment.recognizer.descriptions)
 
 
 def _sequences(table: Dataset) -> list[SkeletonSequence]:

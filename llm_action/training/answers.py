@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from llm_action.datasets import describe_dataset
-from llm_action.datasets.descriptions import load_descriptions
 from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
 from llm_action.modeling.label_tree import label_token_ids
 from llm_action.modeling.motion_questions import motion_answers
 from llm_action.modeling.open_vocabulary import description_request, question_request
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.training.data import described_labels
 from llm_action.training.experiment import Experiment, RecognizerStage
 
 _TOLD = 4  # attributes of a made-up description
@@ -27,7 +26,7 @@ class Answers:
         labels: names that are answered, index = class id.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_descriptions`.
+        FileNotFoundError, ValueError: see `described_labels`.
     """
 
     def __init__(self, experiment: Experiment, processor: LlmArProcessor, labels: list[str]):
@@ -38,7 +37,7 @@ class Answers:
         self.label_request = processor.prompt_parts()[1]
         self.label_ids = [self._closed(ids) for ids in label_token_ids(labels, processor.tokenizer)]
         names = [label for label in labels if label not in experiment.unseen]
-        self.descriptions = load_descriptions(names, describe_dataset(experiment.dataset).name, stage.descriptions)
+        self.descriptions = described_labels(experiment, names)
         self.description_request = description_request(processor)
         self.requests = {name: question_request(processor, name) for name in QUESTIONS}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,10 @@ from torch.utils.data import Sampler
 from tqdm import tqdm
 
 from llm_action.datasets import describe_dataset, open_dataset, row_to_sequence
+from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, resample
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.training.augmentation import Augmentation
 from llm_action.training.experiment import Experiment
 from llm_action.training.pretraining import joined, relabelled
@@ -87,6 +89,17 @@ def label_numbers(labels: list[str], names: list[str]) -> list[int]:
     if unknown:
         raise ValueError(f"unknown class {unknown[0]!r}; the data set has {', '.join(labels)}")
     return [labels.index(name) for name in names]
+
+
+def described_labels(experiment: Experiment, labels: Sequence[str]) -> dict[str, LabelDescription]:
+    """The description of every label, from the user's file and those shipped for each data set trained on.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_descriptions`.
+    """
+    sources = [experiment.dataset, *(source["dataset"] for source in experiment.also)]
+    names = [describe_dataset(source).name for source in sources]
+    return load_descriptions(labels, names, experiment.recognizer.descriptions)
 
 
 def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) -> np.ndarray:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from llm_action.datasets import describe_dataset, row_to_sequence
-from llm_action.datasets.descriptions import load_descriptions
+from llm_action.datasets import row_to_sequence
 from llm_action.modeling.motion_evidence import MotionEvidence, motion_numbers
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import Split
+from llm_action.training.data import Split, described_labels
 from llm_action.training.experiment import Experiment
 
 _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
@@ -20,6 +19,4 @@ def training_evidence(experiment: Experiment, processor: LlmArProcessor, split: 
     table = split.train.select(rows).with_format("numpy")
     numbers = motion_numbers(processor.feature_extractor, [row_to_sequence(row) for row in table])
     labels = [split.labels[int(label)] for label in table["label"]]
-    dataset = describe_dataset(experiment.dataset).name
-    descriptions = load_descriptions(sorted(set(labels)), dataset, experiment.recognizer.descriptions)
-    return MotionEvidence.gathered(numbers, labels, descriptions)
+    return MotionEvidence.gathered(numbers, labels, described_labels(experiment, sorted(set(labels))))

@@ -85,6 +85,11 @@ def test_transfer_to_another_data_set(tiny_run, recordings, tiny_config, tmp_pat
     untouched = evaluate_pipeline_top1(tiny_run, recordings)
     assert rows[0]["metrics"]["top1"]["mean"] == pytest.approx(untouched)
 
+    # descriptions of one's own are asked for, although the row without them has been measured
+    none = str(tmp_path / "none.json")
+    assert main(["transfer", *asked, *places, "--examples", "0", "--descriptions", none]) == 2
+    assert f"{none}: expected a JSON file of label descriptions" in capsys.readouterr().err
+
     assert main(["transfer", *asked, *places, "--examples", "-1"]) == 2
     assert "numbers of examples of 0 or more" in capsys.readouterr().err
 

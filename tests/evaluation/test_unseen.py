@@ -58,7 +58,7 @@ class TestDescriptions:
     @pytest.mark.parametrize("name", ("utd_mhad", "nw_ucla", "msr_action3d"))
     def test_every_class_of_the_small_benchmarks_is_described(self, name):
         labels = BENCHMARKS[name].labels
-        for label, description in load_descriptions(labels, name).items():
+        for label, description in load_descriptions(labels, [name]).items():
             assert len(description.phrasings) >= 2 and description.phases, label
             assert len(description.attributes) >= 3, label
             assert len(description.texts(label)) >= 2, label
@@ -67,10 +67,10 @@ class TestDescriptions:
         file = tmp_path / "mine.json"
         mine = {"labels": {"Wave": {"phrasings": ["greeting"]}, "tai chi": {"attributes": {"arms": "both arms"}}}}
         file.write_text(json.dumps(mine))
-        found = load_descriptions(["wave", "tai chi", "clap", "nothing"], "utd_mhad", file)
+        found = load_descriptions(["wave", "tai chi", "clap", "nothing"], ["utd_mhad"], file)
         assert found["wave"].texts("wave") == ["greeting"]
         assert found["tai chi"].texts("tai chi") == ["both arms move"]
-        assert found["clap"] == load_descriptions(["clap"], "utd_mhad")["clap"]
+        assert found["clap"] == load_descriptions(["clap"], ["utd_mhad"])["clap"]
         assert found["nothing"].texts("nothing") == ["nothing"]
 
     @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ class TestBaselines:
     def test_nearest_description_finds_what_attributes_tell(self, parts, tiny_config, recordings):
         split = load_split(load_experiment(tiny_config), str(recordings))
         labels = ["wave", "squat"]
-        descriptions = load_descriptions(labels, "utd_mhad")
+        descriptions = load_descriptions(labels, ["utd_mhad"])
         scores = table_scores(nearest_description(parts[1].feature_extractor, labels, descriptions), split.test)
         names = [split.labels[label] for label in split.test["label"]]
         right = [labels[row.argmax()] == name for row, name in zip(scores, names, strict=True) if name in labels]

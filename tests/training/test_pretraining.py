@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from llm_action.cli import main
+from llm_action.datasets import BENCHMARKS
+from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.synthetic import generate_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.skeleton_io import write_npz
-from llm_action.training.data import load_split, normalized
+from llm_action.training.data import described_labels, load_split, normalized
 from llm_action.training.experiment import load_experiment
 from llm_action.training.replay import read_replay
 from llm_action.training.train import train
@@ -60,6 +63,15 @@ def test_both_stages_learn_them(tiny_config, recordings, other, tmp_path):
     model = LlmArForActionRecognition.from_pretrained(tmp_path / "model")
     assert model.config.label_names[-1] == "bow" and len(model.config.label_names) == 28
     assert set(read_replay(tmp_path / "model").sentences) >= {"clap", "bow"}
+
+
+def test_labels_are_described_as_in_the_first_data_set_that_has_them(tiny_config):
+    utd, msr = (load_descriptions(BENCHMARKS[name].labels, [name]) for name in ("utd_mhad", "msr_action3d"))
+    both = load_experiment(tiny_config, ["also=[{dataset: msr_action3d, data: anywhere}]"])
+    found = described_labels(both, ["draw x", "side kick", "bow"])
+    assert utd["draw x"] != msr["draw x"], "else this shows nothing"
+    assert found == {"draw x": utd["draw x"], "side kick": msr["side kick"], "bow": LabelDescription()}
+    assert described_labels(load_experiment(tiny_config), ["side kick"])["side kick"] == LabelDescription()
 
 
 def test_settings(tiny_config):
