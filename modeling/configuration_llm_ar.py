@@ -121,6 +121,7 @@ class LlmArConfig(PreTrainedConfig):
         readings: what it was taught to say of a sentence, see `open_vocabulary`; default the label alone.
         motion_evidence: what its training motions say about the questions of `label_descriptions`, see
             `motion_evidence.MotionEvidence`; None leaves that reading out.
+        label_lexicon: names of movements to what they mean, see `label_lexicon`; None guesses nothing of other names.
     """
 
     model_type = "llm_ar"
@@ -136,6 +137,7 @@ class LlmArConfig(PreTrainedConfig):
     end_token_id: int | None = None
     readings: list[str] | None = None
     motion_evidence: dict[str, dict] | None = None
+    label_lexicon: dict[str, str] | None = None
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")

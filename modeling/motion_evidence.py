@@ -24,6 +24,9 @@ _RAREST = 0.02  # share; what was hardly ever seen is no overwhelming evidence
 _IMPOSSIBLE = 1e-3  # likelihood below which one answer cannot rule a label out
 _BATCH = 64
 
+Told = dict[str, np.ndarray]
+"""Each question of `QUESTIONS` to (labels, answers) shares of what the labels say, zeros where one says nothing."""
+
 
 def motion_numbers(extractor: SkeletonFeatureExtractor, sequences: Sequence[SkeletonSequence]) -> np.ndarray:
     """(sequences, questions) the number of each question's answer, in the order of `QUESTIONS`."""
@@ -75,15 +78,28 @@ class MotionEvidence:
             shares[name] = share.round(4).tolist()
         return cls(answered, shares)
 
-    def scores(self, numbers: np.ndarray, descriptions: Sequence[LabelDescription]) -> np.ndarray:
-        """(sequences, labels) log-likelihood ratios of the labels' attributes; 0 of a label without any."""
-        total = np.zeros((len(numbers), len(descriptions)))
-        for column, name in zip(numbers.T, QUESTIONS, strict=True):
-            answered, share = np.array(self.answered[name]), np.array(self.shares[name])
-            for label, description in enumerate(descriptions):
-                if told := fitting_answers(description, name):
-                    likelihood = np.average(answered[told], axis=0, weights=share[told])
-                    total[:, label] += np.log(likelihood.clip(_IMPOSSIBLE) / share.clip(_RAREST))[column]
+    def told(self, descriptions: Sequence[LabelDescription]) -> Told:
+        """What labels say: of several answers each as often as the joints give it."""
+        found = {name: np.zeros((len(descriptions), len(question.answers))) for name, question in QUESTIONS.items()}
+        for name, rows in found.items():
+            share = np.array(self.shares[name])
+            for row, description in zip(rows, descriptions, strict=True):
+                if fitting := fitting_answers(description, name):
+                    row[fitting] = share[fitting] / share[fitting].sum()
+        return found
+
+    def scores(self, numbers: np.ndarray, told: Told) -> np.ndarray:
+        """(sequences, labels) log-likelihood ratios of what the labels say; 0 of a label that says nothing.
+
+        Args:
+            numbers: (sequences, questions), see `motion_numbers`.
+            told: what the labels say.
+        """
+        total = np.zeros((len(numbers), len(next(iter(told.values())))))
+        for column, (name, meant) in zip(numbers.T, told.items(), strict=True):
+            says, likelihood = meant.any(1), meant @ np.array(self.answered[name])
+            ratios = np.log(likelihood.clip(_IMPOSSIBLE) / np.array(self.shares[name]).clip(_RAREST))
+            total[:, says] += ratios[says][:, column].T
         return total
 
 

@@ -5,7 +5,8 @@ Three readings of one action sentence, each a log-likelihood of every label, and
 - `label`: of the name and its phrasings after the prompt, averaged (log-mean-exp) over them.
 - `description`: of the label's texts after the request for a description, averaged (log-mean-exp) over the texts.
 - `questions`: of answers that fit the label's attributes, summed over the questions.
-- `motion`: the same attributes against answers computed from the joints, see `motion_evidence`.
+- `motion`: the same attributes against answers computed from the joints, see `motion_evidence`; of labels without
+  attributes those that a `label_lexicon` has or guesses.
 
 A frequent name or answer is likely whatever moves. So each reading is taken minus `calibration` times its prior, what
 is read from an empty sentence (this project's choice; on held-out classes it did better than training sentences and
@@ -16,8 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from transformers.utils import logging
 
 from .configuration_llm_ar import LlmArConfig
 from .label_descriptions import QUESTIONS, LabelDescription
+from .label_lexicon import LabelLexicon
 from .label_reading import EncodedPrompts, encode_prompts
 from .label_scoring import score_labels
 from .label_tree import LabelTree, normalize_label
@@ -69,6 +71,7 @@ class OpenVocabularyScorer:
         descriptions: of each label, see `label_descriptions`.
         readings: which of `READINGS` to take, default those that the model was taught, and `motion` if it was trained
             with evidence of it.
+        lexicon: what names mean; default the model's own, read anew.
     """
 
     def __init__(
@@ -78,17 +81,18 @@ class OpenVocabularyScorer:
         labels: Sequence[str],
         descriptions: Mapping[str, LabelDescription],
         readings: Sequence[str] | None = None,
+        lexicon: LabelLexicon | None = None,
     ):
         self.model, self.processor = model, processor
         self.readings = tuple(taught_readings(model.config) if readings is None else readings)
-        self.descriptions = [descriptions[label] for label in labels]
+        described = [descriptions[label] for label in labels]
         trained = set(model.config.label_names or ()) if len(self.readings) > 1 else set()
         self.trained = np.array([normalize_label(label) in trained for label in labels])
         tokenizer = processor.tokenizer
         self.before, self.label_request = processor.prompt_parts()
-        phrasings = [() if known else one.phrasings for one, known in zip(self.descriptions, self.trained, strict=True)]
+        phrasings = [() if known else one.phrasings for one, known in zip(described, self.trained, strict=True)]
         names = [[label, *more] for label, more in zip(labels, phrasings, strict=True)]
-        texts = [one.texts(label) for label, one in zip(labels, self.descriptions, strict=True)]
+        texts = [one.texts(label) for label, one in zip(labels, described, strict=True)]
         if "label" in self.readings:
             texts = [[] if known else more for more, known in zip(texts, self.trained, strict=True)]
         self.names, self.texts = _Texts(names, processor), _Texts(texts, processor)
@@ -99,10 +103,14 @@ class OpenVocabularyScorer:
             if any(
                 fits := [
                     [] if known else fitting_answers(description, name)
-                    for description, known in zip(self.descriptions, self.trained, strict=True)
+                    for description, known in zip(described, self.trained, strict=True)
                 ]
             )
         ]
+        if "motion" in self.readings:
+            lexicon = lexicon or LabelLexicon(model.config.label_lexicon or {})
+            self.evidence = MotionEvidence(**model.config.motion_evidence)
+            self.told = lexicon.told(labels, described, self.evidence, model.causal_lm, tokenizer)
 
     @torch.no_grad()
     def __call__(
@@ -160,11 +168,11 @@ class OpenVocabularyScorer:
 
     def _motion(self, count: int, motion: np.ndarray | None) -> np.ndarray:
         if motion is None:
-            return np.zeros((count, len(self.descriptions)))
-        return MotionEvidence(**self.model.config.motion_evidence).scores(motion, self.descriptions)
+            return np.zeros((count, len(self.trained)))
+        return self.evidence.scores(motion, self.told)
 
     def _questions(self, prompts: EncodedPrompts) -> Tensor:
-        total = torch.zeros(len(prompts.mask), len(self.descriptions), device=self.model.device)
+        total = torch.zeros(len(prompts.mask), len(self.trained), device=self.model.device)
         for request, tree, fits in self.questions:
             answers = self._score(prompts, request, tree).softmax(-1)
             fitting = torch.stack(
@@ -187,6 +195,13 @@ class _Texts:
 def taught_readings(config: LlmArConfig) -> list[str]:
     """The readings that a model's answers mean something in."""
     return [*(config.readings or ["label"]), *(["motion"] if config.motion_evidence else [])]
+
+
+def guesses(config: LlmArConfig, labels: Iterable[str]) -> bool:
+    """Whether some of the labels are new to a model that can tell by their names what they mean."""
+    known = set(config.label_names or ())
+    able = config.motion_evidence and config.label_lexicon
+    return bool(able) and any(normalize_label(label) not in known for label in labels)
 
 
 @dataclass(frozen=True)
@@ -236,12 +251,17 @@ class Weights:
         return shares - np.logaddexp(0, np.where(seen, -gap, gap))
 
 
+BARE = Weights(label=0.2)
+"""Of labels that are names alone: what is guessed of them says less than a description, and their names more."""
+
+
 class CalibratedScorer:
     """The share of each label by everything that can be read of a motion.
 
     Args:
         described: labels and what they mean; if none is described, all are read by their names alone.
-        calibrate: whether each reading is taken relative to its prior.
+        calibrate: whether each reading is taken relative to its prior, and the meaning of bare names guessed.
+        lexicon: see `OpenVocabularyScorer`.
     """
 
     def __init__(
@@ -250,15 +270,19 @@ class CalibratedScorer:
         processor: LlmArProcessor,
         described: Mapping[str, LabelDescription],
         calibrate: bool,
+        lexicon: LabelLexicon | None = None,
     ):
         self.labels, self._processor = tuple(described), processor
         readings = taught_readings(model.config)
-        if all(description == LabelDescription() for description in described.values()):
-            readings = ["label"]
+        joints = ("motion",) if calibrate and guesses(model.config, described) else ()
+        bare = all(description == LabelDescription() for description in described.values())
+        if bare:
+            readings = ["label", *joints]
         elif not any(description.attributes for description in described.values()):
-            readings = [name for name in readings if name in ("label", "description")]
-        self._read = OpenVocabularyScorer(model, processor, self.labels, described, readings)
-        self._weights, self._prior = Weights(calibration=float(calibrate)), self._read.prior()
+            readings = [name for name in readings if name in ("label", "description", *joints)]
+        self._read = OpenVocabularyScorer(model, processor, self.labels, described, readings, lexicon)
+        self._weights = replace(BARE if bare else Weights(), calibration=float(calibrate))
+        self._prior = self._read.prior()
 
     @property
     def asks_joints(self) -> bool:

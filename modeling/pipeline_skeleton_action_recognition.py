@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from transformers import Pipeline
 
 from .label_descriptions import LabelDescription, parse_description
+from .label_lexicon import LabelLexicon
 from .label_scoring import SCORE_TOLERANCE
 from .label_tree import LabelTree
 from .motion_evidence import motion_numbers
 from .motion_prototypes import motion_features
-from .open_vocabulary import CalibratedScorer
+from .open_vocabulary import CalibratedScorer, guesses
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams
 
@@ -35,13 +37,17 @@ class SkeletonActionRecognitionPipeline(Pipeline):
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
-        candidate_labels: names to choose from, default the classes trained on; any text, seen in training or not. Or a
-            mapping of names to what they mean: a text, several, or {"phrasings", "phases", "attributes"} as
-            `label_descriptions` has them. Then a name counts by all its phrasings, its attributes by what the
-            joints show, and a model that was taught descriptions or questions (`config.readings`) is asked for those,
-            too; takes several times as long. Classes trained on still go by their names, see `open_vocabulary`.
+        candidate_labels: names to choose from, default the classes trained on; any text, seen in training or not. What
+            a new name means is guessed by the described names it reads like, and held against what the joints show
+            (`label_lexicon`). Or a mapping of names to what they mean: a text, several, or {"phrasings", "phases",
+            "attributes"} as `label_descriptions` has them. Then a name counts by all its phrasings, its attributes by
+            what the joints show, and a model that was taught descriptions or questions (`config.readings`) is asked
+            for those, too; takes several times as long. Classes trained on still go by their names, see
+            `open_vocabulary`.
         calibrate: whether each candidate's score is taken relative to what the model says of it whatever moves, so that
-            frequent names and classes trained on are not favoured. Default: only of a mapping.
+            frequent names and classes trained on are not favoured. Default: of a mapping and of a list with names not
+            trained on. False: a list is read by its names alone, the best of thousands found by a search; no unseen
+            name stands a chance beside classes trained on.
         layout, fps: of inputs that carry none.
         views: action sentences of a sequence whose posteriors are averaged, default 1: it is also seen from other
             sides and begun at other moments (`SkeletonFeatureExtractor`). Takes `views` times as long.
@@ -138,7 +144,7 @@ class SkeletonActionRecognitionPipeline(Pipeline):
                 skipped. Default False: frames are asked for one after the other and every window is recognised.
             smoothing, hysteresis: of the label track, see `LabelTrack`; 0 and 1 turn them off. Labels beyond a
                 window's `top_k` count there with an even share of what is left.
-            options: layout, fps (default 30), top_k and candidate_labels (a list), as in a call.
+            options: layout, fps (default 30), top_k and candidate_labels as in a call, but a list read by names alone.
 
         Returns:
             An iterator of `StreamResult`: time, ranking, track, frames skipped. A window's ranking is what the pipeline
@@ -147,10 +153,14 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         Raises:
             ValueError: bad arguments at once; a frame that fits neither layout nor the frames before when it comes.
         """
+        options.setdefault("calibrate", bool(self._calibrate))
         given = (self._preprocess_params, self._forward_params, self._postprocess_params)
         read, score, _ = (a | b for a, b in zip(given, self._sanitize_parameters(**options)))
         if score.get("scorer") is not None:
-            raise ValueError("Expected candidate_labels of a stream as a list of names, without calibrate.")
+            raise ValueError(
+                "Expected candidate_labels of a stream as a list of names, without calibrate: a stream is read by "
+                "names alone. Pass the list to stream()."
+            )
         return recognize_streams(
             self.model,
             self.processor,
@@ -176,6 +186,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         score: dict[str, Any] = {}
         rank: dict[str, Any] = {}
         calibrate = self._calibrate if calibrate is None else calibrate
+        if calibrate is None and candidate_labels is not None and not isinstance(candidate_labels, Mapping):
+            calibrate = guesses(self.model.config, self._tree(candidate_labels).labels)
         if calibrate or isinstance(candidate_labels, Mapping):
             names = self.model.trained_labels.labels if candidate_labels is None else candidate_labels
             scorer = self._scorer(names, calibrate is not False)
@@ -239,7 +251,7 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             described = {name: LabelDescription() for name in self._tree(candidates).labels}
         key = repr((described, calibrate))
         if key not in self._scorers:
-            self._scorers = {key: CalibratedScorer(self.model, self.processor, described, calibrate)}
+            self._scorers = {key: CalibratedScorer(self.model, self.processor, described, calibrate, self._lexicon)}
         return self._scorers[key]
 
     def _tree(self, candidate_labels: Sequence[str]) -> LabelTree:
@@ -251,6 +263,11 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         if tuple(names) not in self._trees:
             self._trees = {tuple(names): LabelTree.from_labels(names, self.processor.tokenizer)}
         return self._trees[tuple(names)]
+
+    @cached_property
+    def _lexicon(self) -> LabelLexicon:
+        """Read once, whatever candidates come."""
+        return LabelLexicon(self.model.config.label_lexicon or {})
 
     def _check_parts(self) -> None:
         model, processor = self.model.config.vqvae_fingerprint, self.processor.vqvae_fingerprint

@@ -227,9 +227,10 @@ class TestOptions:
             f"{verb} the {thing}" for verb in ("wave", "clap", "kick", "push") for thing in map(chr, range(97, 123))
         ]
         names += recognize.model.config.label_names
-        every = recognize(files, candidate_labels=names, top_k=None, batch_size=4)
+        names_alone = {"candidate_labels": names, "calibrate": False}
+        every = recognize(files, **names_alone, top_k=None, batch_size=4)
         for batch_size in (1, 4):
-            best = recognize(files, candidate_labels=names, top_k=3, batch_size=batch_size)
+            best = recognize(files, **names_alone, top_k=3, batch_size=batch_size)
             for one, all_of_them in zip(best, every, strict=True):
                 assert [entry["label"] for entry in one] == [entry["label"] for entry in all_of_them[:3]]
                 for given, exact in zip(one, all_of_them):
@@ -281,6 +282,31 @@ class TestOptions:
             assert given[0]["label"] == "zag" and given[0]["score"] > 0.6
             views = recognize(file, candidate_labels={"zig": {"attributes": other}, "zag": right}, views=2)
             assert views[0]["label"] == "zag"
+
+    def test_what_new_names_mean_is_guessed(self, tiny_export, files):
+        """Names the language model knows nothing of and the lexicon has."""
+        recognize = pipeline("skeleton-action-recognition", model=str(tiny_export))
+        extractor, names = recognize.processor.feature_extractor, list(QUESTIONS)
+        (numbers,) = motion_numbers(extractor, [recognize.processor.read(files[0])])
+        shown = {name: list(question.answers)[answer] for (name, question), answer in zip(QUESTIONS.items(), numbers)}
+        other = {name: next(a for a in QUESTIONS[name].answers if a != shown[name]) for name in names}
+        said = {"zig": other, "zag": shown}
+        recognize.model.config.label_lexicon = {
+            label: "; ".join(f"{name}: {answers[name]}" for name in ("arms", "body", "repeated"))
+            for label, answers in said.items()
+        }
+        for labels in (["zig", "zag"], ["Zag", "Zig"]):
+            best = recognize(files[0], candidate_labels=labels)[0]
+            assert best["label"].lower() == "zag" and best["score"] > 0.6
+            assert recognize(files[0], candidate_labels=labels, views=2)[0]["label"].lower() == "zag"
+        alone = recognize(files[0], candidate_labels=["zig", "zag"], calibrate=False)
+        tree = LabelTree.from_labels(["zig", "zag"], recognize.tokenizer)
+        scores = recognize.model.score(**recognize.processor(files[0], return_tensors="pt"), tree=tree)[0]
+        expected = dict(zip(tree.labels, scores.softmax(-1).tolist(), strict=True))
+        assert {entry["label"]: entry["score"] for entry in alone} == pytest.approx(expected, rel=1e-3)
+        with pytest.raises(ValueError, match="a stream as a list of names"):
+            recognize.stream([None], candidate_labels=["zig", "zag"], calibrate=True)
+        recognize.stream([None], layout=LAYOUT, candidate_labels=["zig", "zag"])
 
     def test_trained_classes_go_by_their_names(self, recognize, files):
         names = recognize.model.config.label_names[:4]

@@ -1,4 +1,4 @@
-"""Files of label descriptions: those shipped for the small benchmarks, and a user's own.
+"""Files of label descriptions: those shipped for benchmarks, and a user's own.
 
 A description file is JSON (`label_descriptions/template.json` is one to copy):
 
@@ -19,6 +19,7 @@ from llm_action.modeling.label_descriptions import LabelDescription, parse_descr
 from llm_action.modeling.label_tree import normalize_label
 
 SHIPPED = Path(__file__).parent / "label_descriptions"
+TEMPLATE = SHIPPED / "template.json"
 
 
 def load_descriptions(
@@ -28,8 +29,20 @@ def load_descriptions(
 
     Args:
         labels: class names.
-        datasets: names of benchmarks; the descriptions of some ship with this package. A label that several have is
-            described as in the first of them.
+        datasets, file: see `known_descriptions`, as for what is raised.
+    """
+    known, empty = known_descriptions(datasets, file), LabelDescription()
+    return {label: known.get(_key(label), empty) for label in labels}
+
+
+def known_descriptions(
+    datasets: Sequence[str] = (), file: str | os.PathLike[str] | None = None
+) -> dict[str, LabelDescription]:
+    """Every described label, in lower case.
+
+    Args:
+        datasets: names of benchmarks. A label that several have is described as in the first of these, else as in any
+            other whose descriptions ship with this package.
         file: descriptions of one's own, which come before the shipped ones.
 
     Raises:
@@ -37,11 +50,11 @@ def load_descriptions(
         ValueError: a file that is no description file; the text names the entry and what was expected.
     """
     known: dict[str, LabelDescription] = {}
-    shipped = [path for name in reversed(datasets) if (path := SHIPPED / f"{name}.json").is_file()]
-    for source in [*shipped, *([Path(file)] if file else [])]:
+    others = sorted((path for path in SHIPPED.glob("*.json") if path != TEMPLATE), reverse=True)
+    named = [path for name in reversed(datasets) if (path := SHIPPED / f"{name}.json").is_file()]
+    for source in [*others, *named, *([Path(file)] if file else [])]:
         known |= {_key(label): description for label, description in read_descriptions(source).items()}
-    empty = LabelDescription()
-    return {label: known.get(_key(label), empty) for label in labels}
+    return known
 
 
 def read_descriptions(file: str | os.PathLike[str]) -> dict[str, LabelDescription]:
@@ -55,7 +68,7 @@ def read_descriptions(file: str | os.PathLike[str]) -> dict[str, LabelDescriptio
         raise ValueError(f"{file}: expected JSON: {error}") from None
     labels = content.get("labels") if isinstance(content, dict) else None
     if not isinstance(labels, dict):
-        raise ValueError(f'{file}: expected {{"labels": {{NAME: ...}}}}; copy {SHIPPED / "template.json"}')
+        raise ValueError(f'{file}: expected {{"labels": {{NAME: ...}}}}; copy {TEMPLATE}')
     return {label: parse_description(entry, f"{file}: {label!r}") for label, entry in labels.items()}
 
 

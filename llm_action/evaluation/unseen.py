@@ -30,9 +30,10 @@ from llm_action.evaluation.unseen_baselines import (
     text_encoder,
     train_alignment,
 )
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.motion_evidence import motion_numbers
-from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
+from llm_action.modeling.open_vocabulary import BARE, OpenVocabularyScorer, Prior, Scores, Weights
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.data import described_labels, load_split
@@ -46,6 +47,8 @@ COLUMNS = [
     Column("seen", "seen", scale=100),
     Column("unseen", "unseen", scale=100),
     Column("harmonic mean", "harmonic_mean", scale=100),
+    Column("names alone", "names_zero_shot", scale=100),
+    Column("harmonic mean", "names_harmonic_mean", scale=100),
     Column("aligned embeddings", "alignment_zero_shot", scale=100),
     Column("nearest description", "nearest_zero_shot", scale=100),
     Column("training, min", "seconds", scale=1 / 60),
@@ -134,7 +137,8 @@ def measure_split(
 
     Returns:
         chance; zero_shot, and zero_shot_NAME of each reading alone; seen, unseen and harmonic_mean among all labels;
-        the same of the baselines as alignment_... and nearest_...; seconds of training; weights;
+        the same of labels without descriptions as names_... and of the baselines as alignment_... and nearest_...;
+        seconds of training; weights;
         unseen_labels; text_encoder. With `examples` adapted_new and adapted_old, the accuracy among all labels after
         learning the unseen classes from so many examples, and old_before, that of the seen classes among themselves
         before.
@@ -145,12 +149,15 @@ def measure_split(
     experiment = replace(experiment, unseen=list(split.unseen))
     run = _trained(experiment, data_dir, work)
     case = _Case(run.split.test, run.split.labels, split.unseen)
-    scores, prior = _read(experiment, run, case)
+    described = described_labels(experiment, case.labels)
+    scores, prior = _read(run, case, described)
     metrics: dict[str, Any] = {"chance": 1 / len(split.unseen)}
     metrics |= case.measure(weights.combine(scores, prior, case.seen))
     for name in scores:
         metrics[f"zero_shot_{name}"] = case.measure(scores[name] - weights.calibration * prior[name])["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
+    bare = _read(run, case, dict.fromkeys(case.labels, LabelDescription()), ["label", "motion"])
+    metrics |= {f"names_{name}": value for name, value in case.measure(BARE.combine(*bare, case.seen)).items()}
     metrics |= _baselines(experiment, run, case)
     return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
 
@@ -180,7 +187,7 @@ def validated_weights(
     table = train.select(np.flatnonzero((subjects == subject) | held_out))
     case = _Case(table, [label for label in names if label not in split.unseen], split.validation)
     run = _trained(experiment, data_dir, work)
-    scores, prior = _read(experiment, run, case)
+    scores, prior = _read(run, case, described_labels(experiment, case.labels))
     return choose_weights(scores, prior, case.targets, case.seen, default), run.seconds
 
 
@@ -212,14 +219,16 @@ def _trained(experiment: Experiment, data_dir: str | None, work: Path) -> Recogn
     return trained_recognizer(replace(experiment, vqvae=replace(experiment.vqvae, probe_steps=0)), data_dir, work)
 
 
-def _read(experiment: Experiment, run: Recognizer, case: _Case) -> tuple[Scores, Prior]:
+def _read(
+    run: Recognizer, case: _Case, descriptions: dict[str, LabelDescription], readings: Sequence[str] | None = None
+) -> tuple[Scores, Prior]:
     """The readings of a case's sequences, and of a sentence that tells nothing.
 
     Descriptions and questions are a hundred times as much text as a name: they are read by a merged model, in half
     precision where that is fast.
     """
     model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
-    scorer = OpenVocabularyScorer(model, run.processor, case.labels, described_labels(experiment, case.labels))
+    scorer = OpenVocabularyScorer(model, run.processor, case.labels, descriptions, readings)
     sequences = _sequences(case.table)
     motion = motion_numbers(run.processor.feature_extractor, sequences)
     return scorer(run.processor.encode_batch(sequences), motion), scorer.prior()

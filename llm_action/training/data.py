@@ -92,14 +92,19 @@ def label_numbers(labels: list[str], names: list[str]) -> list[int]:
 
 
 def described_labels(experiment: Experiment, labels: Sequence[str]) -> dict[str, LabelDescription]:
-    """The description of every label, from the user's file and those shipped for each data set trained on.
+    """The description of every label: the user's own, else that shipped for a data set trained on, else any shipped.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_descriptions`.
+        FileNotFoundError, ValueError: see `known_descriptions`.
     """
-    sources = [experiment.dataset, *(source["dataset"] for source in experiment.also)]
-    names = [describe_dataset(source).name for source in sources]
-    return load_descriptions(labels, names, experiment.recognizer.descriptions)
+    return load_descriptions(labels, dataset_names(experiment), experiment.recognizer.descriptions)
+
+
+def dataset_names(experiment: Experiment) -> list[str]:
+    """Of the data sets trained on, the one that is tested first."""
+    return [
+        describe_dataset(name).name for name in (experiment.dataset, *(each["dataset"] for each in experiment.also))
+    ]
 
 
 def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) -> np.ndarray:

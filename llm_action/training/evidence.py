@@ -1,13 +1,16 @@
-"""What the training part says about the questions that a label's attributes answer; kept in the model's config."""
+"""What training says about the questions that a label's attributes answer; kept in the model's config."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.descriptions import known_descriptions
+from llm_action.modeling.label_lexicon import attributes_entry
+from llm_action.modeling.label_tree import normalize_label
 from llm_action.modeling.motion_evidence import MotionEvidence, motion_numbers
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import Split, described_labels
+from llm_action.training.data import Split, dataset_names, described_labels
 from llm_action.training.experiment import Experiment
 
 _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
@@ -20,3 +23,10 @@ def training_evidence(experiment: Experiment, processor: LlmArProcessor, split: 
     numbers = motion_numbers(processor.feature_extractor, [row_to_sequence(row) for row in table])
     labels = [split.labels[int(label)] for label in table["label"]]
     return MotionEvidence.gathered(numbers, labels, described_labels(experiment, sorted(set(labels))))
+
+
+def training_lexicon(experiment: Experiment) -> dict[str, str]:
+    """What every described name means, as `LabelLexicon` takes it, but for classes that training leaves out."""
+    known = known_descriptions(dataset_names(experiment), experiment.recognizer.descriptions)
+    unseen = {normalize_label(label).casefold() for label in experiment.unseen}
+    return {name: attributes_entry(one) for name, one in known.items() if one.attributes and name not in unseen}

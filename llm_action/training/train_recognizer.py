@@ -30,7 +30,7 @@ from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.data import Passes, load_split
-from llm_action.training.evidence import training_evidence
+from llm_action.training.evidence import training_evidence, training_lexicon
 from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
 from llm_action.training.hub_trainer import HubTrainer, hub_settings
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
@@ -125,6 +125,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
         examples = training_sentences(experiment, processor, split, out / "sentences")
     model = new_recognizer(experiment, processor, split.trained_labels, resolve_base_model(experiment.base_model))
     model.config.motion_evidence = asdict(training_evidence(experiment, processor, split))
+    model.config.label_lexicon = training_lexicon(experiment)
     trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)
     history, weights = trainer.state.log_history, trainer.full_state_dict()

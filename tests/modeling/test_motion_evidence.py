@@ -57,7 +57,8 @@ class TestEvidence:
         assert left[LEFT] > right[LEFT] and right.sum() == pytest.approx(1, abs=1e-3)
 
     def test_scores_are_likelihood_ratios(self, evidence):
-        scores = evidence.scores(np.stack([answers(LEFT), answers(BOTH)]), list(self.DESCRIPTIONS.values()))
+        told = evidence.told(list(self.DESCRIPTIONS.values()))
+        scores = evidence.scores(np.stack([answers(LEFT), answers(BOTH)]), told)
         right, left, both, _ = evidence.answered["arms"]
         assert scores[0, 0] == pytest.approx(math.log((0.3 * right[LEFT] + 0.2 * left[LEFT]) / 0.5 / 0.2))
         assert scores[0, 1] == pytest.approx(math.log(both[LEFT] / 0.2))
@@ -68,11 +69,19 @@ class TestEvidence:
         """However many classes never showed it."""
         described = {f"clap {number}": self.DESCRIPTIONS["clap"] for number in range(2000)}
         evidence = MotionEvidence.gathered(np.repeat(answers(BOTH)[None], 2000, 0), list(described), described)
-        score = evidence.scores(answers(LEFT)[None], [self.DESCRIPTIONS["clap"]]).item()
+        score = evidence.scores(answers(LEFT)[None], evidence.told([self.DESCRIPTIONS["clap"]])).item()
         assert score == pytest.approx(math.log(0.001 / 0.02))
 
     def test_a_label_without_attributes_has_none(self, evidence):
-        assert evidence.scores(answers(LEFT)[None], [LabelDescription(("a greeting",))]).tolist() == [[0.0]]
+        told = evidence.told([LabelDescription(("a greeting",))])
+        assert evidence.scores(answers(LEFT)[None], told).tolist() == [[0.0]]
+
+    def test_what_a_label_says_may_be_uncertain(self, evidence):
+        """A name that means the right arm with 0.7 and both arms with 0.3."""
+        told = {"arms": np.array([[0.7, 0, 0.3, 0]])}
+        right, _, both, _ = evidence.answered["arms"]
+        (score,) = evidence.scores(answers(BOTH)[None, [ARMS]], told)
+        assert score == pytest.approx(math.log((0.7 * right[BOTH] + 0.3 * both[BOTH]) / 0.3))
 
 
 def test_numbers_are_those_of_the_answers():
