@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -251,10 +251,6 @@ class Weights:
         return shares - np.logaddexp(0, np.where(seen, -gap, gap))
 
 
-BARE = Weights(label=0.2)
-"""Of labels that are names alone: what is guessed of them says less than a description, and their names more."""
-
-
 class CalibratedScorer:
     """The share of each label by everything that can be read of a motion.
 
@@ -275,14 +271,12 @@ class CalibratedScorer:
         self.labels, self._processor = tuple(described), processor
         readings = taught_readings(model.config)
         joints = ("motion",) if calibrate and guesses(model.config, described) else ()
-        bare = all(description == LabelDescription() for description in described.values())
-        if bare:
+        if all(description == LabelDescription() for description in described.values()):
             readings = ["label", *joints]
         elif not any(description.attributes for description in described.values()):
             readings = [name for name in readings if name in ("label", "description", *joints)]
         self._read = OpenVocabularyScorer(model, processor, self.labels, described, readings, lexicon)
-        self._weights = replace(BARE if bare else Weights(), calibration=float(calibrate))
-        self._prior = self._read.prior()
+        self._weights, self._prior = Weights(calibration=float(calibrate)), self._read.prior()
 
     @property
     def asks_joints(self) -> bool:

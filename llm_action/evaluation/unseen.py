@@ -33,7 +33,7 @@ from llm_action.evaluation.unseen_baselines import (
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.motion_evidence import motion_numbers
-from llm_action.modeling.open_vocabulary import BARE, OpenVocabularyScorer, Prior, Scores, Weights
+from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.data import described_labels, load_split
@@ -157,7 +157,7 @@ def measure_split(
         metrics[f"zero_shot_{name}"] = case.measure(scores[name] - weights.calibration * prior[name])["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
     bare = _read(run, case, dict.fromkeys(case.labels, LabelDescription()), ["label", "motion"])
-    metrics |= {f"names_{name}": value for name, value in case.measure(BARE.combine(*bare, case.seen)).items()}
+    metrics |= {f"names_{name}": value for name, value in case.measure(Weights().combine(*bare, case.seen)).items()}
     metrics |= _baselines(experiment, run, case)
     return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
 

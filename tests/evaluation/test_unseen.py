@@ -55,8 +55,8 @@ class TestSplits:
 
 
 class TestDescriptions:
-    @pytest.mark.parametrize("name", ("utd_mhad", "nw_ucla", "msr_action3d"))
-    def test_every_class_of_the_small_benchmarks_is_described(self, name):
+    @pytest.mark.parametrize("name", ("utd_mhad", "nw_ucla", "msr_action3d", "ntu60", "ntu120"))
+    def test_every_class_of_the_benchmark_is_described(self, name):
         labels = BENCHMARKS[name].labels
         for label, description in load_descriptions(labels, [name]).items():
             assert len(description.phrasings) >= 2 and description.phases, label
