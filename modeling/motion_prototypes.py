@@ -81,22 +81,26 @@ class MotionPrototypes(nn.Module):
 
     @classmethod
     def fitted(cls, features: Sequence[np.ndarray]) -> MotionPrototypes:
-        """From the features (examples, features) of each class; one without examples is never recognised.
+        """From the features (examples, views, features) of each class; one without examples is never recognised.
+
+        Examples of a few are best seen from several sides, which tells what scatters with the camera; in counting they
+        stay one each.
 
         Raises:
-            ValueError: no class with two examples.
+            ValueError: no class with two examples or views.
         """
         counts = np.array([len(of_class) for of_class in features])
-        if counts.max() < 2:
+        seen = np.array([of_class.shape[0] * of_class.shape[1] for of_class in features])
+        if seen.max() < 2:
             raise ValueError(f"Expected a class of two examples or more, to see how they differ: {counts.tolist()}.")
-        rows = np.concatenate(features).astype(np.float64)
-        targets = np.repeat(np.arange(len(counts)), counts)
+        rows = np.concatenate([of_class.reshape(-1, of_class.shape[2]) for of_class in features]).astype(np.float64)
+        targets = np.repeat(np.arange(len(counts)), seen)
         centre = rows.mean(0)
         _, sizes, axes = np.linalg.svd(rows - centre, full_matrices=False)
         axes = axes[: max(1, min(_DIMENSIONS, int((sizes > 1e-6 * sizes[0]).sum())))]
         places = (rows - centre) @ axes.T
         sums = np.stack([places[targets == number].sum(0) for number in range(len(counts))])
-        means = sums / counts.clip(1)[:, None]
+        means = sums / seen.clip(1)[:, None]
         apart = places - means[targets]
         scatter = apart.T @ apart / (len(rows) - np.count_nonzero(counts))
         even = np.eye(len(axes)) * max(np.trace(scatter) / len(axes), 1e-6)

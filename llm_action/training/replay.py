@@ -4,8 +4,9 @@
 
     {"vqvae_fingerprint": "...", "sentences": {"wave": [[49170, 49233, ...], ...], ...}}
 
-`replay.safetensors` holds motion features (sequences, features) of each class, see `motion_prototypes`. Rough skeletons
-can be made of either, so the files stay where they were written: they are never pushed.
+`replay.safetensors` holds motion features (sequences, views, features) of each class, see `motion_prototypes`: one view
+of what training had plenty of, several of classes learned from a few examples. Rough skeletons can be made of either
+file, so they stay where they were written: they are never pushed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Replay:
 
     Attributes:
         sentences: action sentences (token ids) of each class.
-        features: motion features (sequences, features) of each class.
+        features: motion features (sequences, views, features) of each class.
     """
 
     sentences: dict[str, list[list[int]]]
@@ -102,7 +103,7 @@ def table_features(table: Dataset, extractor: SkeletonFeatureExtractor) -> dict[
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         of_class = table.select(rows[_spread(len(rows))]).with_format("numpy")
-        found[names[int(target)]] = motion_features(extractor, [row_to_sequence(row) for row in of_class])
+        found[names[int(target)]] = motion_features(extractor, [row_to_sequence(row) for row in of_class])[:, None]
     return found
 
 

@@ -54,22 +54,32 @@ class TestPrototypes:
         away = [[row - rows.mean(0) for rows in classes] for row in shown]
         units = [1 + 1 / len(rows) for rows in classes]
         expected = [[-0.075 * d @ np.linalg.solve(within, d) / unit for d, unit in zip(of, units)] for of in away]
-        found = MotionPrototypes.fitted([rows.astype(np.float32) for rows in classes])(torch.from_numpy(shown))
+        found = MotionPrototypes.fitted([rows[:, None].astype(np.float32) for rows in classes])(torch.from_numpy(shown))
         assert np.allclose(found, expected, rtol=1e-3, atol=1e-3)
 
     def test_find_a_class_of_one_example_among_others_that_scatter_one_way(self):
         """Along the scatter the new class's mean is nearer to an old one: only the scatter itself tells them apart."""
         rng = np.random.default_rng(1)
         old = [np.stack([rng.normal(0, 2, 30), height + rng.normal(0, 0.1, 30)], 1) for height in (0, 3)]
-        prototypes = MotionPrototypes.fitted([*old, np.array([[4.0, 6.0]])])
+        prototypes = MotionPrototypes.fitted([rows[:, None] for rows in (*old, np.array([[4.0, 6.0]]))])
         shown = torch.tensor([[-4.0, 6.0], [4.0, 3.0], [-4.0, 0.0]])
         assert prototypes(shown).argmax(1).tolist() == [2, 1, 0]
 
     def test_a_class_without_examples_is_never_recognised(self):
         rows = np.random.default_rng(0).normal(size=(5, 3))
-        scores = MotionPrototypes.fitted([rows, rows[:0], rows + 9])(torch.from_numpy(rows))
+        classes = [rows, rows[:0], rows + 9]
+        scores = MotionPrototypes.fitted([of_class[:, None] for of_class in classes])(torch.from_numpy(rows))
         assert scores[:, 1].tolist() == [-torch.inf] * 5 and torch.isfinite(scores[:, [0, 2]]).all()
 
     def test_classes_of_one_example_each_are_refused(self):
         with pytest.raises(ValueError, match="two examples or more"):
-            MotionPrototypes.fitted([np.zeros((1, 3)), np.ones((1, 3))])
+            MotionPrototypes.fitted([np.zeros((1, 1, 3)), np.ones((1, 1, 3))])
+
+    def test_views_of_an_example_are_seen_and_not_counted(self):
+        """The mean and the scatter of all views, but the uncertainty of as many examples as there are."""
+        views = np.random.default_rng(2).normal(size=(2, 3, 5, 4))
+        shown = torch.from_numpy(views[:, 0, 0])
+        found = MotionPrototypes.fitted(list(views))
+        each = MotionPrototypes.fitted([of_class.reshape(15, 1, 4) for of_class in views])
+        assert found.counts.tolist() == [3, 3] and torch.allclose(found.means, each.means)
+        assert torch.allclose(found(shown) * (1 + 1 / 3), each(shown) * (1 + 1 / 15), rtol=1e-5)

@@ -74,6 +74,7 @@ def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
 def test_a_model_keeps_a_little_of_every_class_to_itself(tiny_export, adapted):
     assert set(read_replay(tiny_export).sentences) >= set(read_replay(tiny_export).features) == set(OLD)
     replay = read_replay(adapted)
+    assert {label: rows.shape[1] for label, rows in replay.features.items()} == dict.fromkeys(OLD, 1) | {"bow": 4}
     for kept in (replay.sentences, replay.features):
         assert set(kept) >= {*OLD, *NEW} and all(0 < len(kept[label]) <= 20 for label in (*OLD, *NEW))
     processor = LlmArProcessor.from_pretrained(adapted)
