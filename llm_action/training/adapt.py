@@ -33,9 +33,7 @@ from llm_action.training.precision import base_dtype, fast_training, half_arithm
 from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, Replay, read_replay, write_replay
 from llm_action.training.sentences import Collator
 
-_VIEWS = (
-    4  # of an example's motion; on left-out subjects and views of three data sets better than one by 1 to 12 points
-)
+_VIEWS = 4  # that prototypes have of an example; 1 to 12 points better than one on left-out subjects and views
 
 
 @dataclass(frozen=True)
