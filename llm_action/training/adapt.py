@@ -110,9 +110,6 @@ def adapt_recognizer(
         processor: gives motion features from then on.
         old: of the classes it knows; of none a class may be forgotten.
         new: of classes to learn.
-
-    Raises:
-        ValueError: a single example of every class.
     """
     known = _joined(old, new)
     names = list(dict.fromkeys([*(model.config.label_names or ()), *known.sentences]))
