@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .label_descriptions import LabelDescription, parse_description
-from .label_tree import normalize_label
+from .label_tree import label_key, normalize_label
 from .motion_evidence import MotionEvidence, Told
 
 _BEFORE, _AFTER = 'The movement "', '" means that the body'
@@ -33,8 +33,7 @@ class LabelLexicon:
     """
 
     def __init__(self, entries: Mapping[str, str]):
-        self.known = {_key(name): _attributes(entry, name) for name, entry in entries.items()}
-        self._names = list(entries)
+        self.known = {label_key(name): _attributes(entry, name) for name, entry in entries.items()}
         self._states: np.ndarray | None = None
 
     def told(
@@ -53,14 +52,14 @@ class LabelLexicon:
             model: a causal language model; it reads each entry of the lexicon once.
         """
         meant = [
-            one if one.attributes else self.known.get(_key(label), one)
+            one if one.attributes else self.known.get(label_key(label), one)
             for label, one in zip(labels, descriptions, strict=True)
         ]
         told = evidence.told(meant)
         unknown = [number for number, one in enumerate(meant) if not one.attributes]
-        if unknown and self._names:
+        if unknown and self.known:
             if self._states is None:
-                self._states = _states([[name] for name in self._names], model, tokenizer)
+                self._states = _states([[name] for name in self.known], model, tokenizer)
             texts = [[labels[number], *descriptions[number].phrasings] for number in unknown]
             weights = _weights(_states(texts, model, tokenizer), self._states)
             for question, shares in evidence.told(list(self.known.values())).items():
@@ -115,7 +114,3 @@ def _states(texts: Sequence[Sequence[str]], model: PreTrainedModel, tokenizer: P
         found.append(((states * of_name[..., None]).sum(1) / of_name.sum(1, keepdim=True)).cpu().numpy())
     means, ends = np.concatenate(found), np.cumsum([len(of_name) for of_name in texts])
     return np.stack([rows.mean(0) for rows in np.split(means, ends[:-1])])
-
-
-def _key(label: str) -> str:
-    return normalize_label(label).casefold()

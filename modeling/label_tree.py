@@ -20,6 +20,11 @@ def normalize_label(label: str) -> str:
     return " ".join(unicodedata.normalize("NFC", label).split())
 
 
+def label_key(label: str) -> str:
+    """What labels have in common that differ in case and white space alone: to look up what is known of a name."""
+    return normalize_label(label).casefold()
+
+
 def label_token_ids(labels: Sequence[str], tokenizer) -> list[list[int]]:
     """The tokens each label has as the continuation of a prompt that ends in a colon ("... Action:").
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command
+from llm_action.commands.shared import add_command, with_descriptions
 
 # names alone teach little about other names
 RECIPE = ("recognizer.answers=both", "recognizer.question_share=0.4", "recognizer.steps=200")
@@ -72,9 +72,7 @@ def _evaluate_unseen(arguments: argparse.Namespace) -> None:
     benchmark = describe_dataset(arguments.dataset)
     config = arguments.config or (benchmark.name if benchmark.name in preset_names() else "utd_mhad")
     experiment = replace(load_experiment(config, [*RECIPE, *arguments.set]), dataset=arguments.dataset)
-    if arguments.descriptions:
-        stage = replace(experiment.recognizer, descriptions=arguments.descriptions)
-        experiment = replace(experiment, recognizer=stage)
+    experiment = with_descriptions(experiment, arguments.descriptions)
     if "/" in arguments.unseen:
         splits = named_split(benchmark.name, arguments.unseen, benchmark.labels)
     else:

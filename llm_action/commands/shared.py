@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -31,3 +32,10 @@ def check_model(model: str) -> None:
     """A path that is no folder would be taken for a Hub id; say so before anything is downloaded."""
     if not Path(model).is_dir() and (model.count("/") != 1 or model.startswith((".", "/"))):
         raise FileNotFoundError(f"{model}: no such model folder, and no Hub id (user/name)")
+
+
+def with_descriptions(experiment, file: str | None):
+    """An experiment whose labels a file describes, beside those shipped."""
+    if file is None:
+        return experiment
+    return replace(experiment, recognizer=replace(experiment.recognizer, descriptions=file))

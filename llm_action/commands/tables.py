@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llm_action.commands.shared import add_command
+from llm_action.commands.shared import add_command, with_descriptions
 
 _RECIPE = "utd_mhad"  # presets of small data sets differ in nothing but the data
 
@@ -87,9 +87,7 @@ def _transfer(arguments: argparse.Namespace) -> None:
     check_model(str(arguments.model))
     experiment = load_experiment(arguments.config, arguments.set)
     experiment = replace(experiment, dataset=arguments.dataset, protocol=arguments.protocol or experiment.protocol)
-    if arguments.descriptions:
-        stage = replace(experiment.recognizer, descriptions=arguments.descriptions)
-        experiment = replace(experiment, recognizer=stage)
+    experiment = with_descriptions(experiment, arguments.descriptions)
     work = arguments.out or Path("runs") / "transfer" / Path(arguments.dataset).name
     rows = transfer_rows(arguments.model, experiment, arguments.data, arguments.examples)
     _measure(rows, COLUMNS, experiment, work / "rows", arguments)

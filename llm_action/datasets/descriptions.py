@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llm_action.modeling.label_descriptions import LabelDescription, parse_description
-from llm_action.modeling.label_tree import normalize_label
+from llm_action.modeling.label_tree import label_key
 
 SHIPPED = Path(__file__).parent / "label_descriptions"
 TEMPLATE = SHIPPED / "template.json"
@@ -32,7 +32,7 @@ def load_descriptions(
         datasets, file: see `known_descriptions`, as for what is raised.
     """
     known, empty = known_descriptions(datasets, file), LabelDescription()
-    return {label: known.get(_key(label), empty) for label in labels}
+    return {label: known.get(label_key(label), empty) for label in labels}
 
 
 def known_descriptions(
@@ -53,7 +53,7 @@ def known_descriptions(
     others = sorted((path for path in SHIPPED.glob("*.json") if path != TEMPLATE), reverse=True)
     named = [path for name in reversed(datasets) if (path := SHIPPED / f"{name}.json").is_file()]
     for source in [*others, *named, *([Path(file)] if file else [])]:
-        known |= {_key(label): description for label, description in read_descriptions(source).items()}
+        known |= {label_key(label): description for label, description in read_descriptions(source).items()}
     return known
 
 
@@ -70,7 +70,3 @@ def read_descriptions(file: str | os.PathLike[str]) -> dict[str, LabelDescriptio
     if not isinstance(labels, dict):
         raise ValueError(f'{file}: expected {{"labels": {{NAME: ...}}}}; copy {TEMPLATE}')
     return {label: parse_description(entry, f"{file}: {label!r}") for label, entry in labels.items()}
-
-
-def _key(label: str) -> str:
-    return normalize_label(label).casefold()

@@ -158,7 +158,7 @@ def measure_split(
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
     bare = _read(run, case, dict.fromkeys(case.labels, LabelDescription()), ["label", "motion"])
     metrics |= {f"names_{name}": value for name, value in case.measure(Weights().combine(*bare, case.seen)).items()}
-    metrics |= _baselines(experiment, run, case)
+    metrics |= _baselines(experiment, run, case, described)
     return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
 
 
@@ -234,8 +234,10 @@ def _read(
     return scorer(run.processor.encode_batch(sequences), motion), scorer.prior()
 
 
-def _baselines(experiment: Experiment, run: Recognizer, case: _Case) -> dict[str, Any]:
-    extractor, descriptions = run.processor.feature_extractor, described_labels(experiment, case.labels)
+def _baselines(
+    experiment: Experiment, run: Recognizer, case: _Case, descriptions: dict[str, LabelDescription]
+) -> dict[str, Any]:
+    extractor = run.processor.feature_extractor
     encode, encoder = text_encoder(resolve_base_model(experiment.base_model))
     recordings = Recordings(experiment, run.split, extractor)
     embeddings = label_embeddings(encode, case.labels, descriptions)

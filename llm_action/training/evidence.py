@@ -7,7 +7,7 @@ import numpy as np
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.descriptions import known_descriptions
 from llm_action.modeling.label_lexicon import attributes_entry
-from llm_action.modeling.label_tree import normalize_label
+from llm_action.modeling.label_tree import label_key
 from llm_action.modeling.motion_evidence import MotionEvidence, motion_numbers
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.data import Split, dataset_names, described_labels
@@ -28,5 +28,5 @@ def training_evidence(experiment: Experiment, processor: LlmArProcessor, split: 
 def training_lexicon(experiment: Experiment) -> dict[str, str]:
     """What every described name means, as `LabelLexicon` takes it, but for classes that training leaves out."""
     known = known_descriptions(dataset_names(experiment), experiment.recognizer.descriptions)
-    unseen = {normalize_label(label).casefold() for label in experiment.unseen}
+    unseen = set(map(label_key, experiment.unseen))
     return {name: attributes_entry(one) for name, one in known.items() if one.attributes and name not in unseen}

@@ -7,7 +7,7 @@ from datasets import ClassLabel, Dataset, concatenate_datasets
 
 from llm_action.datasets import open_dataset
 from llm_action.datasets.protocols import protocol_name, protocol_parts
-from llm_action.modeling.label_tree import normalize_label
+from llm_action.modeling.label_tree import label_key
 
 _COLUMNS = ("name", "label", "subject", "view", "layout", "fps", "shape", "joints")
 
@@ -26,30 +26,26 @@ def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> 
         FileNotFoundError, ValueError: a data set that cannot be opened.
     """
     names = list(train.features["label"].names)
-    known = {_key(name) for name in names}
-    left_out = {_key(name) for name in unseen}
+    known = {label_key(name) for name in names}
+    left_out = {label_key(name) for name in unseen}
     parts = [train]
     for source in sources:
         benchmark, table = open_dataset(source["dataset"], source.get("data"))
         own = table.features["label"].names
         wanted = protocol_parts(table, protocol_name(benchmark)) == "train"
-        wanted &= ~np.isin(table["label"], [number for number, name in enumerate(own) if _key(name) in left_out])
+        wanted &= ~np.isin(table["label"], [number for number, name in enumerate(own) if label_key(name) in left_out])
         parts.append(table.select(np.flatnonzero(wanted)))
         for name in own:
-            if _key(name) not in known:
-                known.add(_key(name))
+            if label_key(name) not in known:
+                known.add(label_key(name))
                 names.append(name)
     return concatenate_datasets([relabelled(part, names) for part in parts])
 
 
 def relabelled(table: Dataset, names: list[str]) -> Dataset:
     """A table with its rows' label numbers those of `names`, which has its own names and may have more."""
-    numbers = {_key(name): number for number, name in enumerate(names)}
+    numbers = {label_key(name): number for number, name in enumerate(names)}
     own, feature = table.features["label"].names, ClassLabel(names=names)
-    labels = [numbers[_key(own[label])] for label in table["label"]]
+    labels = [numbers[label_key(own[label])] for label in table["label"]]
     plain = table.select_columns([name for name in _COLUMNS if name != "label"])
     return plain.add_column("label", labels, feature=feature)
-
-
-def _key(label: str) -> str:
-    return normalize_label(label).casefold()

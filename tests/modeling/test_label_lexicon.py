@@ -82,6 +82,11 @@ def test_other_names_mean_what_names_read_alike_do(evidence, language_model):
     assert found["arms"][0].tolist() == [1, 0, 0, 0]
 
 
+def test_names_that_differ_in_case_are_one(evidence, language_model):
+    found = told(evidence, language_model, {"greet": EMPTY}, {"Wave": "arms: left arm", "wave": "arms: right arm"})
+    assert found["arms"].tolist() == [[1, 0, 0, 0]]
+
+
 def test_nothing_is_guessed_without_a_lexicon(evidence, language_model):
     found = told(evidence, language_model, {"greet": EMPTY}, {})
     assert not any(shares.any() for shares in found.values())
