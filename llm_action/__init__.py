@@ -7,14 +7,14 @@ Importing the package makes `AutoConfig`, `AutoModel`, `AutoProcessor` and
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from llm_action.base_models import resolve_base_model
+from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig, LlmArConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.hub_repository import TASK
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.modeling.repo_code import TASK
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
 
@@ -43,7 +43,7 @@ PIPELINE_REGISTRY.register_pipeline(
 
 
 def _write_card(folder, name):
-    from llm_action.cards import write_card
+    from llm_action.hub.cards import write_card
 
     return write_card(folder, name)
 

@@ -13,18 +13,18 @@ import numpy as np
 from datasets import Dataset
 from transformers import pipeline
 
-from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model, tiny_llama
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import load_experiment, save_experiment
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.split import load_split
 from llm_action.evaluation.evaluate import evaluate_recognizer
-from llm_action.hub import add_result
+from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model, tiny_llama
+from llm_action.hub.model_folder import add_result
+from llm_action.modeling.hub_repository import TASK
 from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.modeling.repo_code import TASK
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import write_npz
-from llm_action.training.data import load_split
-from llm_action.training.experiment import load_experiment, save_experiment
-from llm_action.training.runs import write_json
 from llm_action.training.train import train
 from llm_action.visualization.animation import animate_skeletons
 from llm_action.visualization.figures import plot_confusion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .repo_code import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
+from .hub_repository import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
 from .skeleton_layouts import get_layout
 
 
@@ -104,6 +104,9 @@ class ActionVQVAEConfig(PreTrainedConfig):
         return {**super().to_dict(), "format_version": FORMAT_VERSION}
 
 
+_FORMAT_1_FIELDS = {"motion_evidence": "attribute_statistics"}
+
+
 @strict
 class LlmArConfig(PreTrainedConfig):
     """Configuration of `LlmArForActionRecognition`, a LoRA-tuned LLaMA that reads action sentences.
@@ -119,8 +122,8 @@ class LlmArConfig(PreTrainedConfig):
         label_token_ids: each class's answer as the base's token ids.
         end_token_id: closes every answer.
         readings: what it was taught to say of a sentence, see `open_vocabulary`; default the label alone.
-        motion_evidence: what its training motions say about the questions of `label_descriptions`, see
-            `motion_evidence.MotionEvidence`; None leaves that reading out.
+        attribute_statistics: what its training motions say about the questions of `label_descriptions`, see
+            `attribute_statistics.AttributeStatistics`; None leaves that reading out.
         label_lexicon: names of movements to what they mean, see `label_lexicon`; None guesses nothing of other names.
     """
 
@@ -136,11 +139,14 @@ class LlmArConfig(PreTrainedConfig):
     label_token_ids: list[list[int]] | None = None
     end_token_id: int | None = None
     readings: list[str] | None = None
-    motion_evidence: dict[str, dict] | None = None
+    attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")
+        for earlier, name in _FORMAT_1_FIELDS.items():
+            if (value := kwargs.pop(earlier, None)) is not None:
+                setattr(self, name, value)
         kwargs["auto_map"] = MODEL_AUTO_MAP
         # pipeline() asks for trust_remote_code when it sees this entry; the installed package needs no remote code
         pipelines = kwargs.pop("custom_pipelines", None)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
-from .bone_normalization import normalize_bones
-from .repo_code import FEATURE_EXTRACTOR_AUTO_MAP
-from .skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
+from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
 from .skeleton_layouts import get_layout, map_joints
 from .skeleton_sequence import SkeletonSequence
 
@@ -38,7 +37,7 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
     that the first person's hips of the first frame are the origin, divided by the first person's median torso length
     and, if `align_facing`, turned about the vertical so that the first person's shoulders and hips lie along the x axis
     at the start; if `normalize_bones`, every bone keeps its direction and gets the length it has in the reference body
-    (`bone_normalization`); frames are resampled linearly to `num_frames`.
+    (`normalize_bones`); frames are resampled linearly to `num_frames`.
 
     Args:
         layout: name of the layout the model sees, default "kinect20".
@@ -159,3 +158,202 @@ def _facing_rotation(landmarks: np.ndarray) -> np.ndarray:
 def _about_vertical(angle: float) -> np.ndarray:
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+
+
+MAX_NOISE_FRAMES = 11
+MAX_SPREAD_RATIO = 0.8
+MAX_WIDE_SHARE = 0.7
+
+
+def drop_noise_bodies(joints: np.ndarray) -> np.ndarray:
+    """Leave out bodies that are furniture or flicker; at least one body always remains.
+
+    Only where several bodies were tracked: a track is dropped when it lasts at most 11 frames and at most half as long
+    as the longest one, then when in 70 % or more of its frames it is wider than 0.8 times its height (x against y). One
+    body alone is never dropped: people fall and lie down.
+
+    Args:
+        joints: (persons, frames, joints, 2 or 3), metres or pixels, NaN where missing.
+
+    Returns:
+        (1..persons, frames, joints, channels), order kept; bodies never seen are left out too.
+    """
+    joints = _checked(joints)
+    lengths = _seen(joints).any(axis=2).sum(axis=1)
+    long_enough = (lengths > 0) & (lengths > min(MAX_NOISE_FRAMES, lengths.max() / 2))
+    joints = joints[long_enough] if long_enough.any() else joints[:1]
+    if len(joints) == 1:
+        return joints.copy()
+    wide = np.array([_wide_share(body) for body in joints])
+    keep = wide < MAX_WIDE_SHARE
+    keep[np.argmin(wide)] = True
+    return joints[keep]
+
+
+def primary_persons(joints: np.ndarray, max_persons: int = 2) -> np.ndarray:
+    """The persons who move most, the most active one first.
+
+    Motion is the variance of each joint's coordinates over time, summed over joints and channels, as is common for NTU
+    RGB+D. Persons never seen are left out, except that one person always remains.
+
+    Args:
+        joints: (persons, frames, joints, 2 or 3), NaN where missing.
+        max_persons: how many to keep, default 2.
+
+    Returns:
+        (1..max_persons, frames, joints, channels).
+
+    Raises:
+        ValueError: max_persons below 1.
+    """
+    if max_persons < 1:
+        raise ValueError(f"expected max_persons of at least 1, got {max_persons}")
+    joints = _checked(joints)
+    ever_seen = _seen(joints).any(axis=(1, 2))
+    joints = joints[ever_seen] if ever_seen.any() else joints[:1]
+    order = np.argsort([-_motion(body) for body in joints], kind="stable")
+    return joints[order[:max_persons]]
+
+
+def fill_missing(joints: np.ndarray, parents: Sequence[int] | None = None) -> np.ndarray:
+    """Give every joint a place in every frame.
+
+    A joint missing in some frames is interpolated linearly over time; before its first and after its last sighting it
+    stays where it was seen. A joint never seen takes the place of its nearest seen ancestor, or the centre of the
+    person's seen joints when it has none. A person never seen becomes zeros. This project's choice.
+
+    Args:
+        joints: (persons, frames, joints, 2 or 3), NaN where missing.
+        parents: index of each joint's parent, -1 for the root (`SkeletonLayout.parents`); None: no ancestors.
+
+    Returns:
+        The same shape without NaN.
+
+    Raises:
+        ValueError: joints of another shape, or parents of another length.
+    """
+    joints = _checked(joints).copy()
+    parents = [-1] * joints.shape[2] if parents is None else list(parents)
+    if len(parents) != joints.shape[2]:
+        raise ValueError(f"expected one parent a joint ({joints.shape[2]}), got {len(parents)}; pass layout.parents")
+    for body, seen in zip(joints, _seen(joints), strict=True):
+        ever_seen = seen.any(axis=0)
+        if not ever_seen.any():
+            body[:] = 0
+            continue
+        for joint in np.flatnonzero(ever_seen & ~seen.all(axis=0)):
+            _interpolate(body[:, joint], seen[:, joint])
+        centre = body[:, ever_seen].mean(axis=1)
+        for joint in np.flatnonzero(~ever_seen):
+            ancestor = parents[joint]
+            while ancestor >= 0 and not ever_seen[ancestor]:
+                ancestor = parents[ancestor]
+            body[:, joint] = body[:, ancestor] if ancestor >= 0 else centre
+    return joints
+
+
+def _checked(joints: np.ndarray) -> np.ndarray:
+    joints = np.asarray(joints)
+    if joints.ndim != 4 or 0 in joints.shape or not np.issubdtype(joints.dtype, np.floating):
+        raise ValueError(
+            f"expected floating joints of shape (persons, frames, joints, channels), got {joints.dtype} {joints.shape}"
+        )
+    return joints
+
+
+def _seen(joints: np.ndarray) -> np.ndarray:
+    """(persons, frames, joints) bool: the joint has all its coordinates."""
+    return ~np.isnan(joints).any(axis=-1)
+
+
+def _wide_share(body: np.ndarray) -> float:
+    """Share of the frames with this body, (frames, joints, channels), in which it is too wide to be a person."""
+    seen = ~np.isnan(body).any(axis=-1)
+    body, seen = body[seen.any(axis=1), :, :2], seen[seen.any(axis=1), :, None]
+    spread = np.where(seen, body, -np.inf).max(axis=1) - np.where(seen, body, np.inf).min(axis=1)
+    return float(np.mean(spread[:, 0] > MAX_SPREAD_RATIO * spread[:, 1]))
+
+
+def _motion(body: np.ndarray) -> float:
+    """Summed variance over time of one body (frames, joints, channels); joints never seen count nothing."""
+    seen = ~np.isnan(body).any(axis=-1, keepdims=True)
+    count = np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, body, 0).sum(axis=0) / count
+    return float((np.where(seen, body - mean, 0) ** 2).sum(axis=0).sum(axis=-1) @ (1 / count[:, 0]))
+
+
+def _interpolate(track: np.ndarray, seen: np.ndarray) -> None:
+    """Fill the unseen frames of one joint's track (frames, channels) in place."""
+    frames = np.arange(len(track))
+    for channel in range(track.shape[1]):
+        track[~seen, channel] = np.interp(frames[~seen], frames[seen], track[seen, channel])
+
+
+_SMALLEST_BONE = 1e-4  # torso lengths; shorter ones (a joint that stands in for another) have no direction
+
+# A standing body in shares of its stature, (right, up, forward); of paired joints the right one. Heights and half
+# widths from shoulders to ankles, and the lengths of hand and foot, are the segment lengths of Drillis and Contini
+# (1966); joints between and beside them (spine, head, face, hand, fingers) are placed by this project.
+_STATURE: dict[str, tuple[float, float, float]] = {
+    "hip_center": (0, 0.530, 0),
+    "spine": (0, 0.674, 0),
+    "shoulder_center": (0, 0.818, 0),
+    "neck": (0, 0.844, 0),
+    "head": (0, 0.935, 0),
+    "nose": (0, 0.925, 0.06),
+    "shoulder": (0.129, 0.818, 0),
+    "elbow": (0.129, 0.630, 0),
+    "wrist": (0.129, 0.485, 0),
+    "hand": (0.129, 0.431, 0),
+    "hand_tip": (0.129, 0.377, 0),
+    "index": (0.129, 0.431, 0.02),
+    "pinky": (0.129, 0.431, -0.02),
+    "thumb": (0.129, 0.445, 0.035),
+    "hip": (0.0955, 0.530, 0),
+    "knee": (0.0955, 0.285, 0),
+    "ankle": (0.0955, 0.039, 0),
+    "heel": (0.0955, 0, -0.04),
+    "foot": (0.0955, 0, 0.112),
+    "foot_index": (0.0955, 0, 0.112),
+    "eye": (0.018, 0.936, 0.05),
+    "eye_inner": (0.009, 0.936, 0.052),
+    "eye_outer": (0.027, 0.936, 0.045),
+    "ear": (0.042, 0.930, 0),
+    "mouth": (0.015, 0.895, 0.05),
+}
+_TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
+
+
+def reference_body(layout: str) -> np.ndarray:
+    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up."""
+    return np.stack([_place(joint) for joint in get_layout(layout).joints])
+
+
+def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
+    """Gives every bone the length it has in the reference body, joint after joint from the root outwards.
+
+    Args:
+        persons: (persons, frames, joints, 3) in torso lengths, no NaN.
+        layout: whose tree is followed; the root keeps its path.
+
+    Returns:
+        The same shape. A bone of length 0 stays one: it has no direction.
+    """
+    tree, reference = get_layout(layout), reference_body(layout)
+    rebuilt = persons.copy()
+    for joint, parent in sorted(tree.bones, key=lambda bone: _depth(tree.parents, bone[0])):
+        bone = persons[:, :, joint] - persons[:, :, parent]
+        length = np.linalg.norm(bone, axis=-1, keepdims=True)
+        wanted = np.where(length > _SMALLEST_BONE, np.linalg.norm(reference[joint] - reference[parent]), 0)
+        rebuilt[:, :, joint] = rebuilt[:, :, parent] + bone * wanted / np.maximum(length, _SMALLEST_BONE)
+    return rebuilt
+
+
+def _place(joint: str) -> np.ndarray:
+    side, _, paired = joint.partition("_")
+    x, y, z = _STATURE[paired if side in ("left", "right") else joint]
+    return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], z]) / _TORSO
+
+
+def _depth(parents: tuple[int, ...], joint: int) -> int:
+    return 0 if parents[joint] < 0 else 1 + _depth(parents, parents[joint])

@@ -14,99 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .action_attributes import QUESTIONS
 from .label_tree import normalize_label
 
 _TOLD_ATTRIBUTES = 4  # all of them would be too long a text
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question about a movement.
-
-    Attributes:
-        text: the question.
-        answers: each answer and what it says as a phrase of a description.
-    """
-
-    text: str
-    answers: dict[str, str]
-
-
-def _yes_no(text: str, yes: str, no: str) -> Question:
-    return Question(text, {"yes": yes, "no": no})
-
-
-# This project's choice; training answers each from the joints.
-QUESTIONS: dict[str, Question] = {
-    "arms": Question(
-        "Which arm moves most?",
-        {
-            "right arm": "the right arm moves",
-            "left arm": "the left arm moves",
-            "both arms": "both arms move",
-            "neither arm": "the arms hang still",
-        },
-    ),
-    "hands": Question(
-        "How high do the hands get?",
-        {
-            "above the head": "a hand goes above the head",
-            "at the head": "a hand goes up to the head",
-            "at the chest": "a hand goes up to the chest",
-            "at the hips": "the hands stay at the hips",
-        },
-    ),
-    "direction": Question(
-        "Which way does the hand move most?",
-        {
-            "sideways": "the hand moves sideways",
-            "up and down": "the hand moves up and down",
-            "forward and back": "the hand moves forward and back",
-        },
-    ),
-    "sweep": Question(
-        "Where does the raised hand go?",
-        {
-            "to the left": "the raised hand goes to the left",
-            "to the right": "the raised hand goes to the right",
-            "neither side": "the raised hand ends where it began",
-        },
-    ),
-    "turn": Question(
-        "Which way does the hand circle?",
-        {
-            "clockwise": "the hand circles clockwise",
-            "counter-clockwise": "the hand circles counter-clockwise",
-            "neither way": "the hand does not circle",
-        },
-    ),
-    "reach": _yes_no(
-        "Does a hand reach far from the body?", "a hand reaches far from the body", "the hands stay close to the body"
-    ),
-    "together": _yes_no("Do the hands come together?", "the hands come together", "the hands stay apart"),
-    "floor": _yes_no(
-        "Do the hands go down to the knees?", "a hand goes down to the knees", "the hands stay above the knees"
-    ),
-    "body": Question(
-        "How does the body move?",
-        {
-            "down": "the body goes down",
-            "up": "the body goes up",
-            "down and up": "the body goes down and up",
-            "level": "the body stays level",
-        },
-    ),
-    "feet": Question(
-        "What do the feet do?",
-        {
-            "stay": "the feet stay where they are",
-            "step": "a foot takes a step",
-            "keep stepping": "the feet keep stepping",
-        },
-    ),
-    "lean": _yes_no("Does the trunk lean forward?", "the trunk leans forward", "the trunk stays upright"),
-    "repeated": _yes_no("Is the movement repeated?", "the movement is repeated", "the movement is done once"),
-}
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from transformers.initialization import normal_
 from transformers.utils import ModelOutput
 
 from .configuration_llm_ar import ActionVQVAEConfig
+from .hub_repository import HubUpload, check_file_names, copy_code
 from .hyperbolic_codebook import HyperbolicCodebook, Quantized
-from .repo_code import HubUpload, check_file_names, copy_code
 from .skeleton_layouts import get_layout
 
 _VELOCITY_SCALE = 4.0  # brings frame-to-frame differences to the order of magnitude of positions

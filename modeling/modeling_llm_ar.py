@@ -19,22 +19,21 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .base_fingerprint import weights_fingerprint
-from .base_loading import (
+from .base_model import (
     BASE_MODEL_VARIABLE,
     base_from_environment,
     base_location,
     check_base,
     parse_dtype,
+    quantize_linears,
+    weights_fingerprint,
 )
+from .class_prototypes import ClassPrototypes
 from .configuration_llm_ar import LlmArConfig
-from .int8_linear import quantize_linears
-from .label_scoring import rank_labels, score_labels
-from .label_search import RankedLabels, ranked
+from .hub_repository import HubUpload, check_file_names, check_parts, copy_code, reading
+from .label_scoring import RankedLabels, rank_labels, ranked, score_labels
 from .label_tree import LabelTree
-from .motion_prototypes import MotionPrototypes
-from .prompt_prefix import PromptPrefix, common_words, without_first
-from .repo_code import HubUpload, check_file_names, check_parts, copy_code, reading
+from .prompt_states import PromptPrefix, common_words, without_first
 
 # of transformers, which peft asks for an attribute renamed since
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -83,7 +82,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         super().__init__(config)
         self.language_model = language_model
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
-        self.prototypes: MotionPrototypes | None = None
+        self.prototypes: ClassPrototypes | None = None
         self.is_merged = False
         self._prefix = PromptPrefix()
 
@@ -401,7 +400,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             )
         own = {name: weight for name, weight in weights.items() if name.startswith(_PROTOTYPES)}
         if own:
-            self.prototypes = MotionPrototypes(**{name.removeprefix(_PROTOTYPES): part for name, part in own.items()})
+            self.prototypes = ClassPrototypes(**{name.removeprefix(_PROTOTYPES): part for name, part in own.items()})
         self.load_state_dict(weights, strict=False)
         trainable = any(weight.requires_grad for weight in self.language_model.parameters())
         self.language_model.load_adapter(str(Path(folder) / ADAPTER_FOLDER), "default", is_trainable=trainable)

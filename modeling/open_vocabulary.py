@@ -5,7 +5,7 @@ Three readings of one action sentence, each a log-likelihood of every label, and
 - `label`: of the name and its phrasings after the prompt, averaged (log-mean-exp) over them.
 - `description`: of the label's texts after the request for a description, averaged (log-mean-exp) over the texts.
 - `questions`: of answers that fit the label's attributes, summed over the questions.
-- `motion`: the same attributes against answers computed from the joints, see `motion_evidence`; of labels without
+- `motion`: the same attributes against answers computed from the joints, see `attribute_statistics`; of labels without
   attributes those that a `label_lexicon` has or guesses.
 
 A frequent name or answer is likely whatever moves. So each reading is taken minus `calibration` times its prior, what
@@ -25,15 +25,15 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
+from .action_attributes import QUESTIONS
+from .attribute_likelihood import AttributeStatistics, LabelLexicon, fitting_answers
 from .configuration_llm_ar import LlmArConfig
-from .label_descriptions import QUESTIONS, LabelDescription
-from .label_lexicon import LabelLexicon
-from .label_reading import EncodedPrompts, encode_prompts
+from .label_descriptions import LabelDescription
 from .label_scoring import score_labels
 from .label_tree import LabelTree, normalize_label
 from .modeling_llm_ar import LlmArForActionRecognition
-from .motion_evidence import MotionEvidence, fitting_answers
 from .processing_llm_ar import LlmArProcessor
+from .prompt_states import EncodedPrompts, encode_prompts
 
 READINGS = ("label", "description", "questions", "motion")
 Scores = dict[str, np.ndarray]
@@ -109,7 +109,7 @@ class OpenVocabularyScorer:
         ]
         if "motion" in self.readings:
             lexicon = lexicon or LabelLexicon(model.config.label_lexicon or {})
-            self.evidence = MotionEvidence(**model.config.motion_evidence)
+            self.evidence = AttributeStatistics(**model.config.attribute_statistics)
             self.told = lexicon.told(labels, described, self.evidence, model.causal_lm, tokenizer)
 
     @torch.no_grad()
@@ -194,13 +194,13 @@ class _Texts:
 
 def taught_readings(config: LlmArConfig) -> list[str]:
     """The readings that a model's answers mean something in."""
-    return [*(config.readings or ["label"]), *(["motion"] if config.motion_evidence else [])]
+    return [*(config.readings or ["label"]), *(["motion"] if config.attribute_statistics else [])]
 
 
 def guesses(config: LlmArConfig, labels: Iterable[str]) -> bool:
     """Whether some of the labels are new to a model that can tell by their names what they mean."""
     known = set(config.label_names or ())
-    able = config.motion_evidence and config.label_lexicon
+    able = config.attribute_statistics and config.label_lexicon
     return bool(able) and any(normalize_label(label) not in known for label in labels)
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
+from .attribute_likelihood import LabelLexicon, motion_numbers
+from .class_prototypes import motion_features
 from .label_descriptions import LabelDescription, parse_description
-from .label_lexicon import LabelLexicon
 from .label_scoring import SCORE_TOLERANCE
 from .label_tree import LabelTree
-from .motion_evidence import motion_numbers
-from .motion_prototypes import motion_features
 from .open_vocabulary import CalibratedScorer, guesses
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from transformers import BatchEncoding, ProcessorMixin
 
+from .class_prototypes import motion_features
+from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
-from .motion_prototypes import motion_features
-from .repo_code import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
@@ -37,7 +37,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         prompt: text with one `{motion}` where the sentence goes (the paper gives an instruction; the words are ours).
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
-        motion_features: whether prompts come with `motion_prototypes.motion_features`, for a model that has prototypes;
+        motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
             default False.
 
     Raises:

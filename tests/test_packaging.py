@@ -90,7 +90,7 @@ def test_nothing_but_llm_action_lands_in_site_packages(installed):
     assert modules == {"llm_action"}
 
 
-@pytest.mark.parametrize("module", ["llm_action.modeling.skeleton_layouts", "llm_action.base_models"])
+@pytest.mark.parametrize("module", ["llm_action.modeling.skeleton_layouts", "llm_action.hub.base_models"])
 def test_the_installed_package_imports_outside_of_the_checkout(installed, tmp_path, module):
     code = f"import importlib; print(importlib.import_module({module!r}).__file__)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}

@@ -14,9 +14,9 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import llm_action
 from llm_action.datasets import load_benchmark
-from llm_action.modeling.label_descriptions import QUESTIONS
+from llm_action.modeling.action_attributes import QUESTIONS
+from llm_action.modeling.attribute_likelihood import motion_numbers
 from llm_action.modeling.label_tree import LabelTree
-from llm_action.modeling.motion_evidence import motion_numbers
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 
 LAYOUT = "kinect20_utd"
@@ -155,7 +155,7 @@ class TestInputs:
         same(recognize((file for file in files), batch_size=batch_size))
 
     def test_a_batch_holds_prompts_of_one_length(self, recognize, files, monkeypatch):
-        from llm_action.datasets.synthetic import generate_sequence
+        from llm_action.datasets.synthetic.sequences import generate_sequence
 
         pairs = [generate_sequence("shaking hands", subject, 2, 1) for subject in (1, 2)]
         mixed = [files[0], pairs[0], files[1], pairs[1]]
@@ -177,7 +177,7 @@ class TestInputs:
         assert len(recognize(arrays[0][:1], layout=LAYOUT)) == 5
 
     def test_two_persons(self, recognize):
-        from llm_action.datasets.synthetic import generate_sequence
+        from llm_action.datasets.synthetic.sequences import generate_sequence
 
         assert len(recognize(generate_sequence("shaking hands", 1, 2, 1))) == 5
 

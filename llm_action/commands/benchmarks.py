@@ -23,9 +23,9 @@ def add_commands(commands) -> None:
 def _bench(arguments: argparse.Namespace) -> None:
     from transformers.utils.logging import disable_progress_bar
 
-    from llm_action.bench.plot import plot_bench
-    from llm_action.bench.run import SECTIONS, run_bench
-    from llm_action.training.runs import write_json
+    from llm_action.config.atomic_files import write_json
+    from llm_action.experiments.bench.plot import plot_bench
+    from llm_action.experiments.bench.run import SECTIONS, run_bench
 
     if arguments.model:
         check_model(arguments.model)

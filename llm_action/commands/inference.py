@@ -110,13 +110,13 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from llm_action.hub import describe
+    from llm_action.hub.model_folder import describe
 
     for name, value in describe(arguments.folder).items():
         print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
 
 
 def _base_model(arguments: argparse.Namespace) -> None:
-    from llm_action.base_models import resolve_base_model
+    from llm_action.hub.base_models import resolve_base_model
 
     print(resolve_base_model(arguments.name))

@@ -39,14 +39,14 @@ def add_commands(commands) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from llm_action.cards import own_metric_first
+    from llm_action.config.atomic_files import write_json
     from llm_action.datasets import describe_dataset, open_dataset
     from llm_action.datasets.protocols import protocol_name, protocol_parts
     from llm_action.datasets.unseen_splits import among_tested
     from llm_action.evaluation.evaluate import evaluate_recognizer
     from llm_action.evaluation.mistakes import find_mistakes
-    from llm_action.hub import add_result
-    from llm_action.training.runs import write_json
+    from llm_action.hub.cards import own_metric_first
+    from llm_action.hub.model_folder import add_result
     from llm_action.visualization.figures import plot_confusion
     from llm_action.visualization.mistakes import plot_mistakes
 
@@ -78,13 +78,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
     import json
 
-    from llm_action.base_models import resolve_base_model
+    from llm_action.config.atomic_files import write_json
+    from llm_action.config.experiment import load_experiment
+    from llm_action.datasets.split import load_split
     from llm_action.evaluation.probe import probe_joints, probe_tokens
     from llm_action.evaluation.token_metrics import token_metrics, word_sample
+    from llm_action.hub.base_models import resolve_base_model
     from llm_action.modeling.processing_llm_ar import LlmArProcessor
-    from llm_action.training.data import load_split
-    from llm_action.training.experiment import load_experiment
-    from llm_action.training.runs import write_json
     from llm_action.visualization.token_figures import plot_tokens
 
     record = arguments.folder / "experiment.yaml"

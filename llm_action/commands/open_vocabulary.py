@@ -47,7 +47,7 @@ def add_commands(commands) -> None:
     adapt.add_argument("--model", required=True, help="model folder")
     adapt.add_argument("--examples", required=True, help="folder with one folder of recordings a class")
     adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
-    adapt.add_argument("--rehearse", help="recordings of old classes, for a model without replay files")
+    adapt.add_argument("--rehearse", help="recordings of old classes, for a model without rehearsal files")
     adapt.add_argument("--layout", help="joint layout of files that do not tell")
     adapt.add_argument("--steps", type=int, default=150, help="training steps (default 150)")
     adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
@@ -56,9 +56,11 @@ def add_commands(commands) -> None:
 def _evaluate_unseen(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
+    from llm_action.config.atomic_files import write_json
+    from llm_action.config.experiment import load_experiment, preset_names
     from llm_action.datasets import describe_dataset
-    from llm_action.evaluation.rows import measured, table_line
-    from llm_action.evaluation.unseen import (
+    from llm_action.experiments.tables import measured, table_line
+    from llm_action.experiments.unseen import (
         ADAPTED_COLUMNS,
         COLUMNS,
         class_splits,
@@ -66,8 +68,6 @@ def _evaluate_unseen(arguments: argparse.Namespace) -> None:
         shown_labels,
         unseen_rows,
     )
-    from llm_action.training.experiment import load_experiment, preset_names
-    from llm_action.training.runs import write_json
 
     benchmark = describe_dataset(arguments.dataset)
     config = arguments.config or (benchmark.name if benchmark.name in preset_names() else "utd_mhad")
@@ -93,7 +93,7 @@ def _evaluate_unseen(arguments: argparse.Namespace) -> None:
 
 
 def _summary(measurements: list[dict[str, Any]]) -> dict[str, Any]:
-    from llm_action.evaluation.rows import spread
+    from llm_action.experiments.tables import spread
 
     numbers = [name for name, value in measurements[0].items() if isinstance(value, float)]
     return {name: spread([measurement[name] for measurement in measurements]) for name in numbers}

@@ -33,13 +33,13 @@ def add_commands(commands) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from llm_action.hub import copy_model
+    from llm_action.hub.model_folder import copy_model
 
     print(copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model))
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from llm_action.hub import add_result, push
+    from llm_action.hub.model_folder import add_result, push
 
     for file in arguments.results:
         add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))
@@ -47,6 +47,6 @@ def _push(arguments: argparse.Namespace) -> None:
 
 
 def _pull(arguments: argparse.Namespace) -> None:
-    from llm_action.hub import pull
+    from llm_action.hub.model_folder import pull
 
     print(pull(arguments.repository, arguments.revision, arguments.out))

@@ -54,8 +54,8 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from llm_action.evaluation.compare import COLUMNS, comparison_rows
-    from llm_action.training.experiment import load_experiment
+    from llm_action.config.experiment import load_experiment
+    from llm_action.experiments.compare import COLUMNS, comparison_rows
 
     few = arguments.examples_per_class
     overrides = arguments.set if few is None else [*arguments.set, f"training_examples_per_class={few}"]
@@ -67,8 +67,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
-    from llm_action.evaluation.ablate import TABLES
-    from llm_action.training.experiment import load_experiment
+    from llm_action.config.experiment import load_experiment
+    from llm_action.experiments.ablate import TABLES
 
     experiment = load_experiment(arguments.config, arguments.set)
     make_rows, columns = TABLES[arguments.stage]
@@ -81,8 +81,8 @@ def _transfer(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from llm_action.commands.shared import check_model
-    from llm_action.evaluation.transfer import COLUMNS, transfer_rows
-    from llm_action.training.experiment import load_experiment
+    from llm_action.config.experiment import load_experiment
+    from llm_action.experiments.transfer import COLUMNS, transfer_rows
 
     check_model(str(arguments.model))
     experiment = load_experiment(arguments.config, arguments.set)
@@ -94,9 +94,9 @@ def _transfer(arguments: argparse.Namespace) -> None:
 
 
 def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namespace) -> None:
-    from llm_action.evaluation.rows import chosen_rows, print_table
-    from llm_action.training.data import load_split
-    from llm_action.training.runs import write_json
+    from llm_action.config.atomic_files import write_json
+    from llm_action.datasets.split import load_split
+    from llm_action.experiments.tables import chosen_rows, print_table
 
     if arguments.seeds < 1:
         raise ValueError(f"expected --seeds of 1 or more, got {arguments.seeds}")

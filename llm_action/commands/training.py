@@ -69,9 +69,9 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from llm_action.training.experiment import load_experiment
+    from llm_action.config.atomic_files import write_json
+    from llm_action.config.experiment import load_experiment
     from llm_action.training.plan import plan_table, plan_training
-    from llm_action.training.runs import write_json
 
     experiment = load_experiment(arguments.config, arguments.set)
     plan = plan_training(experiment, arguments.gpus, arguments.memory, arguments.strategy, arguments.data)
@@ -99,7 +99,7 @@ def _train_recognizer(arguments: argparse.Namespace) -> None:
 
 
 def _run_training(stage, arguments: argparse.Namespace) -> None:
-    from llm_action.training.runs import prepare_run
+    from llm_action.training.run_folder import prepare_run
 
     experiment, out = prepare_run(arguments)
     stage(experiment, arguments.data, out, resume=not arguments.restart)
@@ -113,6 +113,6 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    from llm_action.training.runs import add_training_arguments
+    from llm_action.training.run_folder import add_training_arguments
 
     add_training_arguments(parser)

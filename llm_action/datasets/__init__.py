@@ -27,7 +27,7 @@ __all__ = [
 
 
 def _synthetic() -> Benchmark:
-    from . import synthetic
+    from .synthetic import sequences as synthetic
 
     layout = synthetic.LAYOUT.name
     return Benchmark(

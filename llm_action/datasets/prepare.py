@@ -28,7 +28,7 @@ import pyarrow as pa
 from datasets import DatasetInfo
 from tqdm import tqdm
 
-from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
+from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton

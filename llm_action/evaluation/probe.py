@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from llm_action.config.experiment import Experiment
+from llm_action.datasets.split import Split
 from llm_action.evaluation.evaluate import Scorer, evaluate, over_views
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.training.data import Split
-from llm_action.training.experiment import Experiment
 
 BATCH = 64
 Reader = Callable[[Tensor, Tensor], Tensor]

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llm_action.config.experiment import Experiment
+from llm_action.datasets.augmentation import AugmentedSkeletons, normalized, plain_batch
+from llm_action.datasets.split import Split, model_layout
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.training.data import AugmentedSkeletons, Split, model_layout, normalized, plain_batch
-from llm_action.training.experiment import Experiment
 
 
 def feature_extractor(experiment: Experiment, align_facing: bool | None = None) -> SkeletonFeatureExtractor:

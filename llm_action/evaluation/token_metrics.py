@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.augmentation import normalized, plain_batch
+from llm_action.evaluation.language_likeness import ZIPF_SHIFT, mmd, zipf_divergence
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import normalized, plain_batch
-from llm_action.training.losses import ZIPF_SHIFT, mmd, zipf_divergence
 
 _CHUNK = 64
 _WORDS = 512
@@ -44,7 +44,7 @@ def token_metrics(processor: LlmArProcessor, table: Dataset, words: Tensor | Non
         rank_counts: uses of each code, most used first (level 0).
         bits: entropy of a token; bits_given_previous: of a token given the one before it (level 0, add-one smoothed
             over the codes seen); bits_given_context: see `context_bits`.
-        mmd: `losses.mmd` of the embeddings of all action tokens and the words.
+        mmd: `language_likeness.mmd` of the embeddings of all action tokens and the words.
         stable_tokens: share of tokens that stay when the reconstruction is encoded again.
         tokens_per_second: of motion, where the frame rate is known.
     """

@@ -1,8 +1,8 @@
 """New classes from a few examples: the recognizer goes on learning, the action tokenizer stays as it is.
 
 Each example becomes many augmented action sentences; the old classes are rehearsed from what is kept beside the model
-(`llm_action.training.replay`), or from recordings. Classes are drawn alike, so a new one is as likely as an old. What
-the action tokenizer does not tell apart in new classes, prototypes of all classes do (`motion_prototypes`).
+(`llm_action.training.rehearsal`), or from recordings. Classes are drawn alike, so a new one is as likely as an old.
+What the action tokenizer does not tell apart in new classes, prototypes of all classes do (`class_prototypes`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from datasets import Dataset
 from tqdm import tqdm, trange
 from transformers import get_cosine_schedule_with_warmup
 
+from llm_action.config.experiment import Augmentation
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.augmentation import augment, padded, plain_batch
 from llm_action.datasets.benchmark import checked_folder
-from llm_action.hub import export
+from llm_action.hub.model_folder import export
+from llm_action.modeling.class_prototypes import ClassPrototypes, motion_features
 from llm_action.modeling.label_tree import LabelTree, label_token_ids, normalize_label
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.motion_prototypes import MotionPrototypes, motion_features
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
-from llm_action.training.augmentation import Augmentation
-from llm_action.training.data import padded, plain_batch
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic
-from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, Replay, read_replay, write_replay
+from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, Rehearsal, read_rehearsal, write_rehearsal
 from llm_action.training.sentences import Collator
 
 _VIEWS = 4  # that prototypes have of an example; 1 to 12 points better than one on left-out subjects and views
@@ -70,20 +70,20 @@ def adapt(
         examples: folder with one folder of recordings a class; underscores in class names become spaces. A class the
             model knows already gets more examples.
         out: folder to write.
-        rehearse: the same with recordings of old classes, for a model that has no replay files.
+        rehearse: the same with recordings of old classes, for a model that has no rehearsal files.
         layout: joint layout of files that do not tell.
 
     Raises:
         FileNotFoundError: a folder, or no recordings in it.
-        ValueError: the model has neither replay files nor recordings to rehearse.
+        ValueError: the model has neither rehearsal files nor recordings to rehearse.
     """
     adaptation, folder = adaptation or Adaptation(), Path(model)
     processor = LlmArProcessor.from_pretrained(folder)
-    old = read_replay(folder) if rehearse is None else None
+    old = read_rehearsal(folder) if rehearse is None else None
     if old is None:
         if rehearse is None:
             raise ValueError(
-                f"{folder}: has no {REPLAY_FILE} and {FEATURES_FILE} to rehearse its classes with; pass --rehearse "
+                f"{folder}: has no {REHEARSAL_FILE} and {FEATURES_FILE} to rehearse its classes with; pass --rehearse "
                 "FOLDER with recordings of them in one folder a class."
             )
         old = read_examples(rehearse, processor, layout, adaptation)
@@ -91,7 +91,7 @@ def adapt(
     recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
     known = adapt_recognizer(recognizer, processor, old, new, adaptation)
     export(recognizer, processor, out)
-    write_replay(Path(out), known)
+    write_rehearsal(Path(out), known)
     assert recognizer.config.label_names is not None
     return recognizer.config.label_names
 
@@ -99,10 +99,10 @@ def adapt(
 def adapt_recognizer(
     model: LlmArForActionRecognition,
     processor: LlmArProcessor,
-    old: Replay,
-    new: Replay,
+    old: Rehearsal,
+    new: Rehearsal,
     adaptation: Adaptation,
-) -> Replay:
+) -> Rehearsal:
     """Trains a recognizer on, in place: its classes become the old and the new ones. Returns what is known of all.
 
     Args:
@@ -115,7 +115,7 @@ def adapt_recognizer(
     names = list(dict.fromkeys([*(model.config.label_names or ()), *known.sentences]))
     names = list(LabelTree.from_labels(names, processor.tokenizer).labels)
     none = np.zeros_like(next(iter(known.features.values()))[:0])
-    model.prototypes = MotionPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
+    model.prototypes = ClassPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
     processor.motion_features = True
     _name_classes(model, names, processor)
     _train(model, processor, known.sentences, adaptation)
@@ -170,14 +170,14 @@ def augmented_sentences(
         rows = [{name: part[0] for name, part in plain.items()}]
         for version in range(adaptation.sentences):
             rng = np.random.default_rng((adaptation.seed, index, version))
-            seen = adaptation.augmentation(persons, extractor.num_frames, rng)
+            seen = augment(persons, adaptation.augmentation, extractor.num_frames, rng)
             rows.append(padded(seen, extractor.max_persons))
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in plain}
         sentences += processor.encode_features(batch["skeletons"], batch["person_mask"])
     return sentences
 
 
-def table_examples(table: Dataset, processor: LlmArProcessor, adaptation: Adaptation) -> Replay:
+def table_examples(table: Dataset, processor: LlmArProcessor, adaptation: Adaptation) -> Rehearsal:
     """What a table's rows tell of their classes, by their names."""
     names = table.features["label"].names
     sequences: dict[str, list[SkeletonSequence]] = {}
@@ -188,7 +188,7 @@ def table_examples(table: Dataset, processor: LlmArProcessor, adaptation: Adapta
 
 def read_examples(
     folder: str | os.PathLike[str], processor: LlmArProcessor, layout: str | None, adaptation: Adaptation
-) -> Replay:
+) -> Rehearsal:
     """What the recordings in one folder a class tell of their classes.
 
     Raises:
@@ -207,9 +207,11 @@ def read_examples(
     return _told_by(recordings, processor, adaptation)
 
 
-def _told_by(sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation) -> Replay:
+def _told_by(
+    sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation
+) -> Rehearsal:
     """Action sentences, plain and augmented, and motion features of sequences by class."""
-    return Replay(
+    return Rehearsal(
         {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()},
         {label: _seen_from_all_sides(given, processor) for label, given in sequences.items()},
     )
@@ -221,7 +223,7 @@ def _seen_from_all_sides(sequences: Sequence[SkeletonSequence], processor: LlmAr
     return features.reshape(len(sequences), _VIEWS, -1)
 
 
-def _joined(old: Replay, new: Replay) -> Replay:
+def _joined(old: Rehearsal, new: Rehearsal) -> Rehearsal:
     sentences: dict[str, list[list[int]]] = {}
     features: dict[str, np.ndarray] = {}
     for part in (old, new):
@@ -235,7 +237,7 @@ def _joined(old: Replay, new: Replay) -> Replay:
                 features[name] = np.concatenate([features[name][:, :views], rows[:, :views]])
             else:
                 features[name] = rows
-    return Replay(sentences, features)
+    return Rehearsal(sentences, features)
 
 
 def _name_classes(model: LlmArForActionRecognition, names: list[str], processor: LlmArProcessor) -> None:

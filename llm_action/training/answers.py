@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
+from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.datasets.split import described_labels
+from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.label_tree import label_token_ids
-from llm_action.modeling.motion_questions import motion_answers
 from llm_action.modeling.open_vocabulary import description_request, question_request
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import described_labels
-from llm_action.training.experiment import Experiment, RecognizerStage
 
 _TOLD = 4  # attributes of a made-up description
 

@@ -23,14 +23,14 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
-from llm_action.base_models import DEFAULT_BASE_MODEL
+from llm_action.config.experiment import Experiment
 from llm_action.datasets import describe_dataset
 from llm_action.datasets.prepared import is_prepared, read_manifest
 from llm_action.datasets.protocols import protocol_name
+from llm_action.datasets.split import model_layout
+from llm_action.hub.base_models import DEFAULT_BASE_MODEL
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
-from llm_action.training.data import model_layout
-from llm_action.training.experiment import Experiment
 
 STRATEGIES = ("ddp", "fsdp", "zero3")
 # Sizes of bases that presets name, for planning where the Hub cannot be reached.

@@ -16,14 +16,15 @@ from datasets import Dataset, load_from_disk
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import Experiment
+from llm_action.datasets.augmentation import augment, normalized, padded
+from llm_action.datasets.split import Split
 from llm_action.modeling.feature_extraction_skeleton import resample
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.answers import Answers, examples_each
-from llm_action.training.data import Split, normalized, padded
-from llm_action.training.experiment import Experiment
-from llm_action.training.replay import write_table_features
-from llm_action.training.runs import write_json
+from llm_action.training.rehearsal import write_table_features
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
@@ -85,7 +86,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
     data = (
         "dataset",
         "protocol",
-        "also",
+        "extra_datasets",
         "holdout_subjects",
         "holdout_views",
         "training_examples_per_class",
@@ -121,7 +122,7 @@ def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extr
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
-            persons = experiment.augmentation(persons, extractor.num_frames, rng)
+            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng)
         else:
             persons = resample(persons, extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))

@@ -15,8 +15,9 @@ from typing import Any
 
 from accelerate import PartialState
 
-from llm_action.training.experiment import Experiment
-from llm_action.training.runs import stage_command, write_json
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import Experiment
+from llm_action.training.run_folder import stage_command
 from llm_action.training.train_recognizer import train_recognizer
 from llm_action.training.train_vqvae import train_vqvae
 

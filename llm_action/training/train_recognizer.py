@@ -24,18 +24,20 @@ from torch.optim import AdamW
 from torch.utils.data import SequentialSampler
 from transformers import set_seed
 
-from llm_action.base_models import DEFAULT_BASE_MODEL, resolve_base_model
-from llm_action.hub import export, push
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import Experiment, RecognizerStage, save_experiment
+from llm_action.datasets.split import load_split
+from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
+from llm_action.hub.model_folder import export, push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.data import Passes, load_split
-from llm_action.training.evidence import training_evidence, training_lexicon
-from llm_action.training.experiment import Experiment, RecognizerStage, save_experiment
-from llm_action.training.hub_trainer import HubTrainer, hub_settings
+from llm_action.training.attribute_statistics import gather_attribute_statistics, training_lexicon
+from llm_action.training.passes import Passes
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
-from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
+from llm_action.training.run_folder import fit, stage_command, trainer_settings
 from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
+from llm_action.training.trainer import HubTrainer, hub_settings
 
 
 class RecognizerTrainer(HubTrainer):
@@ -111,7 +113,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
 
     Raises:
         FileNotFoundError: stage 1 has not written `out/processor`.
-        ValueError: a control, which is not exported: see `llm_action.training.controls`.
+        ValueError: a control, which is not exported: see `llm_action.experiments.controls`.
     """
     if experiment.recognizer.is_control:
         raise ValueError(
@@ -124,7 +126,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     with PartialState().main_process_first():  # the first rank writes them, the others read
         examples = training_sentences(experiment, processor, split, out / "sentences")
     model = new_recognizer(experiment, processor, split.trained_labels, resolve_base_model(experiment.base_model))
-    model.config.motion_evidence = asdict(training_evidence(experiment, processor, split))
+    model.config.attribute_statistics = asdict(gather_attribute_statistics(experiment, processor, split))
     model.config.label_lexicon = training_lexicon(experiment)
     trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)

@@ -18,25 +18,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
-from llm_action.base_models import resolve_base_model
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import Experiment, VQVAEStage, save_experiment
+from llm_action.datasets.augmentation import AugmentedSkeletons, normalized
+from llm_action.datasets.split import load_split, model_layout
+from llm_action.evaluation.language_likeness import mmd, zipf_divergence
 from llm_action.evaluation.probe import probe_joints, probe_tokens
 from llm_action.evaluation.token_metrics import token_metrics, word_sample
+from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEOutput
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
-from llm_action.training.data import AugmentedSkeletons, load_split, model_layout, normalized
-from llm_action.training.experiment import Experiment, VQVAEStage, save_experiment
-from llm_action.training.hub_trainer import HubTrainer, hub_settings
-from llm_action.training.losses import (
-    ContextPredictor,
-    mmd,
-    reconstruction_loss,
-    velocity_loss,
-    zipf_divergence,
-)
-from llm_action.training.runs import fit, stage_command, trainer_settings, write_json
+from llm_action.training.losses import ContextPredictor, reconstruction_loss, velocity_loss
+from llm_action.training.run_folder import fit, stage_command, trainer_settings
+from llm_action.training.trainer import HubTrainer, hub_settings
 from llm_action.visualization.token_figures import plot_tokens
 
 _LOGGED_FIGURE = "tokens/"

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from llm_action.cli import main
+from llm_action.config.experiment import Experiment
 from llm_action.datasets import open_dataset
 from llm_action.datasets.folder import scan_folder
 from llm_action.datasets.protocols import protocol_name, protocol_parts
+from llm_action.datasets.split import load_split, model_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import write_npz
-from llm_action.training.data import load_split, model_layout
-from llm_action.training.experiment import Experiment
 
 
 def record(path, seed=0, layout="coco17", joints=17, channels=2):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from llm_action.datasets import row_to_sequence
-from llm_action.datasets.synthetic import LABELS, PROTOCOLS, build_synthetic, generate_sequence, perform_action
+from llm_action.datasets.synthetic.sequences import (
+    LABELS,
+    PROTOCOLS,
+    build_synthetic,
+    generate_sequence,
+    perform_action,
+)
 from llm_action.modeling.skeleton_layouts import get_layout
 
 LAYOUT = get_layout("ntu25")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from llm_action.cli import main
-from llm_action.datasets.synthetic import build_synthetic
+from llm_action.datasets.synthetic.sequences import build_synthetic
 from llm_action.evaluation.token_metrics import (
     _codebook_figures,
     _language_figures,

@@ -133,7 +133,7 @@ def _environment(hub, home: Path) -> dict[str, str]:
 def client(hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A user with the package."""
     folder = tmp_path_factory.mktemp("client")
-    imports = ["llm_action", "llm_action.hub", "llm_action.training.train"]
+    imports = ["llm_action", "llm_action.hub.model_folder", "llm_action.training.train"]
     running = Client(Path(sys.executable), _environment(hub, folder / "home"), folder, imports)
     yield running
     running.close()
@@ -164,7 +164,7 @@ def clean_client(hub, clean_python: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def model_folder(tiny_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained model folder whose base is the one on the Hub; not to be changed."""
-    from llm_action.hub import copy_model
+    from llm_action.hub.model_folder import copy_model
 
     return copy_model(tiny_export, tmp_path_factory.mktemp("model") / "tiny-actions", base_model=BASE)
 
@@ -206,7 +206,7 @@ def shared(client: Client, hub, model_folder: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a recording twice: recording.npy (frames, joints, 3) and recording.npz, in layout kinect20."""
-    from llm_action.datasets.synthetic import generate_sequence
+    from llm_action.datasets.synthetic.sequences import generate_sequence
     from llm_action.skeleton_io import write_npz
 
     folder = tmp_path_factory.mktemp("recording")

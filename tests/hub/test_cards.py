@@ -11,10 +11,10 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
 from PIL import Image
 
-from llm_action.cards import MARK, dataset_card, space_card, write_card
+from llm_action.config.experiment import load_experiment
 from llm_action.datasets import load_benchmark
-from llm_action.hub import add_result
-from llm_action.training.experiment import load_experiment
+from llm_action.hub.cards import MARK, dataset_card, space_card, write_card
+from llm_action.hub.model_folder import add_result
 
 
 def accepted(check_card, card, kind: str) -> None:
@@ -185,7 +185,7 @@ def test_the_space_card(check_card):
 def test_the_space_asks_for_what_the_package_needs():
     from importlib.metadata import requires
 
-    from llm_action.cards import TEMPLATES
+    from llm_action.hub.cards import TEMPLATES
 
     listed = set((TEMPLATES / "space" / "requirements.txt").read_text().split())
     needed = {line.replace(" ", "") for line in requires("llm-action") if "extra ==" not in line}

@@ -38,9 +38,13 @@ def test_push_uploads_everything_in_one_commit(shared, hub):
 
 def test_the_space_holds_the_app_its_card_and_the_package(shared, hub):
     files = hub.repos["space", "alice/tiny-actions"].files()
-    assert {"app.py", "requirements.txt", "README.md", "llm_action/cli.py", "llm_action/modeling/poincare.py"} <= set(
-        files
-    )
+    assert {
+        "app.py",
+        "requirements.txt",
+        "README.md",
+        "llm_action/cli.py",
+        "llm_action/modeling/hyperbolic_codebook.py",
+    } <= set(files)
     assert b'MODEL_ID = "alice/tiny-actions"' in files["app.py"].content
     card = hub.text("alice/tiny-actions", "README.md", kind="space")
     assert yaml.safe_load(card.split("---")[1])["models"] == ["alice/tiny-actions"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_action.base_models import DEFAULT_BASE_MODEL
+from llm_action.hub.base_models import DEFAULT_BASE_MODEL
 
 A_LITTLE = [
     "vqvae.steps=4",

@@ -86,7 +86,7 @@ def test_optimizer_state_is_never_pushed(tmp_path):
     import torch
     from transformers import TrainingArguments
 
-    from llm_action.training.hub_trainer import HubTrainer
+    from llm_action.training.trainer import HubTrainer
 
     push = {"push_to_hub": True, "hub_model_id": "alice/state", "hub_strategy": "checkpoint"}
     settings = TrainingArguments(tmp_path, report_to="none", use_cpu=True, **push)

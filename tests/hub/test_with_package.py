@@ -14,9 +14,9 @@ from peft import PeftModel
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor, pipeline
 
 from llm_action import ActionVQVAE, LlmArConfig, LlmArForActionRecognition, LlmArProcessor
-from llm_action.base_models import tiny_llama
-from llm_action.hub import copy_model
-from llm_action.modeling.repo_code import FORMAT_VERSION
+from llm_action.hub.base_models import tiny_llama
+from llm_action.hub.model_folder import copy_model
+from llm_action.modeling.hub_repository import FORMAT_VERSION
 
 TASK = "skeleton-action-recognition"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm_action.modeling.bone_normalization import normalize_bones, reference_body
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, normalize_bones, reference_body
 from llm_action.modeling.skeleton_layouts import LAYOUTS, get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
@@ -59,7 +58,7 @@ def test_the_reference_is_a_body():
 
 
 def test_people_of_other_proportions_become_alike(tmp_path):
-    from llm_action.datasets.synthetic import perform_action
+    from llm_action.datasets.synthetic.sequences import perform_action
 
     joints = perform_action("waving a hand", subject=1).astype(np.float32)
     layout = get_layout("ntu25")

@@ -13,14 +13,14 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 @pytest.fixture(scope="module")
 def waving() -> SkeletonSequence:
-    from llm_action.datasets.synthetic import perform_action
+    from llm_action.datasets.synthetic.sequences import perform_action
 
     return SkeletonSequence(perform_action("waving a hand", subject=1).astype(np.float32), "ntu25", 30.0)
 
 
 @pytest.fixture(scope="module")
 def shaking_hands() -> SkeletonSequence:
-    from llm_action.datasets.synthetic import perform_action
+    from llm_action.datasets.synthetic.sequences import perform_action
 
     return SkeletonSequence(perform_action("shaking hands", subject=1).astype(np.float32), "ntu25", 30.0)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
-from llm_action.modeling.label_lexicon import LabelLexicon, attributes_entry
-from llm_action.modeling.motion_evidence import MotionEvidence
+from llm_action.modeling.action_attributes import QUESTIONS
+from llm_action.modeling.attribute_likelihood import AttributeStatistics, LabelLexicon, attributes_entry
+from llm_action.modeling.label_descriptions import LabelDescription
 
 LEXICON = {
     "waving": "arms: right arm; repeated: yes",
@@ -26,10 +26,10 @@ def language_model(tiny_base):
 
 
 @pytest.fixture(scope="module")
-def evidence() -> MotionEvidence:
+def evidence() -> AttributeStatistics:
     """Of one motion that shows the first answer to every question."""
     numbers = np.zeros((1, len(QUESTIONS)), np.int64)
-    return MotionEvidence.gathered(numbers, ["wave"], {"wave": EMPTY})
+    return AttributeStatistics.gathered(numbers, ["wave"], {"wave": EMPTY})
 
 
 def told(evidence, language_model, labels: dict[str, LabelDescription], lexicon=LEXICON):

@@ -6,10 +6,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llm_action.modeling import label_reading, label_search
-from llm_action.modeling.label_reading import encode_prompts
+from llm_action.modeling import label_scoring as label_search
+from llm_action.modeling import prompt_states as label_reading
 from llm_action.modeling.label_scoring import rank_labels, score_labels, top_k_labels
 from llm_action.modeling.label_tree import LabelTree
+from llm_action.modeling.prompt_states import encode_prompts
 
 VOCABULARY = 97
 END = 2

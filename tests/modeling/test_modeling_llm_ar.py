@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.llama import LlamaForCausalLM
 
-from llm_action.base_models import tiny_llama
-from llm_action.modeling.int8_linear import Int8Linear
+from llm_action.hub.base_models import tiny_llama
+from llm_action.modeling.base_model import Int8Linear
+from llm_action.modeling.hub_repository import FORMAT_VERSION
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -428,6 +429,8 @@ class TestSaving:
 
     def test_a_newer_format_asks_for_an_update(self, copied):
         config = json.loads((copied / "config.json").read_text())
-        (copied / "config.json").write_text(json.dumps({**config, "format_version": 2}))
-        with pytest.raises(ValueError, match=f"{copied}/config.json.*format 2.*pip install -U llm-action"):
+        (copied / "config.json").write_text(json.dumps({**config, "format_version": FORMAT_VERSION + 1}))
+        with pytest.raises(
+            ValueError, match=f"{copied}/config.json.*format {FORMAT_VERSION + 1}.*pip install -U llm-action"
+        ):
             LlmArForActionRecognition.from_pretrained(copied)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llm_action.modeling.poincare import distance, exp0, log0, nearest, pairwise_distance
+from llm_action.modeling.hyperbolic_codebook import distance, exp0, log0, nearest, pairwise_distance
 
 geoopt = pytest.importorskip("geoopt")
 

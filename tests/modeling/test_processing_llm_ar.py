@@ -13,6 +13,7 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer
 
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.hub_repository import FORMAT_VERSION
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEConfig
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -40,14 +41,14 @@ def processor(tokenizer) -> LlmArProcessor:
 
 @pytest.fixture(scope="module")
 def sequence() -> SkeletonSequence:
-    from llm_action.datasets.synthetic import generate_sequence
+    from llm_action.datasets.synthetic.sequences import generate_sequence
 
     return generate_sequence("waving a hand", subject=1, view=2, repetition=1)
 
 
 @pytest.fixture(scope="module")
 def pair() -> SkeletonSequence:
-    from llm_action.datasets.synthetic import generate_sequence
+    from llm_action.datasets.synthetic.sequences import generate_sequence
 
     return generate_sequence("shaking hands", subject=1, view=2, repetition=1)
 
@@ -276,8 +277,8 @@ class TestSaving:
     @pytest.mark.parametrize("part", ("processor_config.json", "vqvae/config.json"))
     def test_a_newer_format_asks_for_an_update(self, broken, part):
         config = json.loads((broken / part).read_text())
-        (broken / part).write_text(json.dumps({**config, "format_version": 2}))
-        with pytest.raises(ValueError, match=f"{broken}.*format 2.*pip install -U llm-action"):
+        (broken / part).write_text(json.dumps({**config, "format_version": FORMAT_VERSION + 1}))
+        with pytest.raises(ValueError, match=f"{broken}.*format {FORMAT_VERSION + 1}.*pip install -U llm-action"):
             LlmArProcessor.from_pretrained(broken)
 
 

@@ -16,7 +16,7 @@ from peft import LoraConfig
 from transformers import AutoTokenizer
 
 from llm_action.cli import main
-from llm_action.datasets.synthetic import generate_sequence
+from llm_action.datasets.synthetic.sequences import generate_sequence
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_tree import label_token_ids

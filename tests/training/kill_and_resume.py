@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from llm_action.training.experiment import load_experiment
+from llm_action.config.experiment import load_experiment
 from llm_action.training.train import train
 
 LONGER = [f"{stage}.{field}" for stage in ("vqvae", "recognizer") for field in ("steps=12", "save_steps=3")]

@@ -11,11 +11,11 @@ import torch
 
 from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
 from llm_action.cli import main
-from llm_action.datasets.synthetic import generate_sequence
-from llm_action.hub import repository_files
+from llm_action.datasets.synthetic.sequences import generate_sequence
+from llm_action.hub.model_folder import repository_files
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.skeleton_io import write_npz
-from llm_action.training.replay import FEATURES_FILE, REPLAY_FILE, read_replay
+from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, read_rehearsal
 
 OLD = {"wave": "waving a hand", "clap": "clapping hands", "squat": "squatting"}
 NEW = {"bow": "bowing"}  # one token: the tiny base cannot spell
@@ -72,25 +72,25 @@ def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
 
 
 def test_a_model_keeps_a_little_of_every_class_to_itself(tiny_export, adapted):
-    assert set(read_replay(tiny_export).sentences) >= set(read_replay(tiny_export).features) == set(OLD)
-    replay = read_replay(adapted)
+    assert set(read_rehearsal(tiny_export).sentences) >= set(read_rehearsal(tiny_export).features) == set(OLD)
+    replay = read_rehearsal(adapted)
     assert {label: rows.shape[1] for label, rows in replay.features.items()} == dict.fromkeys(OLD, 1) | {"bow": 4}
     for kept in (replay.sentences, replay.features):
         assert set(kept) >= {*OLD, *NEW} and all(0 < len(kept[label]) <= 20 for label in (*OLD, *NEW))
     processor = LlmArProcessor.from_pretrained(adapted)
     assert processor.decode(replay.sentences["bow"][0]).joints.shape[2] == 20
-    assert not {REPLAY_FILE, FEATURES_FILE} & set(repository_files(adapted))
+    assert not {REHEARSAL_FILE, FEATURES_FILE} & set(repository_files(adapted))
 
 
 def test_without_sentences_old_classes_are_rehearsed_from_recordings(tiny_export, examples, tmp_path, capsys):
     model = shutil.copytree(tiny_export, tmp_path / "model")
-    (model / REPLAY_FILE).unlink()
+    (model / REHEARSAL_FILE).unlink()
     arguments = ["adapt", "--model", str(model), "--examples", str(examples), "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "pass --rehearse FOLDER" in capsys.readouterr().err
     rehearse = write_examples(tmp_path / "old", OLD, (1,))
     assert main([*arguments, "--rehearse", str(rehearse), "--steps", "2"]) == 0
-    assert {*OLD, *NEW} <= set(read_replay(tmp_path / "out").sentences)
+    assert {*OLD, *NEW} <= set(read_rehearsal(tmp_path / "out").sentences)
 
 
 def test_bad_input(tiny_export, tmp_path, capsys):

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llm_action.datasets.synthetic import generate_sequence
+from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.datasets.split import load_split
+from llm_action.datasets.synthetic.sequences import generate_sequence
+from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
-from llm_action.modeling.label_descriptions import QUESTIONS, LabelDescription
-from llm_action.modeling.motion_questions import motion_answers
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.answers import Answers, told_description
-from llm_action.training.data import load_split
-from llm_action.training.experiment import Experiment, load_experiment
 from llm_action.training.sentences import write_sentences
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from llm_action.config.experiment import VQVAEStage
+from llm_action.evaluation.language_likeness import mmd
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.hyperbolic_codebook import HyperbolicCodebook
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.training.codebook_learning import CodebookLearner
-from llm_action.training.experiment import VQVAEStage
-from llm_action.training.losses import mmd
 from llm_action.training.train_vqvae import VQVAETraining
 
 SMALL = {

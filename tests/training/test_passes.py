@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llm_action.training.data import Passes
+from llm_action.training.passes import Passes
 
 LENGTHS = [38] * 90 + [70] * 38
 

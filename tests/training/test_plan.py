@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-import llm_action.training
+import llm_action.config
 from llm_action.cli import main
+from llm_action.config.experiment import load_experiment, preset_names
 from llm_action.datasets import BENCHMARKS, describe_dataset
 from llm_action.datasets.protocols import protocol_name
-from llm_action.training.experiment import load_experiment, preset_names
 from llm_action.training.plan import base_config, plan_training
 
 # LLaMA-13B: 40 layers, width 5120, inner width 13824, 32000 words, LoRA 64 on all seven projections, 512 action tokens.
@@ -97,7 +97,7 @@ def test_every_benchmark_has_a_preset():
 
 
 def test_accelerate_configs_load():
-    folder = Path(llm_action.training.__file__).parent / "accelerate"
+    folder = Path(llm_action.config.__file__).parent / "accelerate"
     kinds = {path.stem: load_config_from_file(str(path)) for path in folder.glob("*.yaml")}
     assert {name: (str(config.distributed_type.value), config.num_processes) for name, config in kinds.items()} == {
         "one_gpu": ("NO", 1),

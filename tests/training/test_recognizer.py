@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.datasets.split import load_split
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training import precision
-from llm_action.training.data import load_split
-from llm_action.training.experiment import Experiment, load_experiment
 from llm_action.training.precision import base_dtype, quantization
 from llm_action.training.sentences import Collator, write_sentences
 from llm_action.training.train_recognizer import new_recognizer, recognizer_trainer, saved_weights

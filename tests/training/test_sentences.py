@@ -10,12 +10,12 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset
 
+from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets import describe_dataset
+from llm_action.datasets import split as data
+from llm_action.datasets.split import load_split
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
-from llm_action.training import data
-from llm_action.training.data import load_split
-from llm_action.training.experiment import Experiment, load_experiment
 from llm_action.training.sentences import NEIGHBOURS, Collator, SentenceStream, TokenNoise
 
 FIRST_ACTION = 100

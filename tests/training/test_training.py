@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
-import llm_action.training
+import llm_action.config
 from llm_action.cli import main
-from llm_action.training.experiment import Experiment, load_experiment, preset_names, save_experiment
+from llm_action.config.experiment import Experiment, load_experiment, preset_names, save_experiment
 from llm_action.training.launching import processes_asked_for
 from llm_action.training.train import train
 from llm_action.training.train_recognizer import train_recognizer
 from llm_action.training.train_vqvae import train_vqvae
 
-ACCELERATE = Path(llm_action.training.__file__).parent / "accelerate"
+ACCELERATE = Path(llm_action.config.__file__).parent / "accelerate"
 SHORT = [f"{stage}.{field}" for stage in ("vqvae", "recognizer") for field in ("steps=6", "save_steps=2")]
 SHORT += ["recognizer.lora_dropout=0.1"]  # so that the random state has to be resumed too
 
@@ -251,7 +251,7 @@ def load_experiment_like(experiment: Experiment, **changes) -> Experiment:
 
 
 def test_held_out_subjects_are_the_test_part(short, recordings):
-    from llm_action.training.data import load_split
+    from llm_action.datasets.split import load_split
 
     split = load_split(load_experiment_like(short, holdout_subjects=[7]), str(recordings))
     assert set(split.train["subject"]) == {1, 3, 5}

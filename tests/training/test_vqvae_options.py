@@ -9,8 +9,8 @@ import pytest
 from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
+from llm_action.config.experiment import load_experiment
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.experiment import load_experiment
 from llm_action.training.train_vqvae import train_vqvae
 
 SHORT = ["vqvae.steps=3", "vqvae.save_steps=100"]

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from llm_action.config.experiment import load_experiment
 from llm_action.training import train_vqvae as stage
-from llm_action.training.experiment import load_experiment
 
 
 def main(config: str, data: str, folder: str, *overrides: str) -> None:

@@ -1,0 +1,119 @@
+"""From a benchmark table to what the stages train on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import ClassLabel, Dataset
+
+from llm_action.config.experiment import Experiment
+from llm_action.datasets import describe_dataset, open_dataset
+from llm_action.datasets.descriptions import load_descriptions
+from llm_action.datasets.extra_datasets import joined, relabelled
+from llm_action.datasets.protocols import protocol_name, protocol_parts
+from llm_action.modeling.label_descriptions import LabelDescription
+
+
+@dataclass
+class Split:
+    """The two parts of a protocol, as tables of `llm_action.datasets`."""
+
+    train: Dataset
+    test: Dataset
+    labels: list[str]
+    protocol: str
+    unseen: frozenset[str] = frozenset()
+
+    @property
+    def trained_labels(self) -> list[str]:
+        """The labels but those of classes that training leaves out."""
+        return [label for label in self.labels if label not in self.unseen]
+
+
+def load_split(experiment: Experiment, data_dir: str | None) -> Split:
+    """The training and test part of an experiment's protocol.
+
+    With `holdout_subjects` or `holdout_views` the test part is those subjects' and views' training sequences and the
+    official one stays unseen. Classes in `unseen` are left out of the training part alone. The
+    training parts of `extra_datasets` come on top, their further classes behind the data set's own.
+
+    Args:
+        experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
+        data_dir: of a benchmark, the unpacked release or the folder that `llm-action prepare` made of it.
+
+    Raises:
+        ValueError: unknown data set, protocol or unseen class, or a part without sequences.
+        FileNotFoundError: the data folder.
+    """
+    benchmark, table = open_dataset(experiment.dataset, data_dir)
+    unseen = label_numbers(table.features["label"].names, experiment.unseen)
+    protocol = protocol_name(benchmark, experiment.protocol)
+    parts = protocol_parts(table, protocol)
+    train, test = parts == "train", parts == "test"
+    if experiment.holdout_subjects or experiment.holdout_views:
+        held_out = np.isin(table["subject"], experiment.holdout_subjects)
+        held_out |= np.isin(table["view"], experiment.holdout_views)
+        train, test = train & ~held_out, train & held_out
+    train &= ~np.isin(table["label"], unseen)
+    for name, part in (("training", train), ("test", test)):
+        if not part.any():
+            raise ValueError(
+                f"{experiment.dataset}: the {name} part of {protocol!r} is empty; check holdout_subjects, "
+                "holdout_views and the data."
+            )
+    if experiment.training_examples_per_class:
+        train = _few_of_each(train, np.array(table["label"]), experiment)
+    labels = table.features["label"].names
+    if experiment.recognizer.label_names == "neutral":
+        labels = [f"class {number}" for number in range(1, len(labels) + 1)]
+        table = table.cast_column("label", ClassLabel(names=labels))
+    left_out = frozenset(labels[number] for number in unseen)
+    trained, tested = table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test))
+    if experiment.extra_datasets:
+        trained = joined(trained, experiment.extra_datasets, experiment.unseen)
+        labels = trained.features["label"].names
+        tested = relabelled(tested, labels)
+    return Split(trained, tested, labels, protocol, left_out)
+
+
+def label_numbers(labels: list[str], names: list[str]) -> list[int]:
+    """The class ids of some labels; ValueError naming one that is none."""
+    unknown = sorted(set(names) - set(labels))
+    if unknown:
+        raise ValueError(f"unknown class {unknown[0]!r}; the data set has {', '.join(labels)}")
+    return [labels.index(name) for name in names]
+
+
+def described_labels(experiment: Experiment, labels: Sequence[str]) -> dict[str, LabelDescription]:
+    """The description of every label: the user's own, else that shipped for a data set trained on, else any shipped.
+
+    Raises:
+        FileNotFoundError, ValueError: see `known_descriptions`.
+    """
+    return load_descriptions(labels, dataset_names(experiment), experiment.recognizer.descriptions)
+
+
+def dataset_names(experiment: Experiment) -> list[str]:
+    """Of the data sets trained on, the one that is tested first."""
+    return [
+        describe_dataset(name).name
+        for name in (experiment.dataset, *(each["dataset"] for each in experiment.extra_datasets))
+    ]
+
+
+def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) -> np.ndarray:
+    """`train` (rows,) with so many rows of each class left; a larger number keeps those of a smaller one."""
+    order = np.random.default_rng((experiment.seed, 5)).permutation(len(labels))
+    kept = np.zeros_like(train)
+    for label in np.unique(labels):
+        of_label = order[train[order] & (labels[order] == label)]
+        kept[of_label[: experiment.training_examples_per_class]] = True
+    return kept
+
+
+def model_layout(experiment: Experiment) -> str:
+    """The layout the VQ-VAE sees: the experiment's, else the data set's in the SDK's joint order."""
+    layout = experiment.layout or describe_dataset(experiment.dataset).layout
+    return "kinect20" if layout.startswith("kinect20") else layout

@@ -1,0 +1,1 @@
+"""What measures the method: tables, ablations, baselines, unseen classes, speed."""

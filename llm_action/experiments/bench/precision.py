@@ -1,0 +1,70 @@
+"""What merging the adapter and fewer bits cost in accuracy and save in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llm_action.experiments.bench.inputs import BenchInputs
+from llm_action.experiments.bench.timing import Figure, Section, ratio, take_turns
+from llm_action.modeling.label_tree import LabelTree
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+
+BATCH = 4
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "float32": {"dtype": torch.float32},
+    "float32, merged": {"dtype": torch.float32, "merge": True},
+    "bfloat16, merged": {"dtype": torch.bfloat16, "merge": True},
+    "int8": {"dtype": torch.int8},
+}
+
+
+def precision_section(material: BenchInputs, repeats: int) -> Section:
+    """Each precision against float32 with the adapter beside the base: time, scores, best label, accuracy.
+
+    Scores are the full posteriors, among the classes trained on, of all sequences of the data set or of a few made-up
+    ones. Four copies of the model are in memory. Batches are the repeats.
+    """
+    count = len(material.sequences) if material.targets is not None else material.sizes.precision_sequences
+    tree = LabelTree.from_labels(material.classes(), material.processor.tokenizer).to(material.model.device)
+    sentences = material.processor.encode_batch(material.sequences[:count])
+    prompts = [
+        material.processor.build_prompts(sentences[start : start + BATCH], "pt").to(material.model.device)
+        for start in range(0, count, BATCH)
+    ]
+    found: dict[str, dict[int, Tensor]] = {name: {} for name in PRECISIONS}
+    ways = {}
+    for name, options in PRECISIONS.items():
+        model = LlmArForActionRecognition.from_pretrained(material.folder, **options).to(material.model.device)
+        ways[name] = lambda r, name=name, model=model: found[name].update(
+            {r: model.score(prompts[r]["input_ids"], prompts[r]["attention_mask"], tree).float().cpu()}
+        )
+    with torch.no_grad():
+        for run in ways.values():
+            run(0)
+        seconds = take_turns("precisions", ways, len(prompts))
+    scores = {name: torch.cat([parts[batch] for batch in range(len(prompts))]) for name, parts in found.items()}
+    return Section([figure for name in PRECISIONS for figure in _figures(name, scores, seconds, material.targets)])
+
+
+def _figures(name: str, scores: dict[str, Tensor], seconds, targets: list[int] | None) -> list[Figure]:
+    truth, given = scores["float32"], scores[name]
+    figures = []
+    if targets is not None:
+        right = (given.argmax(1) == torch.tensor(targets)).float().mean()
+        figures.append(Figure(f"{name}: top-1 on the data set", (float(right),), ""))
+    if name == "float32":
+        return figures
+    agree = (given.argmax(1) == truth.argmax(1)).float().mean()
+    apart, posterior = (given - truth).abs(), (given.softmax(1) - truth.softmax(1)).abs()
+    exact = "<= 0.0001" if name == "float32, merged" else None
+    return [
+        *figures,
+        ratio(seconds, name, "float32"),
+        Figure(f"{name}: same best label as float32", (float(agree),), ""),
+        Figure(f"{name}: difference of scores, largest", (float(apart.max()),), "nats", exact),
+        Figure(f"{name}: difference of scores, mean", (float(apart.mean()),), "nats"),
+        Figure(f"{name}: difference of posteriors, largest", (float(posterior.max()),), ""),
+    ]

@@ -1,0 +1,81 @@
+"""Runs that tables need: each trained once, in a folder named after its settings, whoever asks for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import Experiment
+from llm_action.datasets.split import Split
+from llm_action.experiments.controls import fitted_recognizer
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.training.train_vqvae import train_vqvae
+
+
+@dataclass
+class Recognizer:
+    """A trained recognizer, what it was trained on, the wall-clock seconds of both its stages, and its run folder."""
+
+    model: LlmArForActionRecognition
+    processor: LlmArProcessor
+    split: Split
+    seconds: float
+    folder: Path
+
+
+def settings(experiment: Experiment, data_dir: str | None, *without: str) -> dict[str, Any]:
+    """What decides a run beside its seed: the experiment, but for the fields `without`, and its data."""
+    fields = dataclasses.asdict(experiment)
+    for name in ("seed", "hub_model_id", "report_to", *without):
+        del fields[name]
+    return {**fields, "data": str(Path(data_dir).resolve()) if data_dir else None}
+
+
+def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) -> Path:
+    """The run folder of stage 1 below `work`, with `processor` and `seconds.json`; trained unless it is there."""
+    run = _folder(work / "vqvae", experiment, data_dir, "recognizer")
+    record = run / "seconds.json"
+    if not record.is_file():
+        started = time.perf_counter()
+        train_vqvae(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
+        write_json({"train_vqvae": round(time.perf_counter() - started, 1)}, record)
+    return run
+
+
+def trained_recognizer(experiment: Experiment, data_dir: str | None, work: Path) -> Recognizer:
+    """Both stages in a folder below `work`; trained unless they are there, but a control always anew.
+
+    Runs that differ in stage 2 alone share their stage 1.
+    """
+    run = _folder(work / "recognizer", experiment, data_dir)
+    if not (run / "processor").is_dir():
+        tokenizer = trained_tokenizer(experiment, data_dir, work)
+        copy = run / "processor.tmp"
+        shutil.copytree(tokenizer / "processor", copy, dirs_exist_ok=True)
+        shutil.copy(tokenizer / "seconds.json", run)
+        os.replace(copy, run / "processor")
+    started = time.perf_counter()
+    parts = fitted_recognizer(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
+    unrecorded = time.perf_counter() - started if experiment.recognizer.is_control else 0
+    return Recognizer(*parts, training_seconds(run) + unrecorded, run)
+
+
+def training_seconds(run: Path) -> float:
+    """Wall-clock seconds of a run's stages."""
+    return sum(json.loads((run / "seconds.json").read_text(encoding="utf-8")).values())
+
+
+def _folder(parent: Path, experiment: Experiment, data_dir: str | None, *without: str) -> Path:
+    decides = json.dumps(settings(experiment, data_dir, *without), sort_keys=True)
+    folder = parent / f"{hashlib.sha256(decides.encode()).hexdigest()[:10]}-seed{experiment.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,125 @@
+"""The recognizer beside what a user would pick instead: the same split, normalisation and augmentation for all.
+
+Times are wall-clock: training from the loaded split to the classifier, naming from the recording to the scores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from llm_action.config.experiment import Experiment
+from llm_action.datasets.split import load_split
+from llm_action.evaluation.evaluate import evaluate, milliseconds, recognizer_scorer
+from llm_action.evaluation.probe import Trained, joint_reader, token_reader, train_probe
+from llm_action.evaluation.recordings import Recordings, feature_extractor
+from llm_action.experiments.baselines import minirocket, nearest_neighbour
+from llm_action.experiments.cached_runs import settings, trained_recognizer, trained_tokenizer, training_seconds
+from llm_action.experiments.tables import Column, Row
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+
+COLUMNS = [
+    Column("top-1 %", "top1", scale=100),
+    Column("4 views", "views_top1", scale=100),
+    Column("mean class %", "mean_class_accuracy", scale=100),
+    Column("parameters, M", "parameters", 2, 1e-6, spread=False),
+    Column("training, s", "training_seconds", 0, spread=False),
+    Column("ms a sequence, batch 1", "milliseconds_batch_1", spread=False),
+    Column("batch 16", "milliseconds_batch_16", spread=False),
+    Column("batch 16, 4 views", "views_milliseconds_batch_16", spread=False),
+]
+AVERAGED_VIEWS = 4  # for "llm-ar" and whatever else is trained on the same augmented sequences
+COPIES = 4  # of each training sequence, augmented
+WARPING_WINDOW = 0.2  # chosen by leaving out training subjects of UTD-MHAD and MSR-Action3D
+
+
+def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) -> list[Row]:
+    """The table's rows, the quickest first.
+
+    dtw: 1-NN, dynamic time warping. minirocket: as its authors have it; -facing: after facing alignment; -copies: and
+    with 4 augmented copies of each training sequence. transformer: the small one on joints and velocities. tokens: the
+    same one on the action tokens. llm-ar: both stages. Of these three the posteriors of four views of each sequence are
+    averaged in columns of their own.
+
+    Args:
+        experiment: of "llm-ar"; its data, normalisation and augmentation are everybody's.
+        data_dir: of a benchmark; see `load_split`.
+        work: folder for the runs of "tokens" and "llm-ar".
+    """
+    data = settings(experiment, data_dir, "base_model", "vqvae", "recognizer")
+    data["num_frames"] = feature_extractor(experiment).num_frames
+    tokenizer = settings(experiment, data_dir, "recognizer")
+
+    def peer(
+        name: str, fit: Callable[..., Trained], facing: bool | None = None, seeded: bool = True, **options: Any
+    ) -> Row:
+        def measure(seed: int) -> dict[str, Any]:
+            seen = replace(experiment, seed=seed)
+            split = load_split(seen, data_dir)
+            started = time.perf_counter()
+            trained = fit(Recordings(seen, split, feature_extractor(seen, facing)), **options)
+            return _figures(trained, split.test, time.perf_counter() - started)
+
+        return Row(name, {**data, **options}, measure, seeded)
+
+    def tokens(seed: int) -> dict[str, Any]:
+        seen = replace(experiment, seed=seed)
+        run = trained_tokenizer(seen, data_dir, work)
+        split = load_split(seen, data_dir)
+        processor = LlmArProcessor.from_pretrained(run / "processor")
+        started = time.perf_counter()
+        recordings = Recordings(seen, split, processor.feature_extractor)
+        trained = train_probe(recordings, token_reader(processor), views=AVERAGED_VIEWS)
+        trained.parameters += processor.vqvae.num_parameters()
+        return _figures(trained, split.test, training_seconds(run) + time.perf_counter() - started)
+
+    def llm_ar(seed: int) -> dict[str, Any]:
+        return recognizer_figures(replace(experiment, seed=seed), data_dir, work, AVERAGED_VIEWS)
+
+    return [
+        # a seed changes nothing of it, but which few sequences it is given
+        peer("dtw", nearest_neighbour, seeded=bool(experiment.training_examples_per_class), window=WARPING_WINDOW),
+        peer("minirocket", minirocket, facing=False),
+        peer("minirocket-facing", minirocket, facing=True),
+        peer("minirocket-copies", minirocket, facing=True, copies=COPIES),
+        peer("transformer", lambda recordings: train_probe(recordings, joint_reader, views=AVERAGED_VIEWS)),
+        Row("tokens", tokenizer, tokens),
+        Row("llm-ar", settings(experiment, data_dir), llm_ar),
+    ]
+
+
+def recognizer_figures(experiment: Experiment, data_dir: str | None, work: Path, views: int = 1) -> dict[str, Any]:
+    """The metrics of both stages, trained below `work` unless they are there; with `views` > 1 theirs, too."""
+    recognizer = trained_recognizer(experiment, data_dir, work)
+    model, processor, split = recognizer.model, recognizer.processor, recognizer.split
+    parameters = model.num_parameters(only_trainable=True) + processor.vqvae.num_parameters()
+    if not experiment.recognizer.is_control:
+        model.merge()  # as one would to name actions
+    score = partial(recognizer_scorer, model, processor, split.labels)
+    trained = Trained(score(), parameters, score(views) if views > 1 else None)
+    return _figures(trained, split.test, recognizer.seconds)
+
+
+def _figures(trained: Trained, test: Dataset, seconds: float) -> dict[str, Any]:
+    metrics, of_views = evaluate(trained.score, test), {}
+    if trained.score_views is not None:
+        of_views = {
+            "views_top1": evaluate(trained.score_views, test)["top1"],
+            "views_milliseconds_batch_16": round(milliseconds(trained.score_views, test, 16), 3),
+        }
+    return {
+        **of_views,
+        **{name: metrics[name] for name in ("top1", "top5", "mean_class_accuracy")},
+        "parameters": trained.parameters,
+        "training_seconds": round(seconds, 2),
+        "milliseconds_batch_1": round(milliseconds(trained.score, test, 1), 3),
+        "milliseconds_batch_16": round(milliseconds(trained.score, test, 16), 3),
+        "confusion": metrics["confusion"],
+        "labels": metrics["labels"],
+    }

@@ -1,0 +1,105 @@
+"""What the training commands share: arguments, run folders, Trainer settings, atomic JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerState, TrainingArguments
+
+from llm_action.config.experiment import (
+    Experiment,
+    RecognizerStage,
+    VQVAEStage,
+    load_experiment,
+    preset_names,
+    save_experiment,
+)
+from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, explained_faults
+from llm_action.training.launching import start_all_processes
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config, --data, --out, --set and --restart, the same for every training command."""
+    parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
+    parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
+    parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields: recognizer.steps=100"
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew instead of going on from the last checkpoint"
+    )
+
+
+def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
+    """The experiment of a command line and its run folder, with the resolved experiment written into it.
+
+    Raises:
+        ValueError: the folder holds a run of other settings and --restart was not given.
+    """
+    experiment = load_experiment(arguments.config, arguments.set)
+    out = Path(arguments.out or Path("runs") / Path(arguments.config).stem)
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "experiment.yaml"
+    if record.is_file() and not arguments.restart and load_experiment(record) != experiment:
+        raise ValueError(f"{out}: holds a run with other settings ({record}); choose another --out or pass --restart.")
+    save_experiment(experiment, record)
+    return experiment, out
+
+
+def stage_command(stage: Callable[..., Any], description: str) -> None:
+    """Entry point of one stage, for `accelerate launch -m` and `python -m`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_training_arguments(parser)
+    arguments = parser.parse_args()
+    start_all_processes()
+    try:
+        experiment, out = prepare_run(arguments)
+        stage(experiment, arguments.data, out, resume=not arguments.restart)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: int, **own: Any) -> TrainingArguments:
+    """The Trainer's settings that both stages share, with checkpoints in `folder`, and the stage's `own`."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(stage.warmup_share * stage.steps),
+        save_steps=stage.save_steps,
+        save_total_limit=2,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=seed,
+        label_names=["labels"],
+        **own,
+    )
+
+
+def fit(trainer: Trainer, resume: bool) -> None:
+    """Trains, from the last complete checkpoint on if `resume`; a training that had ended is only loaded."""
+    checkpoint = last_checkpoint(Path(trainer.args.output_dir)) if resume else None
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json")
+        if state.global_step >= trainer.args.max_steps:
+            trainer._load_from_checkpoint(checkpoint)
+            trainer.state = state
+            return
+    trainer.add_callback(StopOnNonFinite())
+    with explained_faults(Path(trainer.args.output_dir)):
+        trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint in a folder, None without one; the Trainer writes trainer_state.json last."""
+    complete = complete_checkpoints(folder)
+    return str(complete[-1]) if complete else None
