@@ -164,7 +164,7 @@ def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def child_log_probs(
-    model: PreTrainedModel, tree: LabelTree, hidden: Tensor, row_of: Tensor, nodes: Tensor, normalization: str
+    model: PreTrainedModel, tree: LabelTree, hidden: Tensor, row_of: Tensor, nodes: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probability of every child of the nodes read, given its parent.
 
@@ -172,7 +172,6 @@ def child_log_probs(
     Returns (edges,) rows, (edges,) child nodes, (edges,) log-probabilities.
     """
     head = model.get_output_embeddings()
-    pick = _among_vocabulary if normalization == "vocabulary" else _among_children
     found = []
     step = max(1, LOGITS_BYTES // (4 * model.config.vocab_size))
     for part, part_rows, part_nodes in zip(hidden.split(step), row_of.split(step), nodes.split(step), strict=True):
@@ -180,35 +179,19 @@ def child_log_probs(
         parent = torch.arange(len(part), device=nodes.device).repeat_interleave(counts)
         children = tree.children[_ranges(tree.first_child[part_nodes], counts)]
         if torch.is_grad_enabled() and part.requires_grad:  # logits are made again in backward, not kept
-            values = checkpoint(pick, head, part, parent, tree.token_ids[children], use_reentrant=False)
+            values = checkpoint(_token_log_probs, head, part, parent, tree.token_ids[children], use_reentrant=False)
         else:
-            values = pick(head, part, parent, tree.token_ids[children])
+            values = _token_log_probs(head, part, parent, tree.token_ids[children])
         found.append((part_rows[parent], children, values))
     rows, children, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     return rows, children, values
 
 
-def _among_vocabulary(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
+def _token_log_probs(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
     """Log-probability of `tokens` (edges,) after `hidden[parent]`, among all tokens the head knows."""
     logits = head(hidden)
     logits = logits.to(at_least_float32(logits.dtype))
     return logits[parent, tokens] - logits.logsumexp(-1)[parent]
-
-
-def _among_children(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probability of `tokens` (edges,) after `hidden[parent]`, among the edges of the same parent."""
-    wanted, column = tokens.unique(return_inverse=True)
-    # A plain linear head gives single rows of its weight; an adapted or quantised one is asked for everything.
-    if isinstance(head, nn.Linear) and type(head.weight) is nn.Parameter and not head.weight.is_meta:
-        bias = head.bias[wanted] if head.bias is not None else None
-        logits = nn.functional.linear(hidden, head.weight[wanted], bias)
-    else:
-        logits = head(hidden)[:, wanted]
-    picked = logits[parent, column].to(at_least_float32(logits.dtype))
-    no_edge = torch.full((len(hidden),), -torch.inf, dtype=picked.dtype, device=picked.device)
-    largest = no_edge.scatter_reduce(0, parent, picked.detach(), "amax")[parent]
-    total = torch.zeros_like(no_edge).index_add(0, parent, (picked - largest).exp())
-    return picked - largest - total.log()[parent]
 
 
 def state_bytes(model: PreTrainedModel) -> int:

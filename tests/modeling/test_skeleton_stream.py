@@ -154,7 +154,7 @@ def test_the_text_in_front_is_read_once(recognizer, alone):
     )
     run(recognizer, alone[: WINDOW + 2 * HOP])
     hook.remove()
-    nodes = int(recognizer.model.trained_labels.must_be_read("vocabulary").sum())
+    nodes = int(recognizer.model.trained_labels.must_be_read().sum())
     steps = recognizer.processor.vqvae.config.num_steps
     assert read == [steps + len(after) + nodes] * 3  # the labels are read along
 
