@@ -1,4 +1,4 @@
-"""The base LLaMA: where its weights are, which ones they are, and how they are kept in int8."""
+"""The base LLaMA: where its weights are, whether they are the ones trained with, and how they are kept in int8."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from .configuration_llm_ar import LlmArConfig
 
 BASE_MODEL_VARIABLE = "LLM_ACTION_BASE_MODEL"
+Weight = tuple[str, Callable[[], Tensor]]  # a name, and how to read it: one tensor is in memory at a time
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -55,30 +56,13 @@ def check_base(base: PreTrainedModel, config: LlmArConfig, name: str) -> None:
         )
 
 
-def parse_dtype(dtype: torch.dtype | str) -> torch.dtype | None:
-    """A dtype or its name; None for "auto".
-
-    Raises:
-        ValueError: something else than "auto", float32, bfloat16, float16, float64 and int8.
-    """
-    if dtype == "auto":
-        return None
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found not in (*_FLOATS, torch.int8):
-        raise ValueError(f"Expected dtype 'auto', float32, bfloat16, float16, float64 or int8, got {dtype!r}.")
-    return found
-
-
-Weight = tuple[str, Callable[[], torch.Tensor]]  # a name, and how to read it: one tensor is in memory at a time
-
-
-def weights_fingerprint(model_or_folder: torch.nn.Module | str | os.PathLike[str]) -> str:
+def weights_fingerprint(model_or_folder: nn.Module | str | os.PathLike[str]) -> str:
     """SHA-256 (64 hex digits) over the names, shapes and float32 values of a LLaMA's weights.
 
     The same for a folder of safetensors and for the model loaded from it, in whatever dtype that holds its values; tied
     weights count once. What PEFT adds to a base model does not count: LoRA leaves the fingerprint as it was.
     """
-    if isinstance(model_or_folder, torch.nn.Module):
+    if isinstance(model_or_folder, nn.Module):
         return _hash_tensors(_model_weights(model_or_folder))
     return _hash_tensors(_folder_weights(Path(model_or_folder)))
 
@@ -92,7 +76,7 @@ def _hash_tensors(weights: Iterable[Weight]) -> str:
     return digest.hexdigest()
 
 
-def _model_weights(model: torch.nn.Module) -> Iterator[Weight]:
+def _model_weights(model: nn.Module) -> Iterator[Weight]:
     for name, parameter in model.named_parameters():  # names a shared parameter once
         if "lora_" not in name:
             yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), parameter.detach
@@ -109,9 +93,23 @@ def _folder_weights(folder: Path) -> Iterator[Weight]:
                 yield name, partial(_read_tensor, file, name)
 
 
-def _read_tensor(file: Path, name: str) -> torch.Tensor:
+def _read_tensor(file: Path, name: str) -> Tensor:
     with safe_open(file, framework="pt") as tensors:
         return tensors.get_tensor(name)
+
+
+def parse_dtype(dtype: torch.dtype | str) -> torch.dtype | None:
+    """A dtype or its name; None for "auto".
+
+    Raises:
+        ValueError: something else than "auto", float32, bfloat16, float16, float64 and int8.
+    """
+    if dtype == "auto":
+        return None
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (*_FLOATS, torch.int8):
+        raise ValueError(f"Expected dtype 'auto', float32, bfloat16, float16, float64 or int8, got {dtype!r}.")
+    return found
 
 
 class Int8Linear(nn.Module):

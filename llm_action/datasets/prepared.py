@@ -82,12 +82,6 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
     return "\n".join(lines)
 
 
-def damaged_parts(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the parts whose content is not what the manifest's hash says; reads everything."""
-    parts = read_manifest(folder)["parts"]
-    return [part["file"] for part in parts if file_hash(Path(folder) / part["file"]) != part["sha256"]]
-
-
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()

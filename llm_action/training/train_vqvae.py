@@ -28,7 +28,7 @@ from llm_action.evaluation.token_metrics import token_metrics, word_sample
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
-from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEOutput
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
 from llm_action.training.losses import ContextPredictor, reconstruction_loss, velocity_loss
@@ -107,11 +107,13 @@ class VQVAETraining(nn.Module):
             vectors = output.quantized.straight_through
             terms["context"] = self.context(vectors, assignments.view(*vectors.shape[:2], -1))
         if stage.mmd_weight:
-            terms["mmd"] = mmd(self.tokens(output), self.words)
+            terms["mmd"] = mmd(self.tokens(output.latents, output.quantized.codes), self.words)
         return terms
 
-    def tokens(self, output: ActionVQVAEOutput) -> Tensor:
+    def tokens(self, latents: Tensor, chosen: Tensor) -> Tensor:
         """(num_action_tokens, embedding_dim) the tokens' embeddings, with a gradient for the encoder.
+
+        `latents` (batch, places, code_dim) were quantised to the codes `chosen` (batch, places, levels).
 
         Moving averages take no gradient, but make a code the mean of its latent vectors: so those get the code's.
         """
@@ -119,9 +121,9 @@ class VQVAETraining(nn.Module):
         codes = codebook.codes.flatten(0, 1)
         if not codebook.codes.requires_grad:
             levels, size = codebook.codes.shape[:2]
-            chosen = (output.quantized.codes + torch.arange(levels, device=codes.device) * size).flatten(0, -2)
+            chosen = (chosen + torch.arange(levels, device=codes.device) * size).flatten(0, -2)
             shares = codes.new_ones(()) / torch.bincount(chosen.flatten(), minlength=len(codes))[chosen, None]
-            moved = (output.latents - output.latents.detach()).flatten(0, -2)[:, None]  # 0 with a gradient
+            moved = (latents - latents.detach()).flatten(0, -2)[:, None]  # 0 with a gradient
             codes = codes.index_add(0, chosen.flatten(), (shares * moved).flatten(0, 1))
         return self.vqvae.token_projection(codes.to(self.vqvae.dtype))
 
@@ -136,7 +138,7 @@ class VQVAETraining(nn.Module):
         if self.vqvae.config.geometry != "continuous":
             means["perplexity"] = self.codebook_learner.perplexity()
         if self.vqvae.config.curvature_learnable:
-            means["curvature"] = self.vqvae.codebook.curvature.item()
+            means["curvature"] = torch.as_tensor(self.vqvae.codebook.curvature).item()
         return means
 
 

@@ -137,7 +137,7 @@ def test_the_mmd_gradient_of_a_code_goes_to_the_latent_vectors_that_chose_it():
     latents = (0.3 * torch.randn(2, 8, 6)).requires_grad_()
     output = model.vqvae(batch(2)["skeletons"][:, 0])
     output.latents, output.quantized = latents, codebook(latents)
-    mmd(model.tokens(output), words).backward()
+    mmd(model.tokens(output.latents, output.quantized.codes), words).backward()
     codes = codebook.codes.detach().clone().requires_grad_()
     mmd(model.vqvae.token_projection(codes.flatten(0, 1)), words).backward()
     expected = torch.zeros(2, 8, 6)
@@ -146,7 +146,7 @@ def test_the_mmd_gradient_of_a_code_goes_to_the_latent_vectors_that_chose_it():
         uses = torch.bincount(chosen.flatten(), minlength=4)
         expected += codes.grad[level][chosen] / uses[chosen][..., None]
     torch.testing.assert_close(latents.grad, expected)
-    torch.testing.assert_close(model.tokens(output), model.vqvae.token_embeddings())
+    torch.testing.assert_close(model.tokens(output.latents, output.quantized.codes), model.vqvae.token_embeddings())
 
 
 def test_continuous_features_train_without_tokens():
