@@ -3,10 +3,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test test-all check hooks clean
 
 help:  ## say what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: $(STAMP)  ## install the package, its tests and its linters into .venv, in the tested versions
 
@@ -18,13 +18,19 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## train and evaluate a small model on made-up skeletons, on a CPU; see runs/demo
 	$(BIN)/llm-action demo --out runs/demo
 
-test: setup  ## run the tests
+test: setup  ## run the fast tests, some minutes on two cores
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-all: setup  ## run all tests, the slow ones too: processes, kills and resumes, installs, the whole way to the Hub
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m ""
 
 check: setup  ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+hooks: setup  ## let git run the checks of `make check` before every commit
+	$(BIN)/pre-commit install
 
 clean:  ## remove what was built, except .venv and runs
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

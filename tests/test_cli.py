@@ -102,6 +102,7 @@ class TestRecognize:
         np.save(tmp_path / "one.npy", np.random.default_rng(0).normal(size=(1, 20, 3)))
         assert run("recognize", tmp_path / "one.npy", "--model", tiny_export, "--layout", "kinect20")[0] == 0
 
+    @pytest.mark.slow
     def test_in_a_process_of_its_own_only_results_are_printed(self, tiny_export, file, tmp_path):
         (tmp_path / "binary.skeleton").write_bytes(bytes(range(256)) * 9)
         (tmp_path / "bad.npy").write_bytes(b"no array")

@@ -35,6 +35,7 @@ def no_base(monkeypatch, tiny_config):
     monkeypatch.setattr(demo, "load_experiment", shrunken)
 
 
+@pytest.mark.slow
 def test_without_a_base_model_it_says_so_and_goes_on_with_a_tiny_one(no_base, tmp_path, capfd):
     out = tmp_path / "demo"
     demo.run_demo(out)

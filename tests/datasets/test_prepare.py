@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -221,7 +220,8 @@ def test_real_files_are_normalised_alike_raw_and_prepared(data_root, tmp_path):
         np.testing.assert_allclose(extractor.normalize(row_to_sequence(row)), raw, atol=1e-4)
 
 
-@pytest.mark.skipif(not os.environ.get("LLM_ACTION_SLOW"), reason="some minutes long: set LLM_ACTION_SLOW=1")
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_five_thousand_full_size_files(tmp_path):
     """Killed once, resumed: the same output, with less than 1 GB more memory than before the first file was read."""
     root, count = tmp_path / "raw", 5000

@@ -17,6 +17,7 @@ from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, ex
 KILLS = os.environ.get("LLM_ACTION_KILLS", "3")  # 20 for the long run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_trainings_go_on_to_the_same_weights(tiny_config, recordings, tmp_path):
     script = Path(__file__).with_name("kill_and_resume.py")

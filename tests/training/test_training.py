@@ -79,10 +79,12 @@ def assert_same_weights(given: Path, expected: Path) -> None:
 
 
 class TestResuming:
+    @pytest.mark.slow
     def test_the_same_again(self, undisturbed, short, recordings, tmp_path):
         train(short, str(recordings), tmp_path)
         assert_same_weights(tmp_path / "model", undisturbed / "model")
 
+    @pytest.mark.slow
     def test_both_stages_go_on_from_their_last_checkpoint(
         self, undisturbed, short, recordings, tmp_path, interrupted_at
     ):
@@ -146,6 +148,7 @@ class TestCommands:
         second = weights(tmp_path / "processor")
         assert any(not torch.equal(first[name], second[name]) for name in first)
 
+    @pytest.mark.slow
     def test_two_processes_do_what_one_does(self, tiny_config, recordings, tmp_path, tiny_run):
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m"]
         halves = ["vqvae.batch_size=4", "recognizer.batch_size=4"]  # the same batch in all

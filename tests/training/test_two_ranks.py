@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 SETTINGS = [
     f"vqvae.steps={STEPS}",
