@@ -54,7 +54,7 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained ones"
     )
-    command.add_argument("--layout", help="joint layout of files that do not tell")
+    command.add_argument("--layout", help="joint layout of files that do not name theirs")
 
 
 def _recognize(arguments: argparse.Namespace) -> None:

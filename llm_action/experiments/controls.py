@@ -18,9 +18,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.split import Split, load_split
-from llm_action.evaluation.evaluate import evaluate_recognizer
+from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.run_folder import fit
 from llm_action.training.sentences import write_sentences
@@ -35,11 +37,14 @@ def run_control(experiment: Experiment, data_dir: str | None, out: Path) -> dict
     Stage 1 is trained unless `out/processor` is there: copy it from another run that differs in stage 2 alone.
 
     Returns:
-        `evaluate_recognizer` of the test part, and parameters, the number of those trained in both stages.
+        `evaluate` of the test part, and parameters, the number of those trained in both stages.
     """
     model, processor, split = fitted_recognizer(experiment, data_dir, out)
     parameters = model.num_parameters(only_trainable=True) + processor.vqvae.num_parameters()
-    metrics = {**evaluate_recognizer(model, processor, split.test), "parameters": parameters}
+    recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+    fingerprint = recognizer_fingerprint(model, processor)
+    origin = Origin(f"control, seed {experiment.seed}", config_hash(experiment), fingerprint)
+    metrics = {**evaluate(recognizer_scorer(recognize, split.labels), split, origin), "parameters": parameters}
     write_json(metrics, out / "metrics.json")
     return metrics
 
