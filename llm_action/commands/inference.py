@@ -25,7 +25,7 @@ def add_commands(commands) -> None:
     )
     _add_model_options(recognize)
 
-    stream = add_command(commands, "stream", _stream, "replay a recording as a stream and print its label track")
+    stream = add_command(commands, "stream", _stream, "play a recording as a stream and print its label track")
     stream.add_argument("file", metavar="FILE", help="a recording in any readable format")
     stream.add_argument("--window", type=int, default=64, help="frames recognised at a time (default 64)")
     stream.add_argument("--hop", type=int, default=8, help="frames between windows (default 8)")

@@ -91,7 +91,7 @@ def _tested_split(dataset: str, data: str | None, protocol: str | None):
 
     from llm_action.datasets import describe_dataset, open_dataset
     from llm_action.datasets.protocols import protocol_name, protocol_parts
-    from llm_action.datasets.split import Split
+    from llm_action.datasets.split import Split, dataset_name
     from llm_action.datasets.unseen_splits import among_tested
 
     benchmark = describe_dataset(dataset)
@@ -99,8 +99,8 @@ def _tested_split(dataset: str, data: str | None, protocol: str | None):
     _, table = open_dataset(dataset, data)
     parts = protocol_parts(table, protocol)
     train, test = (among_tested(table.select(np.flatnonzero(parts == part)), protocol) for part in ("train", "test"))
-    name = Path(dataset).name if benchmark.name == "folder" else benchmark.name
-    return Split(train, test, test.features["label"].names, protocol, dataset=name)
+    labels = test.features["label"].names
+    return Split(train, test, labels, protocol, dataset=dataset_name(dataset))
 
 
 def _evaluate_vqvae(arguments: argparse.Namespace) -> None:

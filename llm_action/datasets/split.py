@@ -85,8 +85,13 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
         trained = joined(trained, experiment.extra_datasets, experiment.unseen)
         labels = trained.features["label"].names
         tested = relabelled(tested, labels)
-    name = Path(experiment.dataset).name if benchmark.name == "folder" else benchmark.name
-    return Split(trained, tested, labels, protocol, left_out, name, hold_out)
+    return Split(trained, tested, labels, protocol, left_out, dataset_name(experiment.dataset), hold_out)
+
+
+def dataset_name(dataset: str) -> str:
+    """The name of a data set without its path: a benchmark's own, or that of a folder prepared from one's own data."""
+    name = describe_dataset(dataset).name
+    return Path(dataset).name if name == "folder" else name
 
 
 def label_numbers(labels: list[str], names: list[str]) -> list[int]:

@@ -33,7 +33,7 @@ class Origin:
     """Where an evaluation comes from.
 
     Attributes:
-        command: the command and what tells its evaluations apart, without paths.
+        command: the command and what distinguishes its evaluations, without paths.
         config: hash of the settings, see `config_hash`.
         model: fingerprint of the trained weights; "" where there are none.
     """

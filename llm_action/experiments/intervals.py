@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -22,7 +23,7 @@ def correctness(predicted: Sequence[int], table: Dataset) -> list[int]:
     return (np.array(predicted) == np.array(table["label"])).astype(int).tolist()
 
 
-def paired_bootstrap(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+def paired_bootstrap(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
     """The 95 % interval of the mean of `first` minus that of `second`, from 2,000 seeded resamples.
 
     Args:
@@ -31,9 +32,10 @@ def paired_bootstrap(first: Sequence[float], second: Sequence[float]) -> tuple[f
     Raises:
         ValueError: of different lengths, or empty.
     """
+    first, second = np.asarray(first, float), np.asarray(second, float)
     if len(first) != len(second) or not len(first):
         raise ValueError(f"expected as many sequences in both, 1 or more, got {len(first)} and {len(second)}")
-    differences = np.asarray(first, float) - np.asarray(second, float)
+    differences = first - second
     rng, outside = np.random.default_rng(_SEED), 50 * (1 - COVERAGE)
     means = [differences[rng.integers(len(differences), size=len(differences))].mean() for _ in range(RESAMPLES)]
     low, high = np.percentile(means, [outside, 100 - outside])

@@ -13,7 +13,7 @@ def ledger_table(entries: Iterable[Mapping[str, Any]]) -> str:
     lines = [f"| {' | '.join(_TITLES)} |", "|---" * len(_TITLES) + "|"]
     for entry in entries:
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in entry["figures"].items())
-        cells = (entry["date"], entry["dataset"], entry["protocol"], entry["command"], figures, entry["sequences"])
-        cells = (*cells, entry["config"], entry["model"] or "–")
+        first = [entry[name] for name in ("date", "dataset", "protocol", "command")]
+        cells = [*first, figures, entry["sequences"], entry["config"], entry["model"] or "–"]
         lines.append(f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |")
     return "\n".join(lines)

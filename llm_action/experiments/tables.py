@@ -74,7 +74,7 @@ def print_table(rows: list[Row], seeds: Sequence[int], columns: list[Column], fo
 def measured_rows(rows: list[Row], seeds: Sequence[int], folder: Path) -> Iterator[dict[str, Any]]:
     """Each row's summary: name, seeds, and mean, std and values of each number among the metrics; or name and error.
 
-    Of rows that keep `correct`, 0 or 1 for each test sequence, also its mean over the seeds.
+    Rows that keep `correct`, 0 or 1 for each test sequence, add its mean over the seeds.
     """
     for row in rows:
         wanted = seeds if row.seeded else seeds[:1]

@@ -19,6 +19,7 @@ from llm_action.datasets import BENCHMARKS
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.evaluate import table_scores
+from llm_action.evaluation.ledger import read_ledger
 from llm_action.experiments import unseen
 from llm_action.experiments.class_splits import class_splits, named_split
 from llm_action.experiments.open_vocabulary import SingleScores, choose_weights, generalised
@@ -285,6 +286,10 @@ class TestCommand:
         assert {"zero_shot_label", "zero_shot_questions"} < set(metrics)
         assert {"adapted_new", "adapted_old", "old_before"} < set(metrics)
         left_out = result["splits"][0]["unseen_labels"]
+        entered = [entry for entry in read_ledger() if f"without {', '.join(left_out)}" in entry["command"]]
+        ways = ["evaluate-unseen", *(f"evaluate-unseen {way}" for way in ("names", "alignment", "nearest", "adapted"))]
+        assert [entry["command"].partition(",")[0] for entry in entered] == ways  # none of the validation classes
+        assert entered[0]["figures"]["zero_shot"] == pytest.approx(metrics["zero_shot"], abs=1e-6)
         runs = {run: read_names(run) for run in (out / "recognizer").iterdir()}
         assert sorted(map(len, runs.values())) == [23, 25]  # of 27: without the validation classes, and with them
         run = max(runs, key=lambda run: len(runs[run]))

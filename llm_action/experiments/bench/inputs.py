@@ -15,6 +15,7 @@ from llm_action.config.experiment import Experiment, RecognizerStage
 from llm_action.datasets import describe_dataset, open_dataset, row_to_sequence
 from llm_action.datasets.ntu import NTU120
 from llm_action.datasets.protocols import protocol_name, protocol_parts
+from llm_action.datasets.split import dataset_name
 from llm_action.datasets.synthetic.actions import TWO_PERSON
 from llm_action.datasets.synthetic.sequences import LABELS, generate_sequence
 from llm_action.hub.base_models import resolve_base_model
@@ -131,7 +132,7 @@ def load_inputs(
     processor = LlmArProcessor.from_pretrained(folder)
     sequences, labels, tested = made_up_sequences(sizes.sequences), None, None
     if dataset:
-        tested = Path(dataset).name, protocol_name(describe_dataset(dataset))
+        tested = dataset_name(dataset), protocol_name(describe_dataset(dataset))
         sequences, labels = read_sequences(dataset, data_dir, sizes.dataset_sequences)
     classes = list(model.config.label_names or ())
     names = candidate_names(classes, max(len(classes), sizes.labels, *sizes.label_counts))
