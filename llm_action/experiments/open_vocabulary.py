@@ -54,21 +54,21 @@ def single_scores(
     return SingleScores(scores, scorer._prior, scorer._read.trained)
 
 
-def choose_weights(single: SingleScores, targets: np.ndarray, default: Weights) -> Weights:
-    """Chooses weights on classes held out of training, the untrained ones among the candidates.
+def choose_weights(single: SingleScores, targets: np.ndarray, seen: np.ndarray, default: Weights) -> Weights:
+    """Chooses weights on classes held out of training.
 
     The weights of the single scores and the calibration are those of the best top-1 among the held-out classes; the
     penalty is that of the best harmonic mean. Of equals the one nearest to the default is taken.
 
     Args:
         targets: (sequences,) numbers of the true labels.
+        seen: (labels,) bool, the classes trained on; the others were held out.
     """
-    seen = single.trained
     unseen, held_out = np.flatnonzero(~seen), ~seen[targets]
     among_unseen = SingleScores(
         {name: found[held_out][:, unseen] for name, found in single.scores.items()},
         {name: found[unseen] for name, found in single.prior.items()},
-        seen[unseen],
+        single.trained[unseen],
     )
 
     def zero_shot(weights: Weights) -> float:

@@ -121,13 +121,14 @@ def measure_split(
 def _enter(experiment: Experiment, run: Recognizer, metrics: dict[str, Any]) -> None:
     """A line in the ledger for each way to recognise that was measured."""
     fingerprint, left_out = recognizer_fingerprint(run.model, run.processor), ", ".join(experiment.unseen)
+    measures = ("zero_shot", "seen", "unseen", "harmonic_mean", "new", "old")
     for way in ("", "names_", "alignment_", "nearest_", "adapted_"):
-        measures = ("zero_shot", "seen", "unseen", "harmonic_mean", "new", "old")
         figures = {name: metrics[way + name] for name in measures if way + name in metrics}
         if figures:
             title = f"evaluate-unseen {way.removesuffix('_')}".strip()
             command = f"{title}, without {left_out}, seed {experiment.seed}"
-            origin = Origin(command, config_hash(experiment), fingerprint)
+            model = fingerprint if way in ("", "names_") else ""  # the others are other models
+            origin = Origin(command, config_hash(experiment), model)
             enter(origin, run.split.dataset, run.split.protocol, len(run.split.test), figures)
 
 
@@ -157,7 +158,7 @@ def validated_weights(
     case = _Case(table, [label for label in names if label not in split.unseen], split.validation)
     run = _trained(experiment, data_dir, work)
     single = single_scores(_pipeline(run), described_labels(experiment, case.labels), sequences_of(case.table))
-    return choose_weights(single, case.targets, default), run.seconds
+    return choose_weights(single, case.targets, case.seen, default), run.seconds
 
 
 class _Case:

@@ -141,7 +141,7 @@ class TestWeights:
         }
         prior = {name: np.zeros(4) for name in scores}
         default = Weights(label=1.0)
-        chosen = choose_weights(SingleScores(scores, prior, seen), targets, default)
+        chosen = choose_weights(SingleScores(scores, prior, seen), targets, seen, default)
         assert chosen.motion > chosen.label
         before = generalised(default.combine(scores, prior, seen), targets, seen)
         after = generalised(chosen.combine(scores, prior, seen), targets, seen)
