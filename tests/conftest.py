@@ -18,6 +18,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ledger of all tests' evaluations, outside the repository."""
+    file = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
+    os.environ["LLM_ACTION_LEDGER"] = str(file)
+    return file
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real skeletons: LLM_ACTION_DATA, else ../shared/data beside the repository; skips without one."""

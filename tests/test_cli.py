@@ -14,7 +14,7 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = ("recognize", "evaluate", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+COMMANDS = ("recognize", "evaluate", "ledger", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +200,14 @@ class TestRecognize:
 
 class TestEvaluate:
     def test_metrics_are_written(self, run, tiny_export, recordings, tmp_path):
-        model = shutil.copytree(tiny_export, tmp_path / "model")  # its card gets the result
+        model = tiny_export
         metrics, picture = tmp_path / "out" / "metrics.json", tmp_path / "confusion.png"
         arguments = ["--model", model, "--dataset", "utd_mhad", "--data", recordings, "--protocol", "cross_subject"]
         code, out, _ = run("evaluate", *arguments, "--json", metrics, "--confusion", picture)
         assert code == 0
         given = json.loads(metrics.read_text())
         assert {"top1", "top5", "mean_class_accuracy", "confusion", "n", "seconds"} <= set(given)
+        assert {"negative_log_likelihood", "calibration_error", "calibration_error_by_chance"} <= set(given)
         assert given["n"] == 12 and given["protocol"] == "cross_subject"
         assert np.sum(given["confusion"]) == 12 and np.trace(given["confusion"]) == round(12 * given["top1"])
         assert given["top1"] >= 0.6  # of 27 classes, unseen subjects

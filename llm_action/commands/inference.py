@@ -25,7 +25,7 @@ def add_commands(commands) -> None:
     )
     _add_model_options(recognize)
 
-    stream = add_command(commands, "stream", _stream, "replay a recording as a stream and print its label track")
+    stream = add_command(commands, "stream", _stream, "play a recording as a stream and print its label track")
     stream.add_argument("file", metavar="FILE", help="a recording in any readable format")
     stream.add_argument("--window", type=int, default=64, help="frames recognised at a time (default 64)")
     stream.add_argument("--hop", type=int, default=8, help="frames between windows (default 8)")
@@ -54,7 +54,7 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained ones"
     )
-    command.add_argument("--layout", help="joint layout of files that do not tell")
+    command.add_argument("--layout", help="joint layout of files that do not name theirs")
 
 
 def _recognize(arguments: argparse.Namespace) -> None:

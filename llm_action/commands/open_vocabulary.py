@@ -26,7 +26,7 @@ def add_commands(commands) -> None:
         type=int,
         default=0,
         metavar="V",
-        help="choose the weights of the readings on so many of the seen classes: one more training a split (default 0)",
+        help="choose the scores' weights on so many of the seen classes: one more training a split (default 0)",
     )
     unseen.add_argument(
         "--adapt", type=int, default=0, metavar="N", help="then learn the unseen classes from N examples of each"
@@ -48,7 +48,7 @@ def add_commands(commands) -> None:
     adapt.add_argument("--examples", required=True, help="folder with one folder of recordings a class")
     adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
     adapt.add_argument("--rehearse", help="recordings of old classes, for a model without rehearsal files")
-    adapt.add_argument("--layout", help="joint layout of files that do not tell")
+    adapt.add_argument("--layout", help="joint layout of files that do not name theirs")
     adapt.add_argument("--steps", type=int, default=150, help="training steps (default 150)")
     adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
 
@@ -59,15 +59,9 @@ def _evaluate_unseen(arguments: argparse.Namespace) -> None:
     from llm_action.config.atomic_files import write_json
     from llm_action.config.experiment import load_experiment, preset_names
     from llm_action.datasets import describe_dataset
+    from llm_action.experiments.class_splits import class_splits, named_split, shown_labels
     from llm_action.experiments.tables import measured, table_line
-    from llm_action.experiments.unseen import (
-        ADAPTED_COLUMNS,
-        COLUMNS,
-        class_splits,
-        named_split,
-        shown_labels,
-        unseen_rows,
-    )
+    from llm_action.experiments.unseen import ADAPTED_COLUMNS, COLUMNS, unseen_rows
 
     benchmark = describe_dataset(arguments.dataset)
     config = arguments.config or (benchmark.name if benchmark.name in preset_names() else "utd_mhad")

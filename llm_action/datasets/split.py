@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -18,13 +19,21 @@ from llm_action.modeling.label_descriptions import LabelDescription
 
 @dataclass
 class Split:
-    """The two parts of a protocol, as tables of `llm_action.datasets`."""
+    """The two parts of a protocol, as tables of `llm_action.datasets`.
+
+    Attributes:
+        unseen: classes that training leaves out.
+        dataset: the data set's name; of a prepared folder of one's own the folder's.
+        held_out: whether `test` is a held-out share of the training part, not the protocol's test part.
+    """
 
     train: Dataset
     test: Dataset
     labels: list[str]
     protocol: str
     unseen: frozenset[str] = frozenset()
+    dataset: str = ""
+    held_out: bool = False
 
     @property
     def trained_labels(self) -> list[str]:
@@ -52,7 +61,8 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     protocol = protocol_name(benchmark, experiment.protocol)
     parts = protocol_parts(table, protocol)
     train, test = parts == "train", parts == "test"
-    if experiment.holdout_subjects or experiment.holdout_views:
+    hold_out = bool(experiment.holdout_subjects or experiment.holdout_views)
+    if hold_out:
         held_out = np.isin(table["subject"], experiment.holdout_subjects)
         held_out |= np.isin(table["view"], experiment.holdout_views)
         train, test = train & ~held_out, train & held_out
@@ -75,7 +85,13 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
         trained = joined(trained, experiment.extra_datasets, experiment.unseen)
         labels = trained.features["label"].names
         tested = relabelled(tested, labels)
-    return Split(trained, tested, labels, protocol, left_out)
+    return Split(trained, tested, labels, protocol, left_out, dataset_name(experiment.dataset), hold_out)
+
+
+def dataset_name(dataset: str) -> str:
+    """The name of a data set without its path: a benchmark's own, or that of a folder prepared from one's own data."""
+    name = describe_dataset(dataset).name
+    return Path(dataset).name if name == "folder" else name
 
 
 def label_numbers(labels: list[str], names: list[str]) -> list[int]:

@@ -81,7 +81,7 @@ def vqvae_rows(config: str, overrides: list[str], data_dir: str | None, work: Pa
             run = trained_tokenizer(seen, data_dir, work)
             processor = LlmArProcessor.from_pretrained(run / "processor")
             return {
-                "probe": probe_tokens(seen, processor, load_split(seen, data_dir)),
+                "probe": probe_tokens(seen, processor, load_split(seen, data_dir), command=f"ablate, {name}"),
                 **_token_figures(run / "processor" / "metrics.json"),
                 "training_seconds": training_seconds(run),
             }
@@ -97,7 +97,7 @@ def recognizer_rows(config: str, overrides: list[str], data_dir: str | None, wor
 
     def row(name: str, experiment: Experiment) -> Row:
         def measure(seed: int) -> dict[str, Any]:
-            return recognizer_figures(replace(experiment, seed=seed), data_dir, work)
+            return recognizer_figures(replace(experiment, seed=seed), data_dir, work, f"ablate, {name}")
 
         return Row(name, settings(experiment, data_dir), measure)
 

@@ -69,7 +69,7 @@ def random_base(base: Path, folder: Path, seed: int) -> Path:
 
 
 class Features(nn.Module):
-    """Action embeddings without a codebook: each latent vector that was read is a token of its own.
+    """Action embeddings without a codebook: each latent vector is a token of its own.
 
     Latent vectors go through a linear layer that begins as the VQ-VAE's, scaled as a recognizer's action embeddings.
 

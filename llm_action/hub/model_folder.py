@@ -160,14 +160,37 @@ def write_space(folder: str | os.PathLike[str], model_id: str, license: str | No
 
 
 def add_result(folder: str | os.PathLike[str], metrics: dict[str, Any]) -> None:
-    """Adds the result of `llm-action evaluate` to a model folder: `.eval_results/`, card and picture.
+    """Adds the result of `llm-action evaluate` to a model folder: `.eval_results/`, card, record and picture.
+
+    A failure leaves the folder as it was.
 
     Raises:
         ValueError: `metrics` are not what `llm-action evaluate --json` writes.
     """
     describe(folder)
-    record_evaluation(folder, metrics)
-    write_card(folder)
+    folder = Path(folder)
+    before = {file: file.read_bytes() for file in _result_files(folder)}
+    try:
+        record_evaluation(folder, metrics)
+        write_card(folder)
+    except BaseException:
+        for file in _result_files(folder):
+            if file not in before:
+                file.unlink()
+        for file, content in before.items():
+            if file.read_bytes() != content:
+                file.write_bytes(content)
+        raise
+
+
+def _result_files(folder: Path) -> list[Path]:
+    """The files that `add_result` may write."""
+    return [
+        file
+        for pattern in ("README.*", "training/*", ".eval_results/*")
+        for file in folder.glob(pattern)
+        if file.is_file()
+    ]
 
 
 def pull(repo_id: str, revision: str | None = None, out: str | os.PathLike[str] | None = None) -> Path:

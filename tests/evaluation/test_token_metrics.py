@@ -56,7 +56,7 @@ def test_bits_given_context_of_a_chain_of_known_entropy():
 
 def test_bits_given_context_of_independent_tokens_are_no_fewer_than_alone():
     torch.manual_seed(0)
-    codes = torch.randint(0, 30, (60, 16))  # few: counts learned by heart would seem to tell much
+    codes = torch.randint(0, 30, (60, 16))  # few: counts learned by heart would seem to say much
     assert 0 < context_bits(codes, 30) - math.log2(30) < 0.1
     assert _language_figures(codes, 30)["bits_given_previous"] < math.log2(30) - 0.5  # as those do
     assert context_bits(codes[:1], 30) == pytest.approx(math.log2(30))  # nothing to learn from

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 
 from llm_action.cli import main
@@ -38,6 +39,7 @@ def command(recordings, tiny_config, tmp_path, quick):
 
 
 def rows_of(out: str) -> dict[str, list[str]]:
+    out = out.partition("\n\n")[0]  # the intervals come below
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
     return {line[0]: line[1:] for line in lines[2:]}
 
@@ -46,11 +48,21 @@ def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
     rows = ["--dataset", "utd_mhad", "--seeds", "2", "--rows", "transformer", "tokens", "llm-ar"]
     code, table = command("compare", *rows)
     assert code == 0
-    printed = rows_of(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    printed, below = rows_of(out), rows_of(out.partition("\n\n")[2])
     assert list(printed) == ["transformer", "tokens", "llm-ar"]
+    means = {row["name"]: np.mean(row["correct"]) for row in table["rows"]}
+    assert set(below) == set(means) - {table["best"]} and means[table["best"]] == max(means.values())
+    for difference in table["differences"]:
+        assert difference["low"] <= difference["difference"] <= difference["high"]
+        expected = means[difference["name"]] - means[table["best"]]
+        assert difference["difference"] == pytest.approx(expected)
+        assert float(below[difference["name"]][0]) == pytest.approx(100 * expected, abs=0.06)
     assert (table["dataset"], table["protocol"]) == ("utd_mhad", "cross_subject")
     assert (table["training_sequences"], table["test_sequences"]) == (12, 12)
     for row in table["rows"]:
+        assert len(row["correct"]) == 12 and np.mean(row["correct"]) == pytest.approx(row["metrics"]["top1"]["mean"])
+        assert 0 <= row["metrics"]["calibration_error"]["mean"] <= 1
         assert row["seeds"] == [0, 1] and len(row["metrics"]["top1"]["values"]) == 2
         top1, of_views, *_, batch_1, batch_16, batch_16_of_views = printed[row["name"]]
         views_top1 = row["metrics"]["views_top1"]["mean"]

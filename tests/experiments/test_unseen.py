@@ -1,4 +1,4 @@
-"""Classes never trained on: splits, descriptions, readings, baselines, the command."""
+"""Classes never trained on: splits, descriptions, single scores, baselines, the command."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from llm_action.config.experiment import load_experiment
 from llm_action.datasets import BENCHMARKS
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.split import load_split
+from llm_action.evaluation.evaluate import table_scores
+from llm_action.evaluation.ledger import read_ledger
 from llm_action.experiments import unseen
-from llm_action.experiments.open_vocabulary import choose_weights, generalised
-from llm_action.experiments.unseen import class_splits, named_split
-from llm_action.experiments.unseen_baselines import label_embeddings, nearest_description, table_scores, text_encoder
+from llm_action.experiments.class_splits import class_splits, named_split
+from llm_action.experiments.open_vocabulary import SingleScores, choose_weights, generalised
+from llm_action.experiments.unseen_baselines import label_embeddings, nearest_description, text_encoder
 from llm_action.modeling.action_attributes import QUESTIONS
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -139,7 +141,7 @@ class TestWeights:
         }
         prior = {name: np.zeros(4) for name in scores}
         default = Weights(label=1.0)
-        chosen = choose_weights(scores, prior, targets, seen, default)
+        chosen = choose_weights(SingleScores(scores, prior, seen), targets, seen, default)
         assert chosen.motion > chosen.label
         before = generalised(default.combine(scores, prior, seen), targets, seen)
         after = generalised(chosen.combine(scores, prior, seen), targets, seen)
@@ -157,7 +159,7 @@ def parts(tiny_export) -> tuple[LlmArForActionRecognition, LlmArProcessor]:
     return LlmArForActionRecognition.from_pretrained(tiny_export), LlmArProcessor.from_pretrained(tiny_export)
 
 
-class TestReadings:
+class TestSingleScores:
     LABELS = ("waggle", "crouch", "spin around", "clap")  # the last is trained
     DESCRIPTIONS: ClassVar = {
         "waggle": LabelDescription(("a hand swings", "a greeting"), (), {"arms": ("right arm", "left arm")}),
@@ -284,6 +286,10 @@ class TestCommand:
         assert {"zero_shot_label", "zero_shot_questions"} < set(metrics)
         assert {"adapted_new", "adapted_old", "old_before"} < set(metrics)
         left_out = result["splits"][0]["unseen_labels"]
+        entered = [entry for entry in read_ledger() if f"without {', '.join(left_out)}" in entry["command"]]
+        ways = ["evaluate-unseen", *(f"evaluate-unseen {way}" for way in ("names", "alignment", "nearest", "adapted"))]
+        assert [entry["command"].partition(",")[0] for entry in entered] == ways  # none of the validation classes
+        assert entered[0]["figures"]["zero_shot"] == pytest.approx(metrics["zero_shot"], abs=1e-6)
         runs = {run: read_names(run) for run in (out / "recognizer").iterdir()}
         assert sorted(map(len, runs.values())) == [23, 25]  # of 27: without the validation classes, and with them
         run = max(runs, key=lambda run: len(runs[run]))

@@ -37,6 +37,7 @@ class TestSplit:
         monkeypatch.setattr(data, "open_dataset", lambda *_: (describe_dataset("synthetic"), table))
 
         split = load_split(Experiment(holdout_views=[2, 3]), None)
+        assert split.held_out and not load_split(Experiment(), None).held_out
         assert set(split.train["view"]) == {1} and set(split.test["view"]) == {2, 3}
         assert set(split.train["subject"]) == set(split.test["subject"]) == {1, 3}
         both = load_split(Experiment(holdout_views=[3], holdout_subjects=[1]), None)
