@@ -43,11 +43,11 @@ def test_dtw_is_the_nearest_training_sequence_of_each_class(inputs):
     pytest.importorskip("aeon")
     sequences = [row_to_sequence(row) for row in inputs.split.test.with_format("numpy").select(range(3))]
     scores = nearest_neighbour(inputs, window=0.25).score(sequences)
-    templates, inputs = (
+    templates, tested = (
         part.transpose(0, 2, 1, 3, 4).reshape(len(part), 16, -1).astype(float)
         for part in (inputs.plain()[0], inputs.read(sequences)[0])
     )
-    for row, sequence in zip(scores, inputs, strict=True):
+    for row, sequence in zip(scores, tested, strict=True):
         distances = np.array([warped_distance(sequence, template, band=4) for template in templates])
         for target in range(27):
             known = distances[inputs.targets == target]
