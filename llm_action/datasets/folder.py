@@ -41,12 +41,7 @@ def scan_folder(
         ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
     """
     root = checked_folder(source, "your data")
-    rows = _class_folders(root) if listing is None else _listed(root, Path(listing))
-    if not rows:
-        raise FileNotFoundError(
-            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
-            "or list them in a CSV with the columns path and label"
-        )
+    rows = class_folders(root) if listing is None else _listed(root, Path(listing))
     labels = tuple(sorted({row["label"] for row in rows}))
     if len(labels) < 2:
         raise ValueError(f"{root}: expected two classes or more, found only {labels[0]!r}; make one folder a class")
@@ -56,7 +51,12 @@ def scan_folder(
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
 
 
-def _class_folders(root: Path) -> list[dict[str, Any]]:
+def class_folders(root: Path) -> list[dict[str, Any]]:
+    """The recordings in one folder a class, sorted by path, each as a row like those of a CSV (see `scan_folder`).
+
+    Raises:
+        FileNotFoundError: no skeleton file in a class folder.
+    """
     rows = []
     for path in sorted(root.rglob("*")):
         folders = path.relative_to(root).parts[:-1]
@@ -66,6 +66,11 @@ def _class_folders(root: Path) -> list[dict[str, Any]]:
         if folders and path.suffix.lower() in SKELETON_SUFFIXES and path.is_file():
             label = folders[0].replace("_", " ")
             rows.append({"path": path, "label": label, "subject": 0, "view": 0, "split": part})
+    if not rows:
+        raise FileNotFoundError(
+            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
+            "llm-action prepare also takes a CSV that lists them (--csv)"
+        )
     return rows
 
 
@@ -80,7 +85,10 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{listing}: expected the columns path and label (and if wanted subject, view, split), found {found}"
             )
-        return [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+    if not rows:
+        raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
+    return rows
 
 
 def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str, Any]:

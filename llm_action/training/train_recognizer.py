@@ -33,7 +33,7 @@ from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.attribute_statistics import gather_attribute_statistics, training_lexicon
-from llm_action.training.passes import Passes
+from llm_action.training.example_order import BalancedDraws, Passes
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
 from llm_action.training.run_folder import fit, stage_command, trainer_settings
 from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
@@ -164,9 +164,17 @@ def recognizer_trainer(
     processor: LlmArProcessor,
     examples: Dataset,
     out: Path,
+    balanced: bool = False,
     **settings: Any,
 ) -> RecognizerTrainer:
-    """The Trainer of stage 2, with checkpoints in `out/recognizer`; `settings` of TrainingArguments come on top."""
+    """The Trainer of stage 2.
+
+    Args:
+        examples: table with the columns of `write_sentences`.
+        out: run folder; checkpoints go into `out/recognizer`.
+        balanced: whether every class is drawn as often as every other; default every example once a pass.
+        settings: of TrainingArguments; they come on top of the experiment's.
+    """
     stage, seed = experiment.recognizer, experiment.seed
     settings = {
         "report_to": experiment.report_to,
@@ -175,10 +183,10 @@ def recognizer_trainer(
         **settings,
     }
     arguments = trainer_settings(stage, out / "recognizer", seed, **settings)
-    # two persons' prompts are twice as long as one's
     batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps
     total = arguments.max_steps * batch_size * arguments.world_size
-    order = list(Passes(examples["prompt_length"], batch_size, total, seed))
+    draws = BalancedDraws(examples["label"], total, seed)
+    order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
     noise = None
     if stage.token_noise:
         noise = TokenNoise(processor.vqvae, processor.first_action_id, stage.token_noise)

@@ -103,7 +103,7 @@ def test_subjects_without_a_split_stay_whole(tmp_path):
         ("path,label,subject\n0.npz,a,x\n", "subject as a whole number"),
         ("path,label,split\n0.npz,a,maybe\n", "expected split train"),
         ("path,label\n0.npz,a\n", "two classes"),
-        ("path,label\n", "list them in a CSV"),
+        ("path,label\n", "a line for every recording, found none"),
     ],
 )
 def test_bad_lists(tmp_path, text, message):

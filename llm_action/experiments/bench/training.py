@@ -37,7 +37,7 @@ from llm_action.training.train_recognizer import new_recognizer, recognizer_trai
 
 SAME_LOSS = "<= 0.1"  # relative: the order of the examples differs
 EXACT = "<= 0.001"
-_SETTINGS = {"save_strategy": "no", "disable_tqdm": True}
+_SETTINGS: dict[str, Any] = {"save_strategy": "no", "disable_tqdm": True}
 
 
 class StockRecognizer(nn.Module):
