@@ -32,7 +32,9 @@ def add_commands(commands) -> None:
     plan.add_argument("--memory", type=float, required=True, metavar="GB", help="memory of one device, 10^9 bytes")
     plan.add_argument("--strategy", choices=("ddp", "fsdp", "zero3"), help="default: the simplest that fits")
     plan.add_argument("--data", help="prepared folder, for the exact number of tokens")
-    plan.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    plan.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
+    )
     plan.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
 
     for name, run, help_text in (

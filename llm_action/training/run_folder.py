@@ -29,7 +29,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields: recognizer.steps=100"
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override fields: recognizer.steps=100",
     )
     parser.add_argument(
         "--restart", action="store_true", help="begin anew instead of going on from the last checkpoint"
@@ -46,10 +51,17 @@ def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
     out = Path(arguments.out or Path("runs") / Path(arguments.config).stem)
     out.mkdir(parents=True, exist_ok=True)
     record = out / "experiment.yaml"
-    if record.is_file() and not arguments.restart and load_experiment(record) != experiment:
+    begun = record.is_file() and _has_begun(out)
+    if begun and not arguments.restart and load_experiment(record) != experiment:
         raise ValueError(f"{out}: holds a run with other settings ({record}); choose another --out or pass --restart.")
     save_experiment(experiment, record)
     return experiment, out
+
+
+def _has_begun(out: Path) -> bool:
+    """Whether anything in a run folder was trained; a run that failed before its first checkpoint left nothing."""
+    finished = [out / "processor", out / "model"]
+    return any(folder.exists() for folder in finished) or any(map(last_checkpoint, (out / "vqvae", out / "recognizer")))
 
 
 def stage_command(stage: Callable[..., Any], description: str) -> None:

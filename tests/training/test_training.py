@@ -146,6 +146,19 @@ class TestCommands:
         second = weights(tmp_path / "processor")
         assert any(not torch.equal(first[name], second[name]) for name in first)
 
+    def test_a_run_that_failed_before_its_first_step_blocks_nothing(self, tiny_config, recordings, tmp_path, capsys):
+        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        assert main([*arguments, "--set", *SHORT, "report_to=carrier_pigeon"]) == 2
+        assert (tmp_path / "experiment.yaml").is_file() and "carrier_pigeon" in capsys.readouterr().err
+        assert main([*arguments, "--set", *SHORT]) == 0
+        assert load_experiment(tmp_path / "experiment.yaml").report_to == "none"
+
+    def test_checkpoints_of_other_settings_are_not_taken_up(self, tiny_config, recordings, tmp_path, interrupted_at):
+        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        interrupted_at(3)
+        assert main([*arguments, "--set", *SHORT]) == 130
+        assert main([*arguments, "--set", *SHORT, "seed=1"]) == 2
+
     def test_two_processes_do_what_one_does(self, tiny_config, recordings, tmp_path, tiny_run):
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m"]
         halves = ["vqvae.batch_size=4", "recognizer.batch_size=4"]  # the same batch in all
