@@ -24,7 +24,10 @@ def add_commands(commands) -> None:
     ablate = add_command(commands, "ablate", _ablate, "measure what each part of the method is worth")
     ablate.add_argument("--config", required=True, help="YAML file or preset")
     ablate.add_argument(
-        "--stage", choices=("vqvae", "recognizer"), default="vqvae", help="whose parts; default vqvae, read by a probe"
+        "--stage",
+        choices=("vqvae", "recognizer", "on-trial"),
+        default="vqvae",
+        help="whose parts; default vqvae, read by a probe; on-trial: options that are off by default, one by one",
     )
     _add_table_arguments(ablate)
 

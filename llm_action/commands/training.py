@@ -16,7 +16,7 @@ def add_commands(commands) -> None:
     )
     prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
     prepare.add_argument("--out", required=True, help="folder to write")
-    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, view, split")
+    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, camera, split")
     prepare.add_argument("--layout", help="joint layout of files that do not tell")
     prepare.add_argument("--fps", type=float, help="frames per second of files that do not tell")
     prepare.add_argument(

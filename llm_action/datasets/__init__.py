@@ -76,9 +76,9 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
         data_dir: folder of the unpacked release; not needed for "synthetic", which is made on the spot.
 
     Returns:
-        Columns name, label (ClassLabel with the official names), subject, view, layout, fps (frames per second), shape
-        (persons, frames, joints, channels), joints (float32, flattened, NaN where missing), and one column a protocol
-        with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
+        Columns name, label (ClassLabel with the official names), subject, camera (where it is seen from), layout, fps
+        (frames per second), shape (persons, frames, joints, channels), joints (float32, flattened, NaN where missing),
+        and one column a protocol with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
 
     Raises:
         ValueError: unknown name, a data set that must be prepared first, or a file that cannot be read.

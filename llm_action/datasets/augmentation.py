@@ -1,19 +1,31 @@
-"""Random views of a normalised skeleton sequence (this project's choice): what a subject or a camera could change."""
+"""Randomly changed versions of a normalised skeleton sequence: what another subject or camera would change.
+
+The changes and their ranges are this project's choice.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
-from llm_action.config.experiment import Augmentation
+from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
 
 
-def augment(persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike."""
+def augment(
+    persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator, joint_dropout: float = 0.0
+) -> np.ndarray:
+    """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike.
+
+    Args:
+        persons: normalised, in torso lengths.
+        joint_dropout: see `OnTrial`.
+    """
     share = rng.uniform(ranges.shortest_crop, 1)
     start = rng.uniform(0, 1 - share)
     last = persons.shape[1] - 1
@@ -21,8 +33,8 @@ def augment(persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.
     if ranges.speed:
         moments = warped(moments, ranges.speed * rng.uniform(-1, 1, 2) / 2)
     persons = interpolated(persons, moments)
-    if ranges.joint_dropout:
-        persons = _lose_joints(persons, ranges.joint_dropout, rng)
+    if joint_dropout:
+        persons = _lose_joints(persons, joint_dropout, rng)
     if ranges.limb_scale:
         persons = persons * (1 + rng.normal(0, ranges.limb_scale, (1, 1, persons.shape[2], 1)))
     yaw, pitch, roll = (rng.uniform(-most, most) for most in (ranges.yaw, ranges.pitch, ranges.roll))
@@ -82,12 +94,22 @@ class AugmentedSkeletons(TorchDataset):
         sequences: normalised, (persons, frames, joints, 3) each.
         labels: class ids.
         length: number of items.
+        joint_dropout: see `OnTrial`.
     """
 
     def __init__(
-        self, sequences, labels, augmentation: Augmentation, num_frames: int, max_persons: int, length: int, seed: int
+        self,
+        sequences: Sequence[np.ndarray],
+        labels: Sequence[int] | np.ndarray,
+        augmentation: Augmentation,
+        num_frames: int,
+        max_persons: int,
+        length: int,
+        seed: int,
+        joint_dropout: float = 0.0,
     ):
         self.sequences, self.labels, self.augmentation = sequences, labels, augmentation
+        self.joint_dropout = joint_dropout
         self.num_frames, self.max_persons, self.length, self.seed = num_frames, max_persons, length, seed
 
     def __len__(self) -> int:
@@ -97,7 +119,7 @@ class AugmentedSkeletons(TorchDataset):
         turn, place = divmod(item, len(self.sequences))
         index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.sequences))[place]
         rng = np.random.default_rng((self.seed, 2, item))
-        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng)
+        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
 
 

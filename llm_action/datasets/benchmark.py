@@ -150,5 +150,5 @@ def _warn_of_count(folder: Path, name: str, found: int, official_count: int | No
 
 
 def split_by(number: int, train: frozenset[int]) -> str:
-    """ "train" when the subject or view is one of the training ones, else "test"."""
+    """ "train" when the subject or camera is one of the training ones, else "test"."""
     return "train" if number in train else "test"

@@ -9,7 +9,7 @@ from llm_action.datasets import open_dataset
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.label_tree import label_key
 
-_COLUMNS = ("name", "label", "subject", "view", "layout", "fps", "shape", "joints")
+_COLUMNS = ("name", "label", "subject", "camera", "layout", "fps", "shape", "joints")
 
 
 def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> Dataset:

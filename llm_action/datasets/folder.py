@@ -26,7 +26,7 @@ def scan_folder(
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
-    view (whole numbers) and split ("train", "test", "validation" or empty).
+    camera (whole numbers) and split ("train", "test", "validation" or empty).
 
     The protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for testing,
     or one file in five where subjects are not known: chosen by a hash of the name, so the same ones every time.
@@ -65,7 +65,7 @@ def class_folders(root: Path) -> list[dict[str, Any]]:
             folders = folders[1:]
         if folders and path.suffix.lower() in SKELETON_SUFFIXES and path.is_file():
             label = folders[0].replace("_", " ")
-            rows.append({"path": path, "label": label, "subject": 0, "view": 0, "split": part})
+            rows.append({"path": path, "label": label, "subject": 0, "camera": 0, "split": part})
     if not rows:
         raise FileNotFoundError(
             f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
@@ -83,7 +83,7 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
         if absent:
             found = ", ".join(reader.fieldnames or ()) or "nothing"
             raise ValueError(
-                f"{listing}: expected the columns path and label (and if wanted subject, view, split), found {found}"
+                f"{listing}: expected the columns path and label (and if wanted subject, camera, split), found {found}"
             )
         rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
     if not rows:
@@ -112,7 +112,7 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
         "path": path,
         "label": value("label"),
         "subject": number("subject"),
-        "view": number("view"),
+        "camera": number("camera"),
         "split": PARTS.get(part, ""),
     }
 
@@ -136,5 +136,5 @@ def _hold_out(rows: list[dict[str, Any]], group: Callable[[dict[str, Any]], str]
 def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
     path = row["path"]
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "view": row["view"]}
+    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "camera": row["camera"]}
     return path, {**about, "splits": {PROTOCOL: row["split"]}}

@@ -37,7 +37,7 @@ from .benchmark import Benchmark, Sample, Scan
 from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
-FORMAT = 2
+FORMAT = 3
 FILES_PER_PART = 256
 _ROWS_PER_BATCH = 32
 _PLAN = "plan.json"

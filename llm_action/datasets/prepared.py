@@ -56,7 +56,8 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
             raise ValueError(
                 f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; run llm-action prepare again"
             )
-    return load_from_disk(str(folder))
+    table = load_from_disk(str(folder))
+    return table.rename_column("view", "camera") if "view" in table.column_names else table  # of format 2
 
 
 def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:

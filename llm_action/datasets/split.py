@@ -35,9 +35,9 @@ class Split:
 def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     """The training and test part of an experiment's protocol.
 
-    With `holdout_subjects` or `holdout_views` the test part is those subjects' and views' training sequences and the
-    official one stays unseen. Classes in `unseen` are left out of the training part alone. The
-    training parts of `extra_datasets` come on top, their further classes behind the data set's own.
+    With `holdout_subjects` or `holdout_cameras` the test part is the training sequences of those subjects and cameras;
+    the official test part is not touched. Classes in `unseen` are left out of the training part alone. The training
+    parts of `extra_datasets` come on top, their further classes behind the data set's own.
 
     Args:
         experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
@@ -52,16 +52,16 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     protocol = protocol_name(benchmark, experiment.protocol)
     parts = protocol_parts(table, protocol)
     train, test = parts == "train", parts == "test"
-    if experiment.holdout_subjects or experiment.holdout_views:
+    if experiment.holdout_subjects or experiment.holdout_cameras:
         held_out = np.isin(table["subject"], experiment.holdout_subjects)
-        held_out |= np.isin(table["view"], experiment.holdout_views)
+        held_out |= np.isin(table["camera"], experiment.holdout_cameras)
         train, test = train & ~held_out, train & held_out
     train &= ~np.isin(table["label"], unseen)
     for name, part in (("training", train), ("test", test)):
         if not part.any():
             raise ValueError(
                 f"{experiment.dataset}: the {name} part of {protocol!r} is empty; check holdout_subjects, "
-                "holdout_views and the data."
+                "holdout_cameras and the data."
             )
     if experiment.training_examples_per_class:
         train = _few_of_each(train, np.array(table["label"]), experiment)

@@ -16,13 +16,13 @@ from llm_action.skeleton_io import read_skeleton
 
 
 def table_features(labels: Sequence[str], protocols: Sequence[str]) -> Features:
-    """Columns of every data set: name, label, subject, view, layout, fps (frames per second), shape (persons, frames,
+    """Columns of every data set: name, label, subject, camera, layout, fps (frames per second), shape (persons, frames,
     joints, channels), joints (flattened, NaN where missing), and "train", "test" or "" a protocol."""
     return Features(
         name=Value("string"),
         label=ClassLabel(names=list(labels)),
         subject=Value("int32"),
-        view=Value("int32"),
+        camera=Value("int32"),
         layout=Value("string"),
         fps=Value("float32"),
         shape=ListOf(Value("int32")),
@@ -32,14 +32,14 @@ def table_features(labels: Sequence[str], protocols: Sequence[str]) -> Features:
 
 
 def sequence_to_row(
-    sequence: SkeletonSequence, name: str, label: int, subject: int, view: int, splits: Mapping[str, str]
+    sequence: SkeletonSequence, name: str, label: int, subject: int, camera: int, splits: Mapping[str, str]
 ) -> dict[str, Any]:
     """One row of the table; `splits` says "train", "test" or "" for every protocol."""
     return {
         "name": name,
         "label": label,
         "subject": subject,
-        "view": view,
+        "camera": camera,
         "layout": sequence.layout,
         "fps": sequence.fps,
         "shape": list(sequence.joints.shape),

@@ -65,10 +65,10 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
         processor = LlmArProcessor.from_pretrained(model)
         if seen.training_examples_per_class:
             adaptation = Adaptation(augmentation=seen.augmentation, seed=seen.seed)
-            replay = read_rehearsal(model)
-            assert replay is not None  # checked above
+            old = read_rehearsal(model)
+            assert old is not None  # checked above
             new = table_examples(split.train, processor, adaptation)
-            adapt_recognizer(learner, processor, replay, new, adaptation)
+            adapt_recognizer(learner, processor, old, new, adaptation)
         seconds = time.perf_counter() - started
         learner.merge()
         if seen.training_examples_per_class:

@@ -24,7 +24,8 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
-from llm_action.config.experiment import Augmentation, Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment, padded, plain_batch
 from llm_action.datasets.benchmark import checked_folder

@@ -23,13 +23,12 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
-from llm_action.config.experiment import Experiment
+from llm_action.config.experiment import Experiment, tokenizer_config
 from llm_action.datasets import describe_dataset
 from llm_action.datasets.prepared import is_prepared, read_manifest
 from llm_action.datasets.protocols import protocol_name
 from llm_action.datasets.split import model_layout
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL
-from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 
 STRATEGIES = ("ddp", "fsdp", "zero3")
@@ -114,9 +113,8 @@ def model_sizes(experiment: Experiment) -> Sizes:
         layer = count(model.model.layers[0])
         lora = LoraConfig(r=stage.lora_rank, lora_alpha=stage.lora_alpha, target_modules=list(stage.lora_targets))
         adapted = get_peft_model(model, lora)
-        vqvae_config = ActionVQVAEConfig(
-            layout=model_layout(experiment), **{"embedding_dim": config.hidden_size, **experiment.vqvae.model}
-        )
+        layout = model_layout(experiment)
+        vqvae_config = tokenizer_config(experiment, layout=layout, embedding_dim=config.hidden_size)
         vqvae = ActionVQVAE(vqvae_config)
     adapter = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
     sentence = vqvae_config.num_places * vqvae_config.num_levels + 1

@@ -13,12 +13,11 @@ from transformers import Trainer, TrainerState, TrainingArguments
 
 from llm_action.config.experiment import (
     Experiment,
-    RecognizerStage,
-    VQVAEStage,
     load_experiment,
     preset_names,
     save_experiment,
 )
+from llm_action.config.sections import RecognizerStage, VQVAEStage
 from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, explained_faults
 from llm_action.training.launching import start_all_processes
 

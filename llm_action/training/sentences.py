@@ -23,15 +23,15 @@ from llm_action.datasets.split import Split
 from llm_action.modeling.feature_extraction_skeleton import resample
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.answers import Answers, examples_each
 from llm_action.training.rehearsal import write_table_features
+from llm_action.training.requests import Requests, examples_each
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
 
 
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
-    """`write_sentences`, made once and kept in `folder` beside the motion features of some sequences (`replay`)."""
+    """`write_sentences`, made once and kept in `folder` beside the motion features of some sequences (`rehearsal`)."""
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
         "experiment": _sentence_settings(experiment),
@@ -57,12 +57,12 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
     There are `1 + sentences` versions, the plain one and augmented ones; which of them are written, chance decides for
     each sequence. Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is
     asked) and label, the number among the classes trained on. A sentence has several rows if more is asked, see
-    `Answers`.
+    `Requests`.
     """
     extractor = processor.feature_extractor
     sequences = normalized(split.train, extractor, "normalising skeletons")
     classes = list(split.train["label"])
-    answers_about = Answers(experiment, processor, split.labels)
+    requests_about = Requests(experiment, processor, split.labels)
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
     rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
@@ -74,7 +74,7 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
             shown = zip(batch["skeletons"], batch["person_mask"], strict=True)
             for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
                 rng = np.random.default_rng((experiment.seed, 8, versions[index], index))
-                for request, answer in answers_about(classes[index], skeletons[mask], rng):
+                for request, answer in requests_about(classes[index], skeletons[mask], rng):
                     rows["input_ids"].append(before + sentence + request + answer)
                     rows["answer_length"].append(len(answer))
                     rows["prompt_length"].append(len(before) + len(sentence) + len(after))
@@ -88,7 +88,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         "protocol",
         "extra_datasets",
         "holdout_subjects",
-        "holdout_views",
+        "holdout_cameras",
         "training_examples_per_class",
         "unseen",
         "seed",
@@ -97,7 +97,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
     return {
         **{name: getattr(experiment, name) for name in data},
         **{name: getattr(experiment.recognizer, name) for name in stage},
-        "augmentation": vars(experiment.augmentation),
+        "augmentation": {**vars(experiment.augmentation), "joint_dropout": experiment.on_trial.joint_dropout},
     }
 
 
@@ -122,7 +122,8 @@ def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extr
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
-            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng)
+            dropout = experiment.on_trial.joint_dropout
+            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout)
         else:
             persons = resample(persons, extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))

@@ -25,7 +25,8 @@ from torch.utils.data import SequentialSampler
 from transformers import set_seed
 
 from llm_action.config.atomic_files import write_json
-from llm_action.config.experiment import Experiment, RecognizerStage, save_experiment
+from llm_action.config.experiment import Experiment, save_experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub.model_folder import export, push
@@ -175,7 +176,7 @@ def recognizer_trainer(
         balanced: whether every class is drawn as often as every other; default every example once a pass.
         settings: of TrainingArguments; they come on top of the experiment's.
     """
-    stage, seed = experiment.recognizer, experiment.seed
+    stage, trial, seed = experiment.recognizer, experiment.on_trial, experiment.seed
     settings = {
         "report_to": experiment.report_to,
         "logging_steps": max(1, stage.steps // 40),
@@ -188,13 +189,13 @@ def recognizer_trainer(
     draws = BalancedDraws(examples["label"], total, seed)
     order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
     noise = None
-    if stage.token_noise:
-        noise = TokenNoise(processor.vqvae, processor.first_action_id, stage.token_noise)
+    if trial.token_noise:
+        noise = TokenNoise(processor.vqvae, processor.first_action_id, trial.token_noise)
     return RecognizerTrainer(
         model,
         arguments,
         train_dataset=SentenceStream(examples, order, seed, noise),
-        data_collator=Collator(processor.tokenizer.pad_token_id, stage.loss),
+        data_collator=Collator(processor.tokenizer.pad_token_id, trial.loss),
         stage=stage,
         processor=lambda: processor,
         run=out,

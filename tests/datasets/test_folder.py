@@ -62,7 +62,7 @@ def test_csv(tmp_path):
         f"{index}.npz,{'wave' if index % 2 else 'clap'},{index // 2 + 1},1,{'test' if index > 3 else 'train'}"
         for index in range(6)
     ]
-    listing.write_text("path,label,subject,view,split\n" + "\n".join(rows))
+    listing.write_text("path,label,subject,camera,split\n" + "\n".join(rows))
     out = tmp_path / "out"
     arguments = ["prepare", "folder", "--source", str(tmp_path), "--csv", str(listing), "--out", str(out)]
     assert main([*arguments, "--workers", "1"]) == 0

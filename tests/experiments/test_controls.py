@@ -56,9 +56,9 @@ def test_random_weights_stay_as_the_seed_has_them(tiny_config, tiny_base, record
     assert any(weight.any() for name, weight in model.named_parameters() if "lora_B" in name), "the adapter learned"
 
 
-@pytest.mark.parametrize("override", ("inputs=features", "loss=closed_set"))
+@pytest.mark.parametrize("override", ("recognizer.inputs=features", "on_trial.loss=closed_set"))
 def test_metrics_are_all_that_is_written(tiny_config, recordings, out, override):
-    experiment = control(tiny_config, override, "label_names=neutral")
+    experiment = load_experiment(tiny_config, [*SHORT, override, "recognizer.label_names=neutral"])
     metrics = run_control(experiment, str(recordings), out)
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert metrics["n"] == 12 and metrics["labels"][0] == "class 1" and metrics["parameters"] > 0

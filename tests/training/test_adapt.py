@@ -32,7 +32,7 @@ def write_examples(folder: Path, actions: dict[str, str], subjects) -> Path:
         of_label = folder / label.replace(" ", "_")
         of_label.mkdir(parents=True)
         for subject in subjects:
-            write_npz(generate_sequence(action, subject, view=2, repetition=1), of_label / f"{subject}.npz")
+            write_npz(generate_sequence(action, subject, camera=2, repetition=1), of_label / f"{subject}.npz")
     return folder
 
 
@@ -42,7 +42,7 @@ def accuracy(model: Path, actions: dict[str, str], subjects) -> float:
     )
     right = []
     for label, action in actions.items():
-        shown = [generate_sequence(action, subject, view=2, repetition=1) for subject in subjects]
+        shown = [generate_sequence(action, subject, camera=2, repetition=1) for subject in subjects]
         right += [answer[0]["label"] == label for answer in recognize(shown, top_k=1)]
     return sum(right) / len(right)
 
@@ -79,12 +79,12 @@ def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
 
 def test_a_model_keeps_a_little_of_every_class_to_itself(tiny_export, adapted):
     assert set(read_rehearsal(tiny_export).sentences) >= set(read_rehearsal(tiny_export).features) == set(OLD)
-    kept_of_all = read_rehearsal(adapted)
-    assert {label: rows.shape[1] for label, rows in kept_of_all.features.items()} == dict.fromkeys(OLD, 1) | {"bow": 4}
-    for kept in (kept_of_all.sentences, kept_of_all.features):
+    rehearsal = read_rehearsal(adapted)
+    assert {label: rows.shape[1] for label, rows in rehearsal.features.items()} == dict.fromkeys(OLD, 1) | {"bow": 4}
+    for kept in (rehearsal.sentences, rehearsal.features):
         assert set(kept) >= {*OLD, *NEW} and all(0 < len(kept[label]) <= 20 for label in (*OLD, *NEW))
     processor = LlmArProcessor.from_pretrained(adapted)
-    assert processor.decode(kept_of_all.sentences["bow"][0]).joints.shape[2] == 20
+    assert processor.decode(rehearsal.sentences["bow"][0]).joints.shape[2] == 20
     assert not {REHEARSAL_FILE, FEATURES_FILE} & set(repository_files(adapted))
 
 
@@ -185,7 +185,7 @@ def test_bad_input(tiny_export, tmp_path, capsys):
 def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
     """A model whose words say the same of all labels names what the joints show, by every way in."""
     model, processor = LlmArForActionRecognition.from_pretrained(adapted), LlmArProcessor.from_pretrained(adapted)
-    shown = [generate_sequence(action, 12, view=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
+    shown = [generate_sequence(action, 12, camera=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
     prompts = processor(shown, return_tensors="pt")
     words = model.score(prompts["input_ids"], prompts["attention_mask"])
     looks = model.prototypes(prompts["motion_features"])
@@ -204,7 +204,7 @@ def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
 
 def test_among_names_it_does_not_know_the_words_alone_decide(adapted):
     model, processor = LlmArForActionRecognition.from_pretrained(adapted), LlmArProcessor.from_pretrained(adapted)
-    prompts = processor(generate_sequence("bowing", 12, view=2, repetition=1), return_tensors="pt")
+    prompts = processor(generate_sequence("bowing", 12, camera=2, repetition=1), return_tensors="pt")
     unknown = LabelTree.from_labels(["wave", "boxes"], processor.tokenizer)
     without = model.score(prompts["input_ids"], prompts["attention_mask"], unknown)
     assert torch.equal(model.score(**prompts, tree=unknown), without)

@@ -215,6 +215,14 @@ class TestExperiments:
         assert experiment.vqvae.model["num_levels"] == 2 and experiment.vqvae.model["num_frames"] == 16
         assert experiment.layout == "ntu25"
 
+    def test_a_file_may_override_too(self, tiny_config, tmp_path):
+        (tmp_path / "more.yaml").write_text("seed: 3\nvqvae:\n  steps: 9\n")
+        experiment = load_experiment(tiny_config, [str(tmp_path / "more.yaml"), "seed=4"])
+        assert (experiment.seed, experiment.vqvae.steps) == (4, 9)
+        assert experiment.vqvae.model == load_experiment(tiny_config).vqvae.model, "what it leaves out stays"
+        with pytest.raises(ValueError, match=r"override like recognizer.steps=100, or a YAML file, got 'absent.yaml'"):
+            load_experiment(tiny_config, ["absent.yaml"])
+
     def test_a_key_without_a_value_keeps_the_default(self, tmp_path):
         (tmp_path / "a.yaml").write_text("dataset: utd_mhad\nvqvae:\nseed:\n")
         assert load_experiment(tmp_path / "a.yaml", ["vqvae.steps=3"]).vqvae.steps == 3
@@ -227,6 +235,8 @@ class TestExperiments:
             ("vqvae.model.codes=3", "vqvae: model: unknown codes; ActionVQVAEConfig has layout"),
             ("vqvae.model.num_frames=15", "vqvae: model: Expected num_frames to be a multiple"),
             ("vqvae.model.codebook_size=many", "vqvae: model: .*codebook_size"),
+            ("vqvae.model.curvature_learnable=true", "on trial; set on_trial.curvature_learnable"),
+            ("augmentation.speed=1", "augmentation: speed: expected 0 or more and below 1, got 1"),
             ("vqvae.steps=1.5", "vqvae: steps: expected int, got 1.5"),
             ("seed.x=1", "seed: expected int"),
             ("recognizer=3", "recognizer: expected fields of RecognizerStage"),

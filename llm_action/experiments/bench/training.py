@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, set_seed
 
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.protocols import protocol_parts
 from llm_action.datasets.split import Split
 from llm_action.datasets.synthetic.sequences import LABELS, PROTOCOLS, build_synthetic
