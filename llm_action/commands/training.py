@@ -52,7 +52,7 @@ def add_commands(commands) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets import BENCHMARKS
     from llm_action.datasets.folder import scan_folder
-    from llm_action.datasets.prepare import Reading, prepare, read_missing_list
+    from llm_action.datasets.prepare import Cleaning, prepare, read_missing_list
     from llm_action.datasets.prepared import prepared_summary
 
     name = arguments.dataset.replace("-", "_")
@@ -63,10 +63,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     else:
         known = ", ".join(known for known in BENCHMARKS if BENCHMARKS[known].scan is not None)
         raise ValueError(f"{arguments.dataset}: expected one of {known}, or folder")
-    reading = Reading(arguments.max_persons, arguments.layout, arguments.fps)
+    cleaning = Cleaning(arguments.max_persons, arguments.layout, arguments.fps)
     missing = [name for file in arguments.missing_list for name in read_missing_list(file)]
     options = {"missing": missing, "workers": arguments.workers, "restart": arguments.restart}
-    manifest = prepare(benchmark, scan, arguments.out, reading=reading, **options)
+    manifest = prepare(benchmark, scan, arguments.out, cleaning=cleaning, **options)
     print(prepared_summary(manifest, benchmark, arguments.out))
 
 

@@ -1,4 +1,4 @@
-"""What a run is: one YAML file, every field with a default, unknown fields refused."""
+"""Experiments: a run's settings in one YAML file. Every field has a default; unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Experiment:
 
 
 def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None = None) -> Experiment:
-    """An experiment from a YAML file or the name of a preset.
+    """Reads an experiment from a YAML file, or from the preset of that name.
 
     Args:
         config: path of a YAML file, or a preset's name (`preset_names`).
@@ -109,7 +109,7 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
 
 
 def tokenizer_config(experiment: Experiment, **others: Any) -> ActionVQVAEConfig:
-    """The configuration of an experiment's action tokenizer.
+    """Makes the configuration of an experiment's action tokenizer.
 
     Args:
         others: what the data and the base decide: layout, embedding_dim. Fields of the experiment come first.
@@ -124,12 +124,12 @@ def save_experiment(experiment: Experiment, path: Path) -> None:
 
 
 def preset_names() -> list[str]:
-    """Presets that ship with the package."""
+    """Lists the presets that ship with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def _vqvae_fields(fields: dict[str, Any], where: str) -> dict[str, Any]:
-    """Fields of `ActionVQVAEConfig`, which itself takes any name: refused here, before a training has begun."""
+    """Checks fields of `ActionVQVAEConfig`, which itself takes any name, before a training begins."""
     defaults = ActionVQVAEConfig()
     check_names(fields, ActionVQVAEConfig.__annotations__, "ActionVQVAEConfig", where)
     if "curvature_learnable" in fields:

@@ -45,10 +45,10 @@ def augment(
 
 
 def warped(moments: np.ndarray, swings: np.ndarray) -> np.ndarray:
-    """Evenly spaced moments with another pace in between, first and last kept.
+    """Gives evenly spaced moments another pace in between; the first and the last stay.
 
-    The pace at the share u of the way is 1 + swings[0] cos(pi u) + swings[1] cos(2 pi u); above 0 while the absolute
-    swings add up to less than 1.
+    The pace at the share u of the way is 1 + swings[0] cos(pi u) + swings[1] cos(2 pi u). It is above 0 while the
+    absolute swings add up to less than 1.
     """
     way = np.linspace(0, 1, len(moments))
     turns = np.pi * np.array([[1.0], [2.0]])
@@ -70,7 +70,7 @@ def _lose_joints(persons: np.ndarray, probability: float, rng: np.random.Generat
 
 
 def _about(axis: int, angle: float) -> np.ndarray:
-    """Rotation about axis 0 (left-right), 1 (vertical) or 2 (depth)."""
+    """Makes a rotation about axis 0 (left-right), 1 (vertical) or 2 (depth)."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     turn = np.eye(3)
     turn[[first, second], [first, second]] = np.cos(angle)
@@ -80,14 +80,14 @@ def _about(axis: int, angle: float) -> np.ndarray:
 
 
 def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Every sequence normalised but not resampled: a list of (persons, frames, joints, 3) in torso lengths."""
+    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
     return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
 
 
 class AugmentedSkeletons(TorchDataset):
     """A stream of differently augmented training sequences, long enough for a whole training.
 
-    Item `i` is decided by (seed, i) alone: the same whatever the number of workers or ranks and after a resume. Every
+    Seed and number decide an item, so it is the same for any number of workers or ranks, and after a resume. Every
     pass over the sequences has an order of its own.
 
     Args:
@@ -124,13 +124,27 @@ class AugmentedSkeletons(TorchDataset):
 
 
 def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:
-    """skeletons (max_persons, frames, joints, 3), zeros for absent persons, and person_mask (max_persons,)."""
+    """Adds absent persons.
+
+    Args:
+        persons: (persons, frames, joints, 3).
+
+    Returns:
+        skeletons (max_persons, frames, joints, 3), zeros for absent persons, and person_mask (max_persons,).
+    """
     skeletons = np.zeros((max_persons, *persons.shape[1:]), np.float32)
     skeletons[: len(persons)] = persons
     return {"skeletons": skeletons, "person_mask": np.arange(max_persons) < len(persons)}
 
 
 def plain_batch(sequences: list[np.ndarray], num_frames: int, max_persons: int) -> dict[str, np.ndarray]:
-    """A batch without augmentation: skeletons (batch, persons, frames, joints, 3) and person_mask (batch, persons)."""
+    """Makes a batch without augmentation.
+
+    Args:
+        sequences: normalised, (persons, frames, joints, 3) each.
+
+    Returns:
+        skeletons (batch, max_persons, num_frames, joints, 3) and person_mask (batch, max_persons).
+    """
     rows = [padded(resample(persons, num_frames).astype(np.float32), max_persons) for persons in sequences]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -22,24 +22,26 @@ _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 def scan_folder(
     source: str | os.PathLike[str], listing: str | os.PathLike[str] | None = None, layout: str | None = None
 ) -> tuple[Benchmark, Scan]:
-    """Classes and files of a folder.
+    """Finds the classes and files of a folder.
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
     camera (whole numbers) and split ("train", "test", "validation" or empty).
 
     The protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for testing,
-    or one file in five where subjects are not known: chosen by a hash of the name, so the same ones every time.
+    or one file in five where subjects are not known. A hash of the name chooses them, so they are the same every time.
 
     Args:
         source: the folder.
         listing: the CSV.
-        layout: joint layout of files that do not tell; default: the first file's own.
+        layout: joint layout of files that do not say theirs; default: the first file's own.
 
     Raises:
         FileNotFoundError: no such folder or CSV, or no skeleton file in it.
         ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
     """
+    if Path(source).is_file():
+        raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
     root = checked_folder(source, "your data")
     rows = class_folders(root) if listing is None else _listed(root, Path(listing))
     labels = tuple(sorted({row["label"] for row in rows}))
@@ -52,7 +54,7 @@ def scan_folder(
 
 
 def class_folders(root: Path) -> list[dict[str, Any]]:
-    """The recordings in one folder a class, sorted by path, each as a row like those of a CSV (see `scan_folder`).
+    """Finds recordings in one folder a class, sorted by path, each as a row like those of a CSV (see `scan_folder`).
 
     Raises:
         FileNotFoundError: no skeleton file in a class folder.

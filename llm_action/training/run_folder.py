@@ -1,4 +1,4 @@
-"""What the training commands share: arguments, run folders, Trainer settings, atomic JSON."""
+"""What the training commands share: arguments, run folders, the Trainer's settings, resuming."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from llm_action.training.launching import start_all_processes
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config, --data, --out, --set and --restart, the same for every training command."""
+    """Adds --config, --data, --out, --set and --restart, the same for every training command."""
     parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
@@ -41,7 +41,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
-    """The experiment of a command line and its run folder, with the resolved experiment written into it.
+    """Reads the experiment of a command line and writes it, resolved, into its run folder.
 
     Raises:
         ValueError: the folder holds a run of other settings and --restart was not given.
@@ -58,13 +58,13 @@ def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
 
 
 def _has_begun(out: Path) -> bool:
-    """Whether anything in a run folder was trained; a run that failed before its first checkpoint left nothing."""
+    """Looks for what a training leaves in its run folder: from its first checkpoint on something, before nothing."""
     finished = [out / "processor", out / "model"]
     return any(folder.exists() for folder in finished) or any(map(last_checkpoint, (out / "vqvae", out / "recognizer")))
 
 
 def stage_command(stage: Callable[..., Any], description: str) -> None:
-    """Entry point of one stage, for `accelerate launch -m` and `python -m`."""
+    """Runs one stage from the command line, for `accelerate launch -m` and `python -m`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser)
     arguments = parser.parse_args()
@@ -78,7 +78,7 @@ def stage_command(stage: Callable[..., Any], description: str) -> None:
 
 
 def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: int, **own: Any) -> TrainingArguments:
-    """The Trainer's settings that both stages share, with checkpoints in `folder`, and the stage's `own`."""
+    """Makes the Trainer's settings: those that both stages share, checkpoints in `folder`, and the stage's `own`."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -97,7 +97,7 @@ def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: in
 
 
 def fit(trainer: Trainer, resume: bool) -> None:
-    """Trains, from the last complete checkpoint on if `resume`; a training that had ended is only loaded."""
+    """Trains; if `resume`, from the last complete checkpoint on. A training that had ended is only loaded."""
     checkpoint = last_checkpoint(Path(trainer.args.output_dir)) if resume else None
     if checkpoint is not None:
         state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json")
@@ -111,6 +111,6 @@ def fit(trainer: Trainer, resume: bool) -> None:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint in a folder, None without one; the Trainer writes trainer_state.json last."""
+    """Finds the newest complete checkpoint in a folder; None without one."""
     complete = complete_checkpoints(folder)
     return str(complete[-1]) if complete else None

@@ -1,4 +1,4 @@
-"""What stage 2 trains on: prompts with action sentences, their answers, their order and their batches."""
+"""The examples of stage 2: prompts with action sentences and their answers, in order and in batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHUNK = 64
 
 
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
-    """`write_sentences`, made once and kept in `folder` beside the motion features of some sequences (`rehearsal`)."""
+    """Writes the sentences once and keeps them in `folder`, beside motion features of some sequences (`rehearsal`)."""
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
         "experiment": _sentence_settings(experiment),
@@ -52,12 +52,14 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
 
 
 def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split) -> Dataset:
-    """Prompt and answer ids of every training sequence, in as many versions as the training reads (`versions_read`).
+    """Writes prompt and answer ids of every training sequence, in as many versions as the training reads.
 
-    There are `1 + sentences` versions, the plain one and augmented ones; which of them are written, chance decides for
-    each sequence. Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is
-    asked) and label, the number among the classes trained on. A sentence has several rows if more is asked, see
-    `Requests`.
+    There are `1 + sentences` versions, the plain one and augmented ones. Chance decides for each sequence which of them
+    are written, `versions_read` how many. A sentence has several rows if more is asked, see `Requests`.
+
+    Returns:
+        Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
+        label, the number among the classes trained on.
     """
     extractor = processor.feature_extractor
     sequences = normalized(split.train, extractor, "normalising skeletons")
@@ -102,21 +104,21 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def versions_read(experiment: Experiment, sequences: int) -> int:
-    """Versions of each of so many sequences: no more than the training, on all its ranks, reads."""
+    """Counts the versions of each of so many sequences: no more than the training, on all its ranks, reads."""
     stage = experiment.recognizer
     examples = stage.steps * stage.batch_size * PartialState().num_processes
     return min(1 + stage.sentences, math.ceil(examples / (sequences * examples_each(stage))))
 
 
 def _chosen_versions(experiment: Experiment, sequences: int) -> np.ndarray:
-    """(versions read, sequences) numbers of versions, 0 the plain one."""
+    """Draws the versions of each sequence: (versions read, sequences) numbers, 0 the plain one."""
     rng = np.random.default_rng((experiment.seed, 9))
     every = np.tile(np.arange(1 + experiment.recognizer.sentences), (sequences, 1))
     return rng.permuted(every, axis=1).T[: versions_read(experiment, sequences)]
 
 
 def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
-    """A batch of the sequences `indices`, each in its version."""
+    """Makes a batch of the sequences `indices`, each in its version."""
     rows = []
     for index in indices:
         persons, version = sequences[index], int(versions[index])
@@ -156,7 +158,7 @@ class TokenNoise:
 
 @torch.no_grad()
 def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
-    """(num_action_tokens, neighbours) the tokens of the same level nearest to each, itself left out."""
+    """Finds the tokens of the same level nearest to each, itself left out: (num_action_tokens, neighbours)."""
     config, tokens = vqvae.config, []
     for level, codes in enumerate(vqvae.codebook.codes.detach().float()):
         distances = vqvae.codebook.distances(codes, codes)
@@ -169,7 +171,7 @@ def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
 class SentenceStream(TorchDataset):
     """The examples of a whole training in their order.
 
-    Item `i` is decided by (seed, i) alone, noise included: the same whatever the number of ranks and after a resume.
+    Seed and number decide an item, noise included, so it is the same for any number of ranks, and after a resume.
 
     Args:
         examples: see `write_sentences`.

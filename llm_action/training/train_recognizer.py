@@ -1,4 +1,4 @@
-"""Stage 2: LLaMA learns to name action sentences.
+"""Trains stage 2: LLaMA learns to name action sentences.
 
     accelerate launch -m llm_action.training.train_recognizer --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
@@ -74,7 +74,10 @@ class RecognizerTrainer(HubTrainer):
         return (loss, output) if return_outputs else loss
 
     def create_optimizer(self, model=None) -> AdamW:
-        """AdamW with a rate for the adapter and one for the action embeddings; FSDP accepts no ready-made optimizer."""
+        """Makes AdamW with a rate for the adapter and one for the action embeddings.
+
+        FSDP accepts no ready-made optimizer.
+        """
         if self.optimizer is None:
             stage, weights = self.stage, dict((self.model if model is None else model).named_parameters())
             learning = {name: weight for name, weight in weights.items() if weight.requires_grad}
@@ -90,7 +93,7 @@ class RecognizerTrainer(HubTrainer):
         return self.optimizer
 
     def full_state_dict(self) -> dict[str, Any] | None:
-        """The whole weights of a model that is spread over the ranks, all of which have to ask; None if it is not."""
+        """Gathers the whole weights of a model that is spread over the ranks, all of which have to ask; else None."""
         if self.is_fsdp_enabled or self.deepspeed is not None:
             return self.accelerator.get_state_dict(self.model_wrapped)
         return None
@@ -143,7 +146,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
 
 
 def saved_weights(folder: Path) -> dict[str, Any]:
-    """The trained weights of a saved recognizer, under the names they have in the model."""
+    """Reads the trained weights of a saved recognizer, under the names they have in the model."""
     adapter = load_file(folder / ADAPTER_FOLDER / "adapter_model.safetensors")
     named = {re.sub(r"\.lora_([AB])\.", r".lora_\1.default.", name): weight for name, weight in adapter.items()}
     prefixed = {f"{LlmArForActionRecognition.base_model_prefix}.{name}": weight for name, weight in named.items()}
@@ -151,7 +154,7 @@ def saved_weights(folder: Path) -> dict[str, Any]:
 
 
 def stage_one(out: Path) -> LlmArProcessor:
-    """The processor that stage 1 wrote; FileNotFoundError without one."""
+    """Loads the processor that stage 1 wrote; raises FileNotFoundError without one."""
     if not (out / "processor" / "processor_config.json").is_file():
         raise FileNotFoundError(
             f"{out / 'processor'}: expected the action tokenizer; run llm-action train-vqvae first."
@@ -168,7 +171,7 @@ def recognizer_trainer(
     balanced: bool = False,
     **settings: Any,
 ) -> RecognizerTrainer:
-    """The Trainer of stage 2.
+    """Makes the Trainer of stage 2.
 
     Args:
         examples: table with the columns of `write_sentences`.
@@ -205,7 +208,7 @@ def recognizer_trainer(
 def new_recognizer(
     experiment: Experiment, processor: LlmArProcessor, labels: list[str], base_folder: Path
 ) -> LlmArForActionRecognition:
-    """An untrained recognizer on a base, its action embeddings the VQ-VAE's."""
+    """Makes an untrained recognizer on a base, its action embeddings those of the VQ-VAE."""
     stage, tokenizer = experiment.recognizer, processor.tokenizer
     names = list(LabelTree.from_labels(labels, tokenizer).labels)
     model = LlmArForActionRecognition.from_base(

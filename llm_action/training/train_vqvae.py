@@ -1,4 +1,4 @@
-"""Stage 1: the action tokenizer.
+"""Trains stage 1: the action tokenizer.
 
     accelerate launch -m llm_action.training.train_vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
@@ -79,7 +79,13 @@ class VQVAETraining(nn.Module):
         self.metrics: dict[str, list[float]] = {}
 
     def forward(self, skeletons: Tensor, person_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """skeletons (batch, persons, frames, joints, 3), person_mask (batch, persons), labels (batch,) -> the loss."""
+        """Computes the loss.
+
+        Args:
+            skeletons: (batch, persons, frames, joints, 3), in torso lengths.
+            person_mask: (batch, persons) bool.
+            labels: (batch,) class ids.
+        """
         persons = skeletons[person_mask]
         output = self.vqvae(persons)
         terms = {
@@ -120,9 +126,9 @@ class VQVAETraining(nn.Module):
         return terms
 
     def tokens(self, output: ActionVQVAEOutput) -> Tensor:
-        """(num_action_tokens, embedding_dim) the tokens' embeddings, with a gradient for the encoder.
+        """Computes the tokens' embeddings, (num_action_tokens, embedding_dim), with a gradient for the encoder.
 
-        Moving averages take no gradient, but make a code the mean of its latent vectors: so those get the code's.
+        A moving average takes no gradient, but makes a code the mean of its latent vectors: so those get the code's.
         """
         codebook = self.vqvae.codebook
         codes = codebook.codes.flatten(0, 1)
@@ -139,7 +145,7 @@ class VQVAETraining(nn.Module):
             self.metrics.setdefault(name, []).append(float(term.detach()))
 
     def pop_metrics(self) -> dict[str, float]:
-        """Means of the loss terms since the last call, and the state of the codebook: perplexity of its recent use."""
+        """Averages the loss terms since the last call; adds the perplexity of the codebook's recent use."""
         means = {name: float(np.mean(values)) for name, values in self.metrics.items()}
         self.metrics.clear()
         if self.vqvae.config.geometry != "continuous":

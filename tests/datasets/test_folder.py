@@ -80,6 +80,12 @@ def test_csv(tmp_path):
         protocol_name(benchmark, "cross_view")
 
 
+def test_a_list_in_the_place_of_the_folder_is_pointed_to_its_option(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("path,label\n")
+    assert main(["prepare", "folder", "--source", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert "pass a list of them as --csv" in capsys.readouterr().err
+
+
 def test_subjects_without_a_split_stay_whole(tmp_path):
     for index in range(20):
         record(tmp_path / f"{index}.npz", index)
