@@ -94,7 +94,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("utd_mhad")
     for label, action in TINY_ACTIONS.items():
         for subject in range(1, 9):
-            joints = generate_sequence(action, subject, view=2, repetition=1).to_layout("kinect20_utd").joints[0]
+            joints = generate_sequence(action, subject, camera=2, repetition=1).to_layout("kinect20_utd").joints[0]
             file = folder / f"a{LABELS.index(label) + 1}_s{subject}_t1_skeleton.mat"
             scipy.io.savemat(file, {"d_skel": np.nan_to_num(joints).transpose(1, 2, 0)})
     return folder

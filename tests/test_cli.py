@@ -250,6 +250,21 @@ class TestOthers:
         assert run("base-model", tiny_base)[:2] == (0, f"{tiny_base}\n")
         assert_bad_input(run("base-model", tmp_path / "nowhere"), "nowhere", "no such folder")
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("train", "--config", "utd_mhad"),
+            ("plan", "--config", "utd_mhad", "--memory", "80"),
+            ("ablate", "--config", "utd_mhad"),
+            ("compare", "--dataset", "synthetic"),
+            ("evaluate-unseen", "--dataset", "synthetic", "--unseen", "5"),
+        ],
+    )
+    def test_overrides_add_up(self, run, command, tmp_path, monkeypatch):
+        """--set twice is both, wherever there is one."""
+        monkeypatch.chdir(tmp_path)
+        assert_bad_input(run(*command, "--set", "colour=red", "--set", "seed=1"), "unknown colour")
+
     @pytest.mark.parametrize("command", ("train", "train-vqvae", "train-recognizer"))
     def test_training_with_bad_settings(self, run, command, tmp_path, tiny_config, recordings):
         out = ["--out", tmp_path / "run"]

@@ -22,7 +22,7 @@ def no_base(monkeypatch, tiny_config):
         raise OSError("base model could not be had from any source")
 
     monkeypatch.setattr(demo, "resolve_base_model", resolve)
-    smaller = partial(synthetic.build_synthetic, subjects=2, views=1)
+    smaller = partial(synthetic.build_synthetic, subjects=2, cameras=1)
     monkeypatch.setattr(synthetic, "build_synthetic", smaller)
 
     def shrunken(config):

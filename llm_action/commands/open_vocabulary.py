@@ -36,6 +36,7 @@ def add_commands(commands) -> None:
     unseen.add_argument(
         "--set",
         nargs="*",
+        action="extend",
         default=[],
         metavar="FIELD=VALUE",
         help=f"override fields of the config, beside those of the recipe ({', '.join(RECIPE)})",

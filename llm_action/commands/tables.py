@@ -25,9 +25,9 @@ def add_commands(commands) -> None:
     ablate.add_argument("--config", required=True, help="YAML file or preset")
     ablate.add_argument(
         "--stage",
-        choices=("vqvae", "recognizer"),
+        choices=("vqvae", "recognizer", "on-trial"),
         default="vqvae",
-        help="whose parts; default vqvae, measured by a probe",
+        help="whose parts; default vqvae, measured by a probe; on-trial: options that are off by default, one by one",
     )
     _add_table_arguments(ablate)
 
@@ -49,7 +49,9 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--seeds", type=int, default=3, help="each row is measured with seeds 0, 1 ... (default 3)")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; a wrong name lists them")
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    parser.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
+    )
     parser.add_argument("--out", type=Path, help="folder of what is measured and trained; default runs/COMMAND/DATASET")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the table here")
 

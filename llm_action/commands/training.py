@@ -16,7 +16,7 @@ def add_commands(commands) -> None:
     )
     prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
     prepare.add_argument("--out", required=True, help="folder to write")
-    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, view, split")
+    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, camera, split")
     prepare.add_argument("--layout", help="joint layout of files that do not name theirs")
     prepare.add_argument("--fps", type=float, help="frames per second of files that do not state theirs")
     prepare.add_argument(
@@ -32,7 +32,9 @@ def add_commands(commands) -> None:
     plan.add_argument("--memory", type=float, required=True, metavar="GB", help="memory of one device, 10^9 bytes")
     plan.add_argument("--strategy", choices=("ddp", "fsdp", "zero3"), help="default: the simplest that fits")
     plan.add_argument("--data", help="prepared folder, for the exact number of tokens")
-    plan.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    plan.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
+    )
     plan.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
 
     for name, run, help_text in (
@@ -50,7 +52,7 @@ def add_commands(commands) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets import BENCHMARKS
     from llm_action.datasets.folder import scan_folder
-    from llm_action.datasets.prepare import Reading, prepare, read_missing_list
+    from llm_action.datasets.prepare import Cleaning, prepare, read_missing_list
     from llm_action.datasets.prepared import prepared_summary
 
     name = arguments.dataset.replace("-", "_")
@@ -61,10 +63,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     else:
         known = ", ".join(known for known in BENCHMARKS if BENCHMARKS[known].scan is not None)
         raise ValueError(f"{arguments.dataset}: expected one of {known}, or folder")
-    reading = Reading(arguments.max_persons, arguments.layout, arguments.fps)
+    cleaning = Cleaning(arguments.max_persons, arguments.layout, arguments.fps)
     missing = [name for file in arguments.missing_list for name in read_missing_list(file)]
     options = {"missing": missing, "workers": arguments.workers, "restart": arguments.restart}
-    manifest = prepare(benchmark, scan, arguments.out, reading=reading, **options)
+    manifest = prepare(benchmark, scan, arguments.out, cleaning=cleaning, **options)
     print(prepared_summary(manifest, benchmark, arguments.out))
 
 

@@ -22,31 +22,28 @@ _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 def scan_folder(
     source: str | os.PathLike[str], listing: str | os.PathLike[str] | None = None, layout: str | None = None
 ) -> tuple[Benchmark, Scan]:
-    """Classes and files of a folder.
+    """Finds the classes and files of a folder.
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
-    view (whole numbers) and split ("train", "test", "validation" or empty).
+    camera (whole numbers) and split ("train", "test", "validation" or empty).
 
     The protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for testing,
-    or one file in five where subjects are not known: chosen by a hash of the name, so the same ones every time.
+    or one file in five where subjects are not known. A hash of the name chooses them, so they are the same every time.
 
     Args:
         source: the folder.
         listing: the CSV.
-        layout: joint layout of files that do not tell; default: the first file's own.
+        layout: joint layout of files that do not say theirs; default: the first file's own.
 
     Raises:
         FileNotFoundError: no such folder or CSV, or no skeleton file in it.
         ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
     """
+    if Path(source).is_file():
+        raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
     root = checked_folder(source, "your data")
-    rows = _class_folders(root) if listing is None else _listed(root, Path(listing))
-    if not rows:
-        raise FileNotFoundError(
-            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
-            "or list them in a CSV with the columns path and label"
-        )
+    rows = class_folders(root) if listing is None else _listed(root, Path(listing))
     labels = tuple(sorted({row["label"] for row in rows}))
     if len(labels) < 2:
         raise ValueError(f"{root}: expected two classes or more, found only {labels[0]!r}; make one folder a class")
@@ -56,7 +53,12 @@ def scan_folder(
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
 
 
-def _class_folders(root: Path) -> list[dict[str, Any]]:
+def class_folders(root: Path) -> list[dict[str, Any]]:
+    """Finds recordings in one folder a class, sorted by path, each as a row like those of a CSV (see `scan_folder`).
+
+    Raises:
+        FileNotFoundError: no skeleton file in a class folder.
+    """
     rows = []
     for path in sorted(root.rglob("*")):
         folders = path.relative_to(root).parts[:-1]
@@ -65,7 +67,12 @@ def _class_folders(root: Path) -> list[dict[str, Any]]:
             folders = folders[1:]
         if folders and path.suffix.lower() in SKELETON_SUFFIXES and path.is_file():
             label = folders[0].replace("_", " ")
-            rows.append({"path": path, "label": label, "subject": 0, "view": 0, "split": part})
+            rows.append({"path": path, "label": label, "subject": 0, "camera": 0, "split": part})
+    if not rows:
+        raise FileNotFoundError(
+            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
+            "llm-action prepare also takes a CSV that lists them (--csv)"
+        )
     return rows
 
 
@@ -78,9 +85,12 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
         if absent:
             found = ", ".join(reader.fieldnames or ()) or "nothing"
             raise ValueError(
-                f"{listing}: expected the columns path and label (and if wanted subject, view, split), found {found}"
+                f"{listing}: expected the columns path and label (and if wanted subject, camera, split), found {found}"
             )
-        return [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+    if not rows:
+        raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
+    return rows
 
 
 def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
         "path": path,
         "label": value("label"),
         "subject": number("subject"),
-        "view": number("view"),
+        "camera": number("camera"),
         "split": PARTS.get(part, ""),
     }
 
@@ -128,5 +138,5 @@ def _hold_out(rows: list[dict[str, Any]], group: Callable[[dict[str, Any]], str]
 def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
     path = row["path"]
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "view": row["view"]}
+    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "camera": row["camera"]}
     return path, {**about, "splits": {PROTOCOL: row["split"]}}

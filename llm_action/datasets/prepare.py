@@ -1,8 +1,8 @@
-"""From raw files to an Arrow table on disk: read in parallel, clean, write, in constant memory.
+"""Prepares a data set: raw files are read in parallel, cleaned and written as an Arrow table, in constant memory.
 
 The files are cut into parts of equal length in a fixed order; a worker reads, cleans and writes one part at a time. A
-part is there whole or not at all, so that an interrupted run goes on with the missing ones, and the output is the same
-for any number of workers.
+part is there whole or not at all, so an interrupted run goes on with the missing ones. The output is the same for any
+number of workers.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from .benchmark import Benchmark, Sample, Scan
 from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
-FORMAT = 2
+FORMAT = 3
 FILES_PER_PART = 256
 _ROWS_PER_BATCH = 32
 _PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
-class Reading:
+class Cleaning:
     """How files are read and cleaned.
 
     Args:
         max_persons: the persons who move most are kept, default 2.
-        layout: joint layout of files that do not tell.
-        fps: frames per second of files that do not tell.
+        layout: joint layout of files that do not say theirs.
+        fps: frames per second of files that do not say theirs.
     """
 
     max_persons: int = 2
@@ -58,7 +58,7 @@ class Reading:
     fps: float | None = None
 
     def read(self, path: Path) -> SkeletonSequence:
-        """A sequence without noise bodies, surplus persons and tracking gaps."""
+        """Reads a sequence without noise bodies, surplus persons and tracking gaps."""
         sequence = read_skeleton(path, self.layout, self.fps)
         persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
         joints = fill_missing(persons, get_layout(sequence.layout).parents)
@@ -70,7 +70,7 @@ def prepare(
     scan: Scan,
     out: str | os.PathLike[str],
     *,
-    reading: Reading | None = None,
+    cleaning: Cleaning | None = None,
     missing: Iterable[str] = (),
     workers: int | None = None,
     restart: bool = False,
@@ -81,7 +81,7 @@ def prepare(
         benchmark: its classes and protocols.
         scan: its files.
         out: the folder; while it grows it is called `out`.partial.
-        reading: how files are read and cleaned.
+        cleaning: how files are read and cleaned.
         missing: names of samples to leave out, as the official lists of missing skeletons give them.
         workers: processes, default one a core; 1 reads in this process.
         restart: replace a folder of other files or settings, and begin anew.
@@ -93,9 +93,9 @@ def prepare(
         ValueError: `out` holds something else and restart is False, or no file could be used.
         OSError: reading or writing failed (a full disk); what was written is kept for the next run.
     """
-    out, reading = Path(out), reading or Reading()
+    out, cleaning = Path(out), cleaning or Cleaning()
     samples, dropped = _without_missing(scan, set(missing))
-    plan = _plan(benchmark, samples, reading)
+    plan = _plan(benchmark, samples, cleaning)
     if out.exists() and any(out.iterdir()) and not restart:
         if is_prepared(out) and read_manifest(out)["plan"] == plan["sha256"]:
             return read_manifest(out)
@@ -103,7 +103,7 @@ def prepare(
     partial = _partial_folder(out, plan, restart)
     if not is_prepared(partial):
         parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
-        _write_parts(partial, parts, benchmark, reading, workers or available_cores())
+        _write_parts(partial, parts, benchmark, cleaning, workers or available_cores())
         _finish(partial, len(parts), benchmark, dropped, plan)
     for leftover in (*partial.glob("*.tmp"), *partial.glob("report-*.json"), partial / _PLAN):
         leftover.unlink(missing_ok=True)
@@ -114,12 +114,12 @@ def prepare(
 
 
 def available_cores() -> int:
-    """Cores this process may use."""
+    """Counts the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_missing_list(path: str | os.PathLike[str]) -> list[str]:
-    """Sample names of an official list: every line of one word; longer lines are its explanation."""
+    """Reads the sample names of an official list: its lines of one word; longer lines explain the list."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line.strip().removesuffix(".skeleton") for line in lines if len(line.split()) == 1]
 
@@ -132,17 +132,17 @@ def _without_missing(scan: Scan, missing: set[str]) -> tuple[list[Sample], list[
     return kept, scan.dropped + listed
 
 
-def _plan(benchmark: Benchmark, samples: list[Sample], reading: Reading) -> dict[str, Any]:
-    """What the output is made from, as a hash: settings, and name, size and row of every file."""
+def _plan(benchmark: Benchmark, samples: list[Sample], cleaning: Cleaning) -> dict[str, Any]:
+    """Hashes what the output is made from: settings, and name, size and row of every file."""
     digest = hashlib.sha256()
-    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, vars(reading)]
+    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, vars(cleaning)]
     for entry in (settings, *([path.name, path.stat().st_size, about] for path, about in samples)):
         digest.update(json.dumps(entry, sort_keys=True).encode())
     return {"sha256": digest.hexdigest()}
 
 
 def _partial_folder(out: Path, plan: dict[str, Any], restart: bool) -> Path:
-    """The folder to go on with, or a new one where there is none of this plan."""
+    """Finds the folder to go on with, or makes a new one where there is none of this plan."""
     partial = out.with_name(out.name + ".partial")
     record = partial / _PLAN
     if is_prepared(partial):
@@ -156,20 +156,22 @@ def _partial_folder(out: Path, plan: dict[str, Any], restart: bool) -> Path:
     return partial
 
 
-def _write_parts(folder: Path, parts: list[list[Sample]], benchmark: Benchmark, reading: Reading, workers: int) -> None:
+def _write_parts(
+    folder: Path, parts: list[list[Sample]], benchmark: Benchmark, cleaning: Cleaning, workers: int
+) -> None:
     todo = [index for index in range(len(parts)) if not _part_path(folder, index).is_file()]
     done = sum(map(len, parts)) - sum(len(parts[index]) for index in todo)
     progress = tqdm(total=sum(map(len, parts)), initial=done, desc=benchmark.name, unit="file", disable=None)
     with progress:
         if workers == 1:
             for index in todo:
-                progress.update(write_part(folder, index, parts[index], benchmark, reading))
+                progress.update(write_part(folder, index, parts[index], benchmark, cleaning))
             return
         size = min(workers, max(len(todo), 1))
         with ProcessPoolExecutor(size, _process_context(), _end_with_parent, (os.getpid(),)) as pool:
             # scans are plain data, a Benchmark's functions need not travel
             about = Benchmark(benchmark.name, benchmark.labels, benchmark.layout, benchmark.protocols, "")
-            tasks = [pool.submit(write_part, folder, index, parts[index], about, reading) for index in todo]
+            tasks = [pool.submit(write_part, folder, index, parts[index], about, cleaning) for index in todo]
             try:
                 for task in as_completed(tasks):
                     progress.update(task.result())
@@ -183,7 +185,7 @@ def _write_parts(folder: Path, parts: list[list[Sample]], benchmark: Benchmark, 
 
 
 def _process_context() -> multiprocessing.context.BaseContext:
-    """Forked workers start at once and share the imported libraries; elsewhere the system's own way."""
+    """Forks workers on Linux, which start at once and share the imported libraries; elsewhere the system's own way."""
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
@@ -198,7 +200,7 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, reading: Reading) -> int:
+def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, cleaning: Cleaning) -> int:
     """Reads and writes one part and, before it appears, its report; returns the number of files."""
     path = _part_path(folder, index)
     schema = table_features(benchmark.labels, benchmark.protocols).arrow_schema
@@ -209,7 +211,7 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
     try:
         with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
             for start in range(0, len(samples), _ROWS_PER_BATCH):
-                rows = _rows(samples[start : start + _ROWS_PER_BATCH], reading, report)
+                rows = _rows(samples[start : start + _ROWS_PER_BATCH], cleaning, report)
                 columns = {name: [row[name] for row in rows] for name in schema.names}
                 writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
     except OSError as error:
@@ -225,11 +227,11 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
     return len(samples)
 
 
-def _rows(samples: list[Sample], reading: Reading, report: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for path, about in samples:
         try:
-            sequence = reading.read(path)
+            sequence = cleaning.read(path)
         except ValueError as error:
             report["dropped"].append([str(path), str(error).removeprefix(f"{path}: ")])
             continue
@@ -247,7 +249,7 @@ def _rows(samples: list[Sample], reading: Reading, report: dict[str, Any]) -> li
 def _finish(
     folder: Path, num_parts: int, benchmark: Benchmark, dropped: list[tuple[str, str]], plan: dict[str, Any]
 ) -> None:
-    """The files `load_from_disk` wants, the list of what was dropped, and last the manifest."""
+    """Writes the files that `load_from_disk` wants, the list of what was dropped, and last the manifest."""
     reports = [json.loads(_report_path(folder, index).read_text(encoding="utf-8")) for index in range(num_parts)]
     dropped = [*dropped, *((path, why) for report in reports for path, why in report["dropped"])]
     rows = sum(report["rows"] for report in reports)

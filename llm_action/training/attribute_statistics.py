@@ -1,4 +1,4 @@
-"""What training says about the questions that a label's attributes answer; kept in the model's config."""
+"""Gathers what training motions say about the attributes of labels; a model's config keeps it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
 
 
 def gather_attribute_statistics(experiment: Experiment, processor: LlmArProcessor, split: Split) -> AttributeStatistics:
-    """What the joints answer where the descriptions of the classes trained on say something, and how often at all."""
+    """Counts what the joints answer to every question, by what the descriptions of the classes trained on say."""
     rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
     table = split.train.select(rows).with_format("numpy")
     numbers = motion_numbers(processor.feature_extractor, [row_to_sequence(row) for row in table])
@@ -25,7 +25,7 @@ def gather_attribute_statistics(experiment: Experiment, processor: LlmArProcesso
 
 
 def training_lexicon(experiment: Experiment) -> dict[str, str]:
-    """What every described name means, as `LabelLexicon` takes it, but for classes that training leaves out."""
+    """Collects what every described name means, as `LabelLexicon` takes it; classes left out of training are absent."""
     known = known_descriptions(dataset_names(experiment), experiment.recognizer.descriptions)
     unseen = set(map(label_key, experiment.unseen))
     return {name: attributes_entry(one) for name, one in known.items() if one.attributes and name not in unseen}

@@ -1,4 +1,4 @@
-"""What can go wrong in a long training, said clearly, with the last good checkpoint left alone."""
+"""Faults of a long training, said clearly; the last good checkpoint is left alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def explained_faults(folder: Path) -> Iterator[None]:
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints written to their end, oldest first: the Trainer writes trainer_state.json last."""
+    """Finds the checkpoints written to their end, oldest first; the Trainer writes trainer_state.json last."""
     complete = [path for path in folder.glob("checkpoint-*") if _has_state(path / "trainer_state.json")]
     return sorted(complete, key=lambda path: int(path.name.partition("-")[2]))
 

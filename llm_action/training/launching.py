@@ -1,7 +1,7 @@
-"""The processes of `accelerate launch --cpu --num_processes N`.
+"""Starts the processes of `accelerate launch --cpu --num_processes N`.
 
 accelerate starts one process on CPUs and leaves the others to mpirun, without a word: the training would go on with a
-batch N times too small. Where no mpirun did it, the processes are started here, by torch's own launcher.
+batch N times too small. Where no mpirun did it, torch's own launcher starts the processes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def start_all_processes() -> None:
 
 
 def processes_asked_for(command: list[str]) -> int:
-    """The number of processes that the command line of `accelerate launch`, or its --config_file, names; else 1."""
+    """Reads the number of processes from the command line of `accelerate launch` or its --config_file; else 1."""
     start = next((index for index, word in enumerate(command) if _LAUNCHER.fullmatch(word)), None)
     if start is None:
         return 1

@@ -1,4 +1,4 @@
-"""What the training commands share: arguments, run folders, Trainer settings, atomic JSON."""
+"""What the training commands share: arguments, run folders, the Trainer's settings, resuming."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from transformers import Trainer, TrainerState, TrainingArguments
 
 from llm_action.config.experiment import (
     Experiment,
-    RecognizerStage,
-    VQVAEStage,
     load_experiment,
     preset_names,
     save_experiment,
 )
+from llm_action.config.sections import RecognizerStage, VQVAEStage
 from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, explained_faults
 from llm_action.training.launching import start_all_processes
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config, --data, --out, --set and --restart, the same for every training command."""
+    """Adds --config, --data, --out, --set and --restart, the same for every training command."""
     parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields: recognizer.steps=100"
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override fields: recognizer.steps=100",
     )
     parser.add_argument(
         "--restart", action="store_true", help="begin anew instead of going on from the last checkpoint"
@@ -37,7 +41,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
-    """The experiment of a command line and its run folder, with the resolved experiment written into it.
+    """Reads the experiment of a command line and writes it, resolved, into its run folder.
 
     Raises:
         ValueError: the folder holds a run of other settings and --restart was not given.
@@ -46,14 +50,21 @@ def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
     out = Path(arguments.out or Path("runs") / Path(arguments.config).stem)
     out.mkdir(parents=True, exist_ok=True)
     record = out / "experiment.yaml"
-    if record.is_file() and not arguments.restart and load_experiment(record) != experiment:
+    begun = record.is_file() and _has_begun(out)
+    if begun and not arguments.restart and load_experiment(record) != experiment:
         raise ValueError(f"{out}: holds a run with other settings ({record}); choose another --out or pass --restart.")
     save_experiment(experiment, record)
     return experiment, out
 
 
+def _has_begun(out: Path) -> bool:
+    """Looks for what a training leaves in its run folder: from its first checkpoint on something, before nothing."""
+    finished = [out / "processor", out / "model"]
+    return any(folder.exists() for folder in finished) or any(map(last_checkpoint, (out / "vqvae", out / "recognizer")))
+
+
 def stage_command(stage: Callable[..., Any], description: str) -> None:
-    """Entry point of one stage, for `accelerate launch -m` and `python -m`."""
+    """Runs one stage from the command line, for `accelerate launch -m` and `python -m`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser)
     arguments = parser.parse_args()
@@ -67,7 +78,7 @@ def stage_command(stage: Callable[..., Any], description: str) -> None:
 
 
 def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: int, **own: Any) -> TrainingArguments:
-    """The Trainer's settings that both stages share, with checkpoints in `folder`, and the stage's `own`."""
+    """Makes the Trainer's settings: those that both stages share, checkpoints in `folder`, and the stage's `own`."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -86,7 +97,7 @@ def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: in
 
 
 def fit(trainer: Trainer, resume: bool) -> None:
-    """Trains, from the last complete checkpoint on if `resume`; a training that had ended is only loaded."""
+    """Trains; if `resume`, from the last complete checkpoint on. A training that had ended is only loaded."""
     checkpoint = last_checkpoint(Path(trainer.args.output_dir)) if resume else None
     if checkpoint is not None:
         state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json")
@@ -100,6 +111,6 @@ def fit(trainer: Trainer, resume: bool) -> None:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint in a folder, None without one; the Trainer writes trainer_state.json last."""
+    """Finds the newest complete checkpoint in a folder; None without one."""
     complete = complete_checkpoints(folder)
     return str(complete[-1]) if complete else None

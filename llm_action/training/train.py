@@ -1,4 +1,4 @@
-"""Both stages and the export.
+"""Trains both stages and exports the model.
 
     accelerate launch -m llm_action.training.train --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 

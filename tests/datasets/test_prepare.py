@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -62,6 +63,16 @@ def command(source: Path, out: Path, *options: str) -> list[str]:
     return ["prepare", "ntu60", "--source", str(source), "--out", str(out), *options]
 
 
+def test_a_folder_of_format_2_has_its_camera_column_too(ntu_tree, tmp_path):
+    """There it was called view."""
+    assert main(command(ntu_tree, tmp_path / "new", "--workers", "1")) == 0
+    table, manifest = load_from_disk(str(tmp_path / "new")), read_manifest(tmp_path / "new")
+    table.rename_column("camera", "view").save_to_disk(str(tmp_path / "old"))
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps({**manifest, "format": 2, "parts": []}))
+    assert open_prepared(tmp_path / "old").column_names == [*table.column_names]
+    assert open_prepared(tmp_path / "old")["camera"][:] == table["camera"][:]
+
+
 def test_what_comes_out(ntu_tree, tmp_path, capsys):
     listed = tmp_path / "missing.txt"
     listed.write_text("2 samples have no skeletons\n\nS003C001P001R001A005\nS009C001P001R001A005\n")
@@ -73,7 +84,7 @@ def test_what_comes_out(ntu_tree, tmp_path, capsys):
     assert len(table) == 24
     assert table.features["label"].names == list(NTU60.labels)
     row = next(row for row in table if row["name"] == "S017C002P003R001A050")
-    assert (row["label"], row["subject"], row["view"], row["cross_subject"], row["cross_view"]) == (
+    assert (row["label"], row["subject"], row["camera"], row["cross_subject"], row["cross_view"]) == (
         49, 3, 2, "test", "train",
     )  # fmt: skip
     assert row["shape"] == [2, 20, 25, 3]

@@ -85,7 +85,7 @@ def test_the_zipf_exponent_of_a_zipf_sample():
 
 def test_figures_of_a_trained_tokenizer(tiny_export, tiny_base):
     processor = LlmArProcessor.from_pretrained(tiny_export)
-    table = build_synthetic(subjects=2, views=1).select(range(6))
+    table = build_synthetic(subjects=2, cameras=1).select(range(6))
     words = word_sample(tiny_base, 0)
     figures = token_metrics(processor, table, words)
     sequences = [processor.read(dict(row)) for row in table]
@@ -115,7 +115,7 @@ def mmd_by_hand(tokens: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
 
 def test_figures_of_continuous_features(tiny_export):
     processor = LlmArProcessor.from_pretrained(tiny_export)
-    table = build_synthetic(subjects=2, views=1).select(range(2))
+    table = build_synthetic(subjects=2, cameras=1).select(range(2))
     processor.vqvae.config.geometry = "continuous"
     figures = token_metrics(processor, table)
     assert figures.keys() == {

@@ -12,8 +12,10 @@ from transformers import LlamaForCausalLM
 
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets.split import load_split
-from llm_action.evaluation.evaluate import evaluate_recognizer
+from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+from llm_action.evaluation.ledger import Origin
 from llm_action.experiments.controls import FeatureProcessor, Features, fitted_recognizer, random_base
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.train_recognizer import new_recognizer, train_recognizer
 
@@ -56,11 +58,12 @@ def test_random_weights_stay_as_the_seed_has_them(tiny_config, tiny_base, record
     assert any(weight.any() for name, weight in model.named_parameters() if "lora_B" in name), "the adapter learned"
 
 
-@pytest.mark.parametrize("override", ("inputs=features", "loss=closed_set"))
+@pytest.mark.parametrize("override", ("recognizer.inputs=features", "on_trial.loss=closed_set"))
 def test_a_control_can_be_scored_but_leaves_no_model(tiny_config, recordings, out, override):
-    experiment = control(tiny_config, override, "label_names=neutral")
+    experiment = load_experiment(tiny_config, [*SHORT, override, "recognizer.label_names=neutral"])
     model, processor, split = fitted_recognizer(experiment, str(recordings), out)
-    metrics = evaluate_recognizer(model, processor, split.test)
+    recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+    metrics = evaluate(recognizer_scorer(recognize, split.labels), split, Origin("control", "", ""))
     assert metrics["n"] == 12 and metrics["labels"][0] == "class 1"
     assert (out / "model").exists() != experiment.recognizer.is_control
 

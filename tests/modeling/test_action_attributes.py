@@ -129,7 +129,7 @@ class TestAnswers:
         extractor = SkeletonFeatureExtractor("ntu25")
 
         def most(action: str, question: str, answer: str) -> bool:
-            asked = (generate_sequence(action, subject, view=2, repetition=1) for subject in range(1, 6))
+            asked = (generate_sequence(action, subject, camera=2, repetition=1) for subject in range(1, 6))
             given = [motion_answers(extractor.normalize(sequence), "ntu25")[question] for sequence in asked]
             return given.count(answer) >= 4
 

@@ -43,14 +43,14 @@ def processor(tokenizer) -> LlmArProcessor:
 def sequence() -> SkeletonSequence:
     from llm_action.datasets.synthetic.sequences import generate_sequence
 
-    return generate_sequence("waving a hand", subject=1, view=2, repetition=1)
+    return generate_sequence("waving a hand", subject=1, camera=2, repetition=1)
 
 
 @pytest.fixture(scope="module")
 def pair() -> SkeletonSequence:
     from llm_action.datasets.synthetic.sequences import generate_sequence
 
-    return generate_sequence("shaking hands", subject=1, view=2, repetition=1)
+    return generate_sequence("shaking hands", subject=1, camera=2, repetition=1)
 
 
 class TestInputs:

@@ -59,13 +59,13 @@ def recognizer(tiny_base) -> SkeletonActionRecognitionPipeline:
 @pytest.fixture(scope="module")
 def alone() -> np.ndarray:
     """(frames, 1, joints, 3): one person."""
-    return generate_sequence("waving a hand", subject=1, view=2, repetition=1).joints.swapaxes(0, 1)[:64]
+    return generate_sequence("waving a hand", subject=1, camera=2, repetition=1).joints.swapaxes(0, 1)[:64]
 
 
 @pytest.fixture(scope="module")
 def pair() -> np.ndarray:
     """(frames, 2, joints, 3): two persons."""
-    return generate_sequence("shaking hands", subject=2, view=1, repetition=1).joints.swapaxes(0, 1)[:80]
+    return generate_sequence("shaking hands", subject=2, camera=1, repetition=1).joints.swapaxes(0, 1)[:80]
 
 
 def assert_same_ranking(given: list[dict], expected: list[dict]) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets import describe_dataset, open_dataset, row_to_sequence
 from llm_action.datasets.ntu import NTU120
 from llm_action.datasets.protocols import protocol_name, protocol_parts

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, set_seed
 
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.protocols import protocol_parts
 from llm_action.datasets.split import Split
 from llm_action.datasets.synthetic.sequences import LABELS, PROTOCOLS, build_synthetic
@@ -37,7 +38,7 @@ from llm_action.training.train_recognizer import new_recognizer, recognizer_trai
 
 SAME_LOSS = "<= 0.1"  # relative: the order of the examples differs
 EXACT = "<= 0.001"
-_SETTINGS = {"save_strategy": "no", "disable_tqdm": True}
+_SETTINGS: dict[str, Any] = {"save_strategy": "no", "disable_tqdm": True}
 
 
 class StockRecognizer(nn.Module):

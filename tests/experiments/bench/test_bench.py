@@ -12,7 +12,8 @@ from PIL import Image
 
 import llm_action
 from llm_action.cli import main
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.utd_mhad import LABELS
 from llm_action.experiments.bench.inputs import Sizes, candidate_names, load_inputs, untrained_model
 from llm_action.experiments.bench.memory import measure, peak_bytes
