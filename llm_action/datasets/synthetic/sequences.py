@@ -1,6 +1,6 @@
 """Twenty everyday actions of synthetic people, so that everything runs and is tested without a download.
 
-The data set is this project's own: motion is scripted on a kinematic tree (`synthetic_actions`, `synthetic_body`) and
+The data set is this project's own: motion is scripted on a kinematic tree (`actions`, `body`) and
 then seen by a simulated depth camera with the coordinates of Kinect v2 recordings: metres, y up, z away from the
 camera, so that a person who faces the camera has the left side at smaller x. It takes seconds to build, and the same
 seed gives the same data set.
