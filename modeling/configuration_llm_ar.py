@@ -96,6 +96,11 @@ class ActionVQVAEConfig(PreTrainedConfig):
         return self.num_steps * self.num_streams
 
     @property
+    def tokens_per_person(self) -> int:
+        """Action tokens of a person's sentence."""
+        return self.num_places * self.num_levels
+
+    @property
     def num_action_tokens(self) -> int:
         """Different action tokens: codes of all levels."""
         return self.codebook_size * self.num_levels

@@ -39,7 +39,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from llm_action.hub.model_folder import add_result, push
+    from llm_action.hub.model_folder import add_result
+    from llm_action.hub.uploader import push
 
     for file in arguments.results:
         add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))

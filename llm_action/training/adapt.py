@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -117,8 +118,7 @@ def adapt(
     work = out.with_name(out.name + ".work")
     _prepare_work_folder(work, {"settings": asdict(adaptation), "inputs": _fingerprint(recognizer, old, new)})
     known = adapt_recognizer(recognizer, processor, old, new, adaptation, work)
-    export(recognizer, processor, out)
-    write_rehearsal(out, known)
+    export(recognizer, processor, out, finish=partial(write_rehearsal, known=known))
     shutil.rmtree(work)
     assert recognizer.config.label_names is not None
     return recognizer.config.label_names

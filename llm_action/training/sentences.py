@@ -20,6 +20,7 @@ from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.split import Split
+from llm_action.evaluation.language_likeness import zipf_divergence
 from llm_action.modeling.feature_extraction_skeleton import resample
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -28,6 +29,7 @@ from llm_action.training.requests import Requests, examples_each
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
+_SHOWN_TOKENS = 5
 
 
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
@@ -43,7 +45,9 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
         return load_from_disk(str(folder))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    write_sentences(experiment, processor, split).save_to_disk(str(temporary))
+    table = write_sentences(experiment, processor, split)
+    table.save_to_disk(str(temporary))
+    write_json(sentence_statistics(table, processor, len(split.train)), temporary / "statistics.json")
     write_table_features(split.train, split.trained_labels, processor.feature_extractor, temporary)
     write_json(wanted, temporary / record.name)
     shutil.rmtree(folder, ignore_errors=True)
@@ -82,6 +86,44 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
                     rows["prompt_length"].append(len(before) + len(sentence) + len(after))
                     rows["label"].append(numbers[classes[index]])
     return Dataset.from_dict(rows)
+
+
+def sentence_statistics(table: Dataset, processor: LlmArProcessor, sequences: int) -> dict[str, Any]:
+    """Counts how action sentences use their tokens, for the model card.
+
+    Args:
+        table: with the column input_ids of `write_sentences`.
+        sequences: recordings that the sentences were made of.
+
+    Returns:
+        sequences, sentences, tokens, tokens_per_sentence, vocabulary, used; entropy_bits and perplexity of a token;
+        zipf_divergence, the Jensen-Shannon divergence (bits) to Zipf-Mandelbrot's law; most_frequent tokens with their
+        shares; counts of every token.
+    """
+    config = processor.vqvae.config
+    counts = np.zeros(config.num_action_tokens, np.int64)
+    for batch in table.select_columns("input_ids").iter(1000):
+        ids = np.concatenate([np.asarray(row) for row in batch["input_ids"]]) - processor.first_action_id
+        counts += np.bincount(ids[ids >= 0], minlength=len(counts))
+    shares = counts / counts.sum()
+    entropy = float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
+    most = np.argsort(-counts, kind="stable")[: min(_SHOWN_TOKENS, int((counts > 0).sum()))]
+    tokens = processor.convert_ids_to_tokens(most + processor.first_action_id)
+    return {
+        "sequences": sequences,
+        "sentences": len(table),
+        "tokens": int(counts.sum()),
+        "tokens_per_sentence": round(float(counts.sum() / len(table)), 1),
+        "vocabulary": len(counts),
+        "used": int((counts > 0).sum()),
+        "entropy_bits": round(entropy, 3),
+        "perplexity": round(2**entropy, 1),
+        "zipf_divergence": round(float(zipf_divergence(torch.from_numpy(shares))) / math.log(2), 4),
+        "most_frequent": [
+            {"token": token, "share": round(float(shares[index]), 4)} for token, index in zip(tokens, most, strict=True)
+        ],
+        "counts": counts.tolist(),
+    }
 
 
 def _sentence_settings(experiment: Experiment) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,15 @@ from llm_action.config.experiment import Experiment, save_experiment
 from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
-from llm_action.hub.model_folder import export, push
+from llm_action.hub.model_folder import export
+from llm_action.hub.uploader import push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.attribute_statistics import gather_attribute_statistics, training_lexicon
 from llm_action.training.example_order import BalancedDraws, Passes
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
+from llm_action.training.rehearsal import trained_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit, stage_command, trainer_settings
 from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
 from llm_action.training.trainer import HubTrainer, hub_settings
@@ -138,11 +141,16 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
         save_experiment(experiment, out / "experiment.yaml")
-        export(model, processor, out / "model", run=out, state_dict=weights)
+        rehearsal = partial(_write_trained_rehearsal, out / "sentences")
+        export(model, processor, out / "model", run=out, state_dict=weights, finish=rehearsal)
         if experiment.hub_model_id is not None:
             trainer._finish_current_push()
             push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
+
+
+def _write_trained_rehearsal(sentences: Path, folder: Path) -> None:
+    write_rehearsal(folder, trained_rehearsal(sentences, folder))
 
 
 def saved_weights(folder: Path) -> dict[str, Any]:

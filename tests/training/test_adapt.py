@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerCallback
 from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
 from llm_action.cli import main
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.hub.model_folder import repository_files
+from llm_action.modeling.hub_repository import repository_files
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.skeleton_io import write_npz
 from llm_action.training.adapt import Adaptation, adapt
