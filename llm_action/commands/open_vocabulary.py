@@ -26,7 +26,7 @@ def add_commands(commands) -> None:
         type=int,
         default=0,
         metavar="V",
-        help="choose the weights of the readings on so many of the seen classes: one more training a split (default 0)",
+        help="choose the weights of the scores on so many of the seen classes: one more training a split (default 0)",
     )
     unseen.add_argument(
         "--adapt", type=int, default=0, metavar="N", help="then learn the unseen classes from N examples of each"

@@ -32,10 +32,9 @@ from llm_action.experiments.unseen_baselines import (
     train_alignment,
 )
 from llm_action.hub.base_models import resolve_base_model
-from llm_action.modeling.attribute_likelihood import motion_numbers
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
+from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, ScoreWeights
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.precision import base_dtype
@@ -136,14 +135,14 @@ def measure_split(
     """Trains both stages on a split's seen classes and measures it.
 
     Returns:
-        chance; zero_shot, and zero_shot_NAME of each reading alone; seen, unseen and harmonic_mean among all labels;
+        chance; zero_shot, and zero_shot_KIND of each kind of score; seen, unseen and harmonic_mean among all labels;
         the same of labels without descriptions as names_... and of the baselines as alignment_... and nearest_...;
         seconds of training; weights;
         unseen_labels; text_encoder. With `examples` adapted_new and adapted_old, the accuracy among all labels after
         learning the unseen classes from so many examples, and old_before, that of the seen classes among themselves
         before.
     """
-    weights, seconds = Weights(), 0.0
+    weights, seconds = ScoreWeights(), 0.0
     if split.validation:
         weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
     experiment = replace(experiment, unseen=list(split.unseen))
@@ -156,15 +155,17 @@ def measure_split(
     for name in scores:
         metrics[f"zero_shot_{name}"] = case.measure(scores[name] - weights.calibration * prior[name])["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
-    bare = _read(run, case, dict.fromkeys(case.labels, LabelDescription()), ["label", "motion"])
-    metrics |= {f"names_{name}": value for name, value in case.measure(Weights().combine(*bare, case.seen)).items()}
+    bare = _read(run, case, dict.fromkeys(case.labels, LabelDescription()), ["label", "attributes"])
+    metrics |= {
+        f"names_{name}": value for name, value in case.measure(ScoreWeights().combine(*bare, case.seen)).items()
+    }
     metrics |= _baselines(experiment, run, case, described)
     return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
 
 
 def validated_weights(
-    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: Weights
-) -> tuple[Weights, float]:
+    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: ScoreWeights
+) -> tuple[ScoreWeights, float]:
     """The weights that do best on a split's validation classes, of a model trained without them; and its seconds.
 
     It is trained without one subject either, whose sequences are those of the seen classes.
@@ -220,18 +221,17 @@ def _trained(experiment: Experiment, data_dir: str | None, work: Path) -> Recogn
 
 
 def _read(
-    run: Recognizer, case: _Case, descriptions: dict[str, LabelDescription], readings: Sequence[str] | None = None
+    run: Recognizer, case: _Case, descriptions: dict[str, LabelDescription], kinds: Sequence[str] | None = None
 ) -> tuple[Scores, Prior]:
-    """The readings of a case's sequences, and of a sentence that tells nothing.
+    """The scores of a case's sequences, and of an empty sentence.
 
-    Descriptions and questions are a hundred times as much text as a name: they are read by a merged model, in half
-    precision where that is fast.
+    Descriptions and questions are a hundred times as much text as a name: a merged model scores them, in half precision
+    where that is fast.
     """
     model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
-    scorer = OpenVocabularyScorer(model, run.processor, case.labels, descriptions, readings)
-    sequences = _sequences(case.table)
-    motion = motion_numbers(run.processor.feature_extractor, sequences)
-    return scorer(run.processor.encode_batch(sequences), motion), scorer.prior()
+    scorer = OpenVocabularyScorer(model, run.processor, case.labels, descriptions, kinds)
+    recordings = run.processor.encode_recordings(_sequences(case.table), attributes=True)
+    return scorer(recordings), scorer.prior()
 
 
 def _baselines(

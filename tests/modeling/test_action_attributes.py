@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_layouts import get_layout
 
@@ -44,9 +44,9 @@ TURN = 2 * np.pi * np.clip((TIME - 0.2) / 0.6, 0, 1)
 
 class TestAnswers:
     def ask(self, persons: np.ndarray) -> dict[str, str]:
-        answers = motion_answers(persons, LAYOUT.name)
-        assert answers.keys() == QUESTIONS.keys()
-        assert all(answer in QUESTIONS[name].answers for name, answer in answers.items())
+        answers = attribute_values(persons, LAYOUT.name)
+        assert answers.keys() == ATTRIBUTES.keys()
+        assert all(answer in ATTRIBUTES[name].values for name, answer in answers.items())
         return answers
 
     def test_standing_still(self):
@@ -130,7 +130,7 @@ class TestAnswers:
 
         def most(action: str, question: str, answer: str) -> bool:
             asked = (generate_sequence(action, subject, view=2, repetition=1) for subject in range(1, 6))
-            given = [motion_answers(extractor.normalize(sequence), "ntu25")[question] for sequence in asked]
+            given = [attribute_values(extractor.normalize(sequence), "ntu25")[question] for sequence in asked]
             return given.count(answer) >= 4
 
         assert most("squatting", "body", "down and up")
