@@ -17,7 +17,9 @@ from llm_action.datasets import load_benchmark
 from llm_action.modeling import feature_extraction_skeleton
 from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.label_tree import LabelTree
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
 
 LAYOUT = "kinect20_utd"
@@ -281,6 +283,9 @@ class TestOptions:
             recognize(file, candidate_labels=names)[0]["label"] for file in files
         ]
         assert recognize(files[0], candidate_labels=["swim"]) == [{"label": "swim", "score": 1.0}]
+        for other_form in (iter(names), tuple(names), np.array(names)):
+            found = recognize(files[:1], candidate_labels=other_form, top_k=None)[0]
+            assert found == [{"label": one["label"], "score": pytest.approx(one["score"], rel=1e-4)} for one in ranking]
 
     def test_the_best_of_many_candidates(self, recognize, files):
         """A list that is searched rather than scored: labels and order exact, scores to the documented tolerance."""
@@ -401,6 +406,22 @@ class TestOptions:
     def test_bad_candidates(self, recognize, files, names, message):
         with pytest.raises(ValueError, match=message):
             recognize(files[0], candidate_labels=names)
+
+    def test_the_tokenizer_stays_as_it_is(self, tiny_export, files):
+        """Batches are padded on the left without changing a tokenizer that the user may share."""
+        processor = LlmArProcessor.from_pretrained(tiny_export)
+        processor.tokenizer.padding_side = "right"
+        model = LlmArForActionRecognition.from_pretrained(tiny_export)
+        recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+        recognize(files, batch_size=2)
+        assert processor.tokenizer.padding_side == "right"
+
+    def test_calibration_in_the_call_is_of_the_candidates_given_at_construction(self, tiny_export, files):
+        names = ["wave", "clap"]
+        recognize = pipeline("skeleton-action-recognition", model=str(tiny_export), candidate_labels=names)
+        given = recognize(files[0], calibrate=True)
+        assert given == recognize(files[0], candidate_labels=names, calibrate=True)
+        assert {entry["label"] for entry in given} == set(names)
 
     def test_options_at_construction(self, tiny_export, arrays):
         recognize = pipeline(
