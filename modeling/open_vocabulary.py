@@ -170,20 +170,20 @@ class WeightedCandidates:
     ):
         self.labels = tuple(described)
         kinds = kinds_that_count(model.config, described, calibrate)
-        self._scorer = OpenVocabularyScorer(model, processor, self.labels, described, kinds)
-        self._weights = ScoreWeights(calibration=float(calibrate))
+        self.scorer = OpenVocabularyScorer(model, processor, self.labels, described, kinds)
+        self.weights = ScoreWeights(calibration=float(calibrate))
 
     @property
     def needs_attributes(self) -> bool:
         """Whether recordings have to come with their attributes."""
-        return "attributes" in self._scorer.kinds
+        return "attributes" in self.scorer.kinds
 
     def best(
         self, recordings: Sequence[EncodedRecording], top_k: int | None, states: KeptStates
     ) -> tuple[Tensor, Tensor]:
         """Shares (recordings, k) and numbers (recordings, k) of the best labels; see `NamedCandidates`."""
-        scores, prior = self._scorer(recordings, states=states), self._scorer.prior(states)
-        shares = torch.from_numpy(self._weights.combine(scores, prior, self._scorer.trained)).exp()
+        scores, prior = self.scorer(recordings, states=states), self.scorer.prior(states)
+        shares = torch.from_numpy(self.weights.combine(scores, prior, self.scorer.trained)).exp()
         return _best_over_views(shares, len(recordings[0].sentences), top_k)
 
 
