@@ -1,4 +1,4 @@
-"""From a recorded skeleton sequence to the array the VQ-VAE reads: clean, centred, scaled, facing, resampled."""
+"""Turns a recorded skeleton sequence into the array the VQ-VAE encodes: clean, centred, scaled, facing, resampled."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .skeleton_sequence import SkeletonSequence
 
 _FACING_FRAMES = 8
 _SMALLEST_TORSO = 1e-4
-# Yaw (radians), begin and end (shares of the whole) of the ways in which a sequence can be seen: where somebody faces
-# and when a recording begins are chance (this project's choice, made on held-out training views of NW-UCLA).
+# Test-time views: yaw (radians), begin and end (shares of the whole). Where somebody faces and when a recording begins
+# are chance. This project's choice, made on held-out training cameras of NW-UCLA.
 VIEWS = (
     (0.0, 0.0, 1.0),
     (0.6, 0.0, 0.8),
@@ -73,7 +73,8 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         """Normalises and resamples a batch.
 
         Args:
-            views: ways in which each sequence is seen, 1..`len(VIEWS)`, default 1: as it is.
+            sequences: are cleaned and normalised once each, however many views there are.
+            views: test-time views of each sequence, 1..`len(VIEWS)`, default 1: as it is.
 
         Returns:
             skeletons (batch * views, max_persons, num_frames, joints, 3) float32 in torso lengths, a sequence's views

@@ -196,8 +196,7 @@ def upload(
             revision=revision,
             allow_patterns=patterns,
             delete_patterns=[pattern for pattern in patterns if "/" in pattern] if whole else None,
-            run_as_future=in_background,
-            **commit,
+            **{"run_as_future": in_background, **commit},
         )
     except (HfHubHTTPError, RuntimeError) as error:
         raise OSError(explain_refusal(repo_id, error)) from error

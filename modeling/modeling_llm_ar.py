@@ -1,4 +1,4 @@
-"""The recognizer: a LLaMA with LoRA, its own weights untouched, that reads an action sentence and names the action."""
+"""The recognizer: a LLaMA with LoRA that names the action of an action sentence; the base's weights never change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .configuration_llm_ar import LlmArConfig
 from .hub_repository import HubUpload, check_file_names, check_parts, copy_code, reading
 from .label_scoring import RankedLabels, rank_labels, ranked, score_labels
 from .label_tree import LabelTree
-from .prompt_states import PromptPrefix, common_words, without_first
+from .prompt_states import KeptStates, common_words, encode_prompts, without_first
 
 # of transformers, which peft asks for an attribute renamed since
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -67,7 +67,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         language_model: the PeftModel; use `from_base` for a new model and `from_pretrained` for a saved one.
 
     Attributes:
-        prototypes: what its classes look like, of a model that has learned some from a few examples; else None.
+        prototypes: of its classes, if it has learned some from a few examples; else None.
     """
 
     config_class = LlmArConfig
@@ -84,7 +84,6 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
         self.prototypes: ClassPrototypes | None = None
         self.is_merged = False
-        self._prefix = PromptPrefix()
 
     @classmethod
     def from_base(
@@ -169,6 +168,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         attention_mask: Tensor | None = None,
         tree: LabelTree | None = None,
         motion_features: Tensor | None = None,
+        states: KeptStates | None = None,
     ) -> Tensor:
         """(batch, labels) exact log-likelihood of every label after the prompts; a softmax over them is the posterior.
 
@@ -176,15 +176,17 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             input_ids, attention_mask: (batch, tokens) prompts, as the processor makes them.
             tree: the candidates (`LabelTree.from_labels`); default the classes trained on.
             motion_features: (batch, features) as the processor of a model with `prototypes` gives them. Where all
-                candidates are classes of the model, the log-likelihoods of their prototypes come on top.
+                candidates are classes of the model, the log-likelihoods of their prototypes are added.
+            states: of several calls between which no weight changes; the words before the action tokens are then read
+                in the first of them alone. Not used where gradients are taken, which run through those words.
 
         Raises:
             ValueError: no tree, and the model knows no classes.
         """
         tree = tree or self.trained_labels
-        scores = score_labels(self.causal_lm, tree, **self._read_before(input_ids, attention_mask))
-        looks = self._looks(tree, motion_features)
-        return scores if looks is None else scores + looks
+        scores = score_labels(self.causal_lm, tree, **self._prompts(input_ids, attention_mask, states))
+        of_prototypes = self._prototype_scores(tree, motion_features)
+        return scores if of_prototypes is None else scores + of_prototypes
 
     @torch.no_grad()
     def rank(
@@ -195,11 +197,12 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         k: int | None = None,
         tolerance: float | None = None,
         motion_features: Tensor | None = None,
+        states: KeptStates | None = None,
     ) -> RankedLabels:
         """The k best labels after the prompts with their exact log-likelihoods, by whichever exact way is fastest.
 
         Args:
-            input_ids, attention_mask, tree, motion_features: see `score`.
+            input_ids, attention_mask, tree, motion_features, states: see `score`.
             k: labels wanted a prompt, best first; default all.
             tolerance: what `posterior_bounds` may differ by where not all labels are scored; default any amount.
 
@@ -207,29 +210,28 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             ValueError: see `score`; k < 1; a tolerance that is not above 0.
         """
         tree = tree or self.trained_labels
-        if self._looks(tree, motion_features) is not None:
-            return ranked(self.score(input_ids, attention_mask, tree, motion_features), k)
-        prompts = self._read_before(input_ids, attention_mask)
+        if self._prototype_scores(tree, motion_features) is not None:
+            return ranked(self.score(input_ids, attention_mask, tree, motion_features, states), k)
+        prompts = self._prompts(input_ids, attention_mask, states)
         return rank_labels(self.causal_lm, tree, **prompts, k=k, tolerance=tolerance)
 
-    def _looks(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
-        """(batch, labels) what the prototypes say of the labels; None if not all of them are classes of the model."""
+    def _prototype_scores(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
+        """(batch, labels) log-likelihoods of the labels' prototypes; None if some label is no class of the model."""
         if self.prototypes is None or motion_features is None:
             return None
         numbers = [self.config.label2id.get(label, -1) for label in tree.labels]
         return None if -1 in numbers else self.prototypes(motion_features)[:, numbers]
 
-    def _read_before(self, input_ids: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
-        """The prompts for `label_scoring`, without the words before the action tokens where all begin with the same.
-
-        Those are read once and kept until a weight changes. Not for gradients, which run through them.
-        """
+    def _prompts(self, input_ids: Tensor, attention_mask: Tensor | None, states: KeptStates | None) -> dict[str, Any]:
+        """The prompts as `label_scoring` takes them; with `states`, without the words that all begin with."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        fixed = not torch.is_grad_enabled() and not self.training
         prefix = None
-        if fixed and (words := common_words(input_ids, mask, self.config.base_vocab_size)):
-            prefix = self._prefix.states(self.causal_lm, self.embed, words)
-            input_ids, mask = without_first(input_ids, mask, len(words))
+        if states is not None and not torch.is_grad_enabled() and not self.training:
+            words = common_words(input_ids, mask, self.config.base_vocab_size)
+            if words:
+                ids = torch.tensor([words], device=input_ids.device)
+                prefix = states.kept(("words", words), lambda: encode_prompts(self.causal_lm, self.embed(ids)))
+                input_ids, mask = without_first(input_ids, mask, len(words))
         return {"inputs_embeds": self.embed(input_ids), "attention_mask": mask, "prefix": prefix}
 
     @cached_property
@@ -268,7 +270,6 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         """
         self.language_model.merge_and_unload()
         self.is_merged = True
-        self._prefix = PromptPrefix()
 
     def _check_not_merged(self) -> None:
         if self.is_merged:

@@ -1,8 +1,9 @@
-"""The tokenizer-like face of the VQ-VAE, and the prompt: skeletons in, token ids out, and back."""
+"""Turns recordings into action sentences and prompts, and action sentences back into skeletons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from transformers import BatchEncoding, ProcessorMixin
 
+from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
@@ -19,11 +21,26 @@ from .skeleton_sequence import SkeletonSequence
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
-_BATCH = 64
+_BATCH = 64  # recordings normalised at a time
+
+
+@dataclass(frozen=True)
+class EncodedRecording:
+    """All that a recognizer is given of one recording.
+
+    Attributes:
+        sentences: the action sentence of each test-time view, ids without the prompt.
+        attributes: (attributes,) int64, the values that the joints show, see `value_numbers`; None if not asked for.
+        motion_features: (views, features) float32, see `class_prototypes`; None of a processor that gives none.
+    """
+
+    sentences: list[list[int]]
+    attributes: np.ndarray | None = None
+    motion_features: np.ndarray | None = None
 
 
 class LlmArProcessor(HubUpload, ProcessorMixin):
-    """Turns skeletons into the prompt `LlmArForActionRecognition` reads.
+    """Turns recordings into prompts for `LlmArForActionRecognition`.
 
     An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
     written `<a17>` (`<b17>`, `<c17>` ... for further levels). A sentence lists the first person's tokens in time, the
@@ -34,7 +51,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         feature_extractor: a `SkeletonFeatureExtractor`.
         tokenizer: the base model's tokenizer.
         vqvae: an `ActionVQVAE`; saved to and loaded from the subfolder `vqvae`.
-        prompt: text with one `{motion}` where the sentence goes (the paper gives an instruction; the words are ours).
+        prompt: text with one `{motion}` where the sentence goes. The paper has an instruction, too; its words are this
+            project's choice.
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
         motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
@@ -91,7 +109,6 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return_tensors: str | None = None,
         padding: bool | str = True,
         views: int = 1,
-        **kwargs,
     ) -> BatchEncoding:
         """Prompts of one or several sequences.
 
@@ -102,24 +119,65 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             fps: frames per second of arrays.
             return_tensors: "pt", "np" or None for lists.
             padding: as a tokenizer's; prompts are padded on the left.
-            views: prompts of each sequence, default 1; further ones tell it as seen from another side or begun at
-                another moment, see `SkeletonFeatureExtractor`.
+            views: test-time views of each sequence, a prompt each, default 1; see `SkeletonFeatureExtractor`.
 
         Returns:
-            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; with
-            `motion_features` these, too, (batch * views, features).
+            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; of a processor
+            with `motion_features` these as well, (batch * views, features).
+
+        Raises:
+            ValueError: bad input; views out of range.
         """
         given = list(skeletons) if is_several(skeletons) else [skeletons]
-        sequences = [self.read(skeleton, layout, fps) for skeleton in given]
-        sentences = self.encode_batch(sequences, views=views)
-        prompts = self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
-        if self.motion_features:
-            features = motion_features(self.feature_extractor, sequences, views)
-            prompts |= BatchEncoding({"motion_features": features}, tensor_type=return_tensors)
+        recordings = self.encode_recordings(given, layout, fps, views)
+        return self.prompts(recordings, return_tensors=return_tensors, padding=padding)
+
+    def encode_recordings(
+        self,
+        skeletons: Sequence[Any],
+        layout: str | None = None,
+        fps: float | None = None,
+        views: int = 1,
+        attributes: bool = False,
+    ) -> list[EncodedRecording]:
+        """Encodes recordings; each is cleaned and normalised once, whatever is asked for.
+
+        Args:
+            skeletons, layout, fps, views: see `__call__`.
+            attributes: whether to compute the values of `ATTRIBUTES` that the joints show, default False.
+        """
+        extractor, encoded = self.feature_extractor, list[EncodedRecording]()
+        for start in range(0, len(skeletons), _BATCH):
+            batch = [self.read(skeleton, layout, fps) for skeleton in skeletons[start : start + _BATCH]]
+            normalized = extractor(batch, views=views)
+            seen, mask = normalized["skeletons"], normalized["person_mask"]
+            sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask))
+            values = value_numbers(seen[::views], mask[::views], extractor.layout) if attributes else None
+            features = motion_features(seen) if self.motion_features else None
+            for number in range(len(batch)):
+                of_views = slice(number * views, (number + 1) * views)
+                encoded.append(
+                    EncodedRecording(
+                        sentences[of_views],
+                        None if values is None else values[number],
+                        None if features is None else features[of_views],
+                    )
+                )
+        return encoded
+
+    def prompts(
+        self, recordings: Sequence[EncodedRecording], return_tensors: str | None = None, padding: bool | str = True
+    ) -> BatchEncoding:
+        """The prompts of encoded recordings, as a batch; see `__call__`."""
+        sentences = [sentence for recording in recordings for sentence in recording.sentences]
+        prompts = self.build_prompts(sentences, return_tensors=return_tensors, padding=padding)
+        features = [one.motion_features for one in recordings if one.motion_features is not None]
+        if features:
+            prompts |= BatchEncoding({"motion_features": np.concatenate(features)}, tensor_type=return_tensors)
         return prompts
 
     def build_prompts(
-        self, sentences: Sequence[Sequence[int]], return_tensors=None, padding=True, **kwargs
+        self, sentences: Sequence[Sequence[int]], return_tensors: str | None = None, padding: bool | str = True
     ) -> BatchEncoding:
         """The prompts around action sentences (ids), as a batch; see `__call__`."""
         before, after = self.prompt_parts()
@@ -140,15 +198,10 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return self.encode_batch([skeleton], layout, fps)[0]
 
     def encode_batch(
-        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None, views: int = 1
+        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None
     ) -> list[list[int]]:
-        """The action sentences of several sequences, `views` of each one after the other."""
-        sequences = [self.read(skeleton, layout, fps) for skeleton in skeletons]
-        sentences: list[list[int]] = []
-        for start in range(0, len(sequences), _BATCH):
-            features = self.feature_extractor(sequences[start : start + _BATCH], return_tensors="pt", views=views)
-            sentences += self.encode_features(features["skeletons"], features["person_mask"])
-        return sentences
+        """The action sentences of several sequences."""
+        return [recording.sentences[0] for recording in self.encode_recordings(skeletons, layout, fps)]
 
     def encode_features(self, skeletons: torch.Tensor, person_mask: torch.Tensor) -> list[list[int]]:
         """Sentences of normalised skeletons (batch, persons, frames, joints, 3) with person_mask (batch, persons)."""
@@ -166,7 +219,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return sentences
 
     def decode(self, ids: Any, **kwargs) -> SkeletonSequence:
-        """The skeletons an action sentence tells: words (prompt, padding, separator) are skipped.
+        """The skeletons of an action sentence; words (prompt, padding, separator) are skipped.
 
         Returns:
             A sequence in the VQ-VAE's layout, in torso lengths with the first person's hips at the origin.

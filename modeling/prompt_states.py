@@ -1,15 +1,15 @@
-"""What every way of scoring labels does to the language model: read prompts once, read tree nodes after them.
+"""Runs the language model for every way of scoring labels: over prompts, once, and over tree nodes after them.
 
 Attention implementations: "eager" and "sdpa" (others do not take a 4-D mask). Log-softmax is in float32 at least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, PreTrainedModel
@@ -64,8 +64,7 @@ def encode_prompts_and_nodes(
         tree, nodes: (n,) the nodes, each after its ancestors, which must be among them; None: the prompts alone.
         inputs_embeds: (batch, tokens, hidden) the prompts' embeddings, padded left or right.
         attention_mask: (batch, tokens) 1 for tokens, 0 for padding; default: no padding.
-        prefix: states of what comes before `inputs_embeds`, of one row (shared by all) or of `batch` rows: an
-            instruction that all prompts begin with is read once and passed here ever after.
+        prefix: states of what comes before `inputs_embeds`, of one row (shared by all) or of `batch` rows.
 
     Returns:
         the prompts, and (batch, n, hidden) the decoder's output at the nodes.
@@ -237,22 +236,24 @@ def _check_decoder(decoder: PreTrainedModel) -> None:
         )
 
 
-class PromptPrefix:
-    """Keeps the language model's states after the last prefix until a weight, the adapter or the prefix changes."""
+Found = TypeVar("Found")
+
+
+class KeptStates:
+    """What a language model has read and shall not read again: the words all prompts begin with, priors, a lexicon.
+
+    It lives as long as whoever makes it: one call of the pipeline, one stream. It does not notice that weights,
+    adapters or devices change; a new one does not know what they were.
+    """
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
-        self._states: EncodedPrompts | None = None
+        self._found: dict[Hashable, Any] = {}
 
-    def states(
-        self, language_model: PreTrainedModel, embed: Callable[[Tensor], Tensor], words: tuple[int, ...]
-    ) -> EncodedPrompts:
-        """The states after the ids `words`, which `embed` turns into (1, tokens, hidden)."""
-        key = (words, _weights_state(language_model))
-        if self._key != key or self._states is None:
-            ids = torch.tensor([words], device=language_model.device)
-            self._key, self._states = key, encode_prompts(language_model, embed(ids))
-        return self._states
+    def kept(self, key: Hashable, read: Callable[[], Found]) -> Found:
+        """What `read` gave the first time it was asked for under this key."""
+        if key not in self._found:
+            self._found[key] = read()
+        return self._found[key]
 
 
 def common_words(input_ids: Tensor, mask: Tensor, first_action_id: int) -> tuple[int, ...]:
@@ -267,12 +268,3 @@ def without_first(input_ids: Tensor, mask: Tensor, count: int) -> tuple[Tensor, 
     """Prompts (batch, tokens), padded on either side, and their mask without the first `count` tokens of each."""
     rest = mask * (mask.cumsum(1) > count)
     return input_ids[:, count:], rest[:, count:]  # the columns before hold padding and the tokens to drop
-
-
-def _weights_state(language_model: PreTrainedModel) -> tuple:
-    """Equal as long as no weight has changed and the same adapter is in use."""
-    weights = list(language_model.parameters())
-    versions = sum(0 if weight.is_inference() else weight._version for weight in weights)
-    adapted = next((layer for layer in language_model.modules() if isinstance(layer, BaseTunerLayer)), None)
-    adapter = None if adapted is None else (adapted.disable_adapters, tuple(adapted.active_adapters))
-    return versions, len(weights), weights[0].dtype, weights[0].device, adapter

@@ -1,10 +1,9 @@
-"""Recognition of live skeleton streams: every few frames the last frames of each stream are a clip to be recognised.
+"""Recognises live skeleton streams: every few frames the last frames of each stream are a clip to be recognised.
 
 What overlapping windows share, and what is therefore done once:
 
 - a frame is checked and mapped to the model's joints when it arrives, and kept until no window needs it;
-- the labels become a tree once a stream, and the language model keeps what it read of the words in front of the action
-  sentence.
+- the labels become a tree once a stream, and the language model reads the words in front of the action sentence once.
 
 Nothing else can be kept if the results shall be those of the same clip in a file. Noise bodies, main persons and gaps
 are judged over the window; its first frames are its origin and direction, its median torso is its unit of length, and
@@ -27,10 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .label_scoring import SCORE_TOLERANCE, RankedLabels
-from .label_tree import LabelTree
-from .modeling_llm_ar import LlmArForActionRecognition
+from .open_vocabulary import NamedCandidates
 from .processing_llm_ar import LlmArProcessor
+from .prompt_states import KeptStates
 from .skeleton_layouts import get_layout, map_joints
 from .skeleton_sequence import SkeletonSequence
 
@@ -104,15 +102,15 @@ class LabelTrack:
 
 
 def recognize_streams(
-    model: LlmArForActionRecognition,
     processor: LlmArProcessor,
     streams: Streams,
     *,
-    tree: LabelTree | None,
+    candidates: NamedCandidates,
     window: int,
     hop: int,
     layout: str | None,
     fps: float,
+    views: int,
     live: bool,
     smoothing: float,
     hysteresis: float,
@@ -120,8 +118,9 @@ def recognize_streams(
 ) -> Iterator[StreamResult]:
     """Results of one or several named streams in the order of time; windows due together share a forward.
 
-    `tree` has the candidate labels, None stands for the classes trained on. Other arguments and errors are those of
-    `SkeletonActionRecognitionPipeline.stream`; wrong arguments are told at once.
+    What the model has read of the prompt's first words is kept as long as the iterator lives: it does not notice that
+    weights change. Arguments and errors are those of `SkeletonActionRecognitionPipeline.stream`; wrong arguments raise
+    at once, not with the first result.
     """
     for frames in streams.values():
         if isinstance(frames, str) or not hasattr(frames, "__iter__"):
@@ -132,24 +131,24 @@ def recognize_streams(
     buffers = {name: FrameBuffer(window, hop, layout, model_layout) for name in streams}
     tracks = {name: LabelTrack(smoothing, hysteresis) for name in streams}
     windows = (live_windows if live else replayed_windows)(buffers, streams)
-    tree = tree or model.trained_labels
+    labels, states = candidates.labels, KeptStates()
 
     def results() -> Iterator[StreamResult]:
         with closing(windows):
             for due in windows:
                 seen = {name: window.sequence for name, window in due.items() if window.sequence is not None}
-                found = dict(zip(seen, _ranked(model, processor, tree, list(seen.values()), top_k)))
+                found = dict(zip(seen, _ranked(processor, candidates, list(seen.values()), views, top_k, states)))
                 for name, window in due.items():
                     time, skipped = (window.end - 1) / fps, (window.hops - 1) * hop
                     if name in found:
                         scores, indices = found[name]
                         ranking = [
-                            {"label": tree.labels[index], "score": score}
+                            {"label": labels[index], "score": score}
                             for score, index in zip(scores.tolist(), indices.tolist(), strict=True)
                         ]
-                        index, share = tracks[name].update(_log_posterior(scores, indices, len(tree)), window.hops)
+                        index, share = tracks[name].update(_log_posterior(scores, indices, len(labels)), window.hops)
                         first = ranking[0]["label"], ranking[0]["score"]
-                        yield StreamResult(name, time, *first, ranking, tree.labels[index], share, skipped)
+                        yield StreamResult(name, time, *first, ranking, labels[index], share, skipped)
                     else:
                         tracks[name].reset()  # who comes next has nothing to do with who left
                         yield StreamResult(name, time, None, 0.0, [], None, 0.0, skipped)
@@ -159,18 +158,18 @@ def recognize_streams(
 
 @torch.no_grad()
 def _ranked(
-    model: LlmArForActionRecognition,
     processor: LlmArProcessor,
-    tree: LabelTree,
+    candidates: NamedCandidates,
     sequences: Sequence[SkeletonSequence],
+    views: int,
     top_k: int | None,
+    states: KeptStates,
 ) -> list[tuple[Tensor, Tensor]]:
     """Posteriors (k,) and numbers (k,) of each sequence's best labels, best first; all sequences in one batch."""
     if not sequences:
         return []
-    prompts = processor(sequences, return_tensors="pt").to(model.device)
-    ranked: RankedLabels = model.rank(**prompts, tree=tree, k=top_k, tolerance=SCORE_TOLERANCE)
-    return list(zip(ranked.posterior_bounds()[0].double().cpu(), ranked.indices.cpu(), strict=True))
+    posteriors, numbers = candidates.best(processor.encode_recordings(sequences, views=views), top_k, states)
+    return list(zip(posteriors.double().cpu(), numbers.cpu(), strict=True))
 
 
 def _log_posterior(scores: Tensor, indices: Tensor, num_labels: int) -> Tensor:

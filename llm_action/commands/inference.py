@@ -59,9 +59,10 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _recognize(arguments: argparse.Namespace) -> None:
     from llm_action.datasets.descriptions import load_descriptions, read_descriptions
+    from llm_action.modeling.prompt_states import KeptStates
 
     recognize = load_pipeline(arguments.model)
-    options = {"top_k": arguments.top_k, "layout": arguments.layout}
+    options = {"top_k": arguments.top_k, "layout": arguments.layout, "states": KeptStates()}
     if arguments.descriptions:
         file, labels = arguments.descriptions, arguments.labels
         options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)

@@ -143,7 +143,7 @@ class RecognizerStage:
         _check_shares(self, "label_smoothing", "question_share")
 
     @property
-    def readings(self) -> list[str]:
+    def taught(self) -> list[str]:
         """What it is taught to say of a sentence, in the words of `llm_action.modeling.open_vocabulary`."""
         names = {"label": ["label"], "description": ["description"], "both": ["label", "description"]}[self.answers]
         return [*names, "questions"] if self.question_share else names

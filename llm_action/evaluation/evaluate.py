@@ -22,6 +22,7 @@ from llm_action.evaluation.ledger import Origin, enter, ledger_file
 from llm_action.evaluation.metrics import classification_metrics
 from llm_action.modeling.label_tree import normalize_label
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.prompt_states import KeptStates
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 Scorer = Callable[[list[SkeletonSequence]], np.ndarray]
@@ -58,11 +59,14 @@ def recognizer_scorer(
     Args:
         candidates: names, or a mapping of names to what they mean, see `candidate_labels` of the pipeline.
         views: test-time views whose posteriors the pipeline averages.
+
+    For weights that stay as they are: what the model reads of prompts and names is kept from batch to batch.
     """
+    states = KeptStates()
     columns = {normalize_label(name): column for column, name in enumerate(candidates)}
 
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        options = {"top_k": None, "views": views, "batch_size": len(sequences) * views}
+        options: dict[str, Any] = {"top_k": None, "views": views, "batch_size": len(sequences), "states": states}
         shares = np.zeros((len(sequences), len(columns)))
         for row, ranking in zip(shares, recognize(sequences, candidate_labels=candidates, **options), strict=True):
             for entry in ranking:

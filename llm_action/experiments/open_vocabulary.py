@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_action.modeling.attribute_likelihood import motion_numbers
-from llm_action.modeling.open_vocabulary import Prior, Scores, Weights
+from llm_action.modeling.open_vocabulary import Prior, Scores, ScoreWeights, WeightedCandidates, candidates_for
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
@@ -31,11 +30,11 @@ class SingleScores:
     prior: Prior
     trained: np.ndarray
 
-    def combined(self, weights: Weights | None = None) -> np.ndarray:
+    def combined(self, weights: ScoreWeights | None = None) -> np.ndarray:
         """(sequences, candidates) the log-posterior; of the default weights the pipeline's own."""
-        return (weights or Weights()).combine(self.scores, self.prior, self.trained)
+        return (weights or ScoreWeights()).combine(self.scores, self.prior, self.trained)
 
-    def alone(self, name: str, weights: Weights) -> np.ndarray:
+    def alone(self, name: str, weights: ScoreWeights) -> np.ndarray:
         """(sequences, candidates) one score minus its share of the prior."""
         return self.scores[name] - weights.calibration * self.prior[name]
 
@@ -48,13 +47,13 @@ def single_scores(
     Args:
         candidates: names and what they mean, see `candidate_labels` of the pipeline.
     """
-    scorer, processor = recognize._scorer(candidates, calibrate=True), recognize.processor
-    motion = motion_numbers(processor.feature_extractor, sequences) if scorer.asks_joints else None
-    scores = scorer._read(processor.encode_batch(sequences), motion)
-    return SingleScores(scores, scorer._prior, scorer._read.trained)
+    weighted = candidates_for(recognize.model, recognize.processor, candidates, calibrate=True)
+    assert isinstance(weighted, WeightedCandidates)  # as calibrated candidates are
+    recordings = recognize.processor.encode_recordings(sequences, attributes=weighted.needs_attributes)
+    return SingleScores(weighted.scorer(recordings), weighted.scorer.prior(), weighted.scorer.trained)
 
 
-def choose_weights(single: SingleScores, targets: np.ndarray, seen: np.ndarray, default: Weights) -> Weights:
+def choose_weights(single: SingleScores, targets: np.ndarray, seen: np.ndarray, default: ScoreWeights) -> ScoreWeights:
     """Chooses weights on classes held out of training.
 
     The weights of the single scores and the calibration are those of the best top-1 among the held-out classes; the
@@ -71,19 +70,19 @@ def choose_weights(single: SingleScores, targets: np.ndarray, seen: np.ndarray, 
         single.trained[unseen],
     )
 
-    def zero_shot(weights: Weights) -> float:
+    def zero_shot(weights: ScoreWeights) -> float:
         return float((unseen[among_unseen.combined(weights).argmax(1)] == targets[held_out]).mean())
 
     best = max(_grid(list(single.scores), default), key=zero_shot)
 
-    def harmonic(weights: Weights) -> float:
+    def harmonic(weights: ScoreWeights) -> float:
         return generalised(single.combined(weights), targets, seen)["harmonic_mean"]
 
     candidates = (replace(best, seen_penalty=penalty) for penalty in sorted(_PENALTIES, key=abs))
     return max(candidates, key=harmonic)
 
 
-def _grid(names: list[str], default: Weights) -> Iterator[Weights]:
+def _grid(names: list[str], default: ScoreWeights) -> Iterator[ScoreWeights]:
     yield default
     for calibration in (1.0, 0.5, 0.0):
         for factors in itertools.product((1.0, 2.0, 0.5, 0.0), repeat=len(names)):

@@ -33,7 +33,7 @@ from llm_action.experiments.unseen_baselines import (
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.open_vocabulary import Weights
+from llm_action.modeling.open_vocabulary import ScoreWeights
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.precision import base_dtype
@@ -96,7 +96,7 @@ def measure_split(
         among all labels after learning the unseen classes from so many examples, and old_before, that of the seen
         classes among themselves before.
     """
-    weights, seconds = Weights(), 0.0
+    weights, seconds = ScoreWeights(), 0.0
     if split.validation:
         weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
     experiment = replace(experiment, unseen=list(split.unseen))
@@ -133,8 +133,8 @@ def _enter(experiment: Experiment, run: Recognizer, metrics: dict[str, Any]) -> 
 
 
 def validated_weights(
-    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: Weights
-) -> tuple[Weights, float]:
+    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: ScoreWeights
+) -> tuple[ScoreWeights, float]:
     """The weights that do best on a split's validation classes, of a model trained without them; and its seconds.
 
     It is trained without one subject either, whose sequences are those of the seen classes.

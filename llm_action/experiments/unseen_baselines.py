@@ -20,8 +20,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from llm_action.evaluation.evaluate import Scorer
 from llm_action.evaluation.probe import BATCH, Probe, joint_inputs, probe_steps
 from llm_action.evaluation.recordings import Recordings
-from llm_action.modeling.action_attributes import QUESTIONS
-from llm_action.modeling.attribute_likelihood import fitting_answers, motion_numbers
+from llm_action.modeling.action_attributes import ATTRIBUTES
+from llm_action.modeling.attribute_likelihood import fitting_values, value_numbers
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -117,13 +117,14 @@ def train_alignment(
 def nearest_description(
     extractor: SkeletonFeatureExtractor, labels: Sequence[str], descriptions: dict[str, LabelDescription]
 ) -> Scorer:
-    """How many of a label's attributes the motion has by `motion_numbers`, as a share; nothing is trained.
+    """How many of a label's attributes the motion has by `value_numbers`, as a share; nothing is trained.
 
     Of labels without attributes the share is 0.
     """
 
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        numbers = motion_numbers(extractor, sequences)
+        shown = extractor(sequences)
+        numbers = value_numbers(shown["skeletons"], shown["person_mask"], extractor.layout)
         return np.stack([_agreement(descriptions[label], numbers) for label in labels], axis=1)
 
     return score
@@ -133,7 +134,7 @@ def _agreement(description: LabelDescription, numbers: np.ndarray) -> np.ndarray
     """(sequences,) the share of a label's attributes that fit."""
     agreed = [
         np.isin(column, fitting)
-        for column, name in zip(numbers.T, QUESTIONS, strict=True)
-        if (fitting := fitting_answers(description, name))
+        for column, name in zip(numbers.T, ATTRIBUTES, strict=True)
+        if (fitting := fitting_values(description, name))
     ]
     return np.mean(agreed, axis=0) if agreed else np.zeros(len(numbers))

@@ -239,8 +239,8 @@ def _shown_by(
 
 def _seen_from_all_sides(sequences: Sequence[SkeletonSequence], processor: LlmArProcessor) -> np.ndarray:
     """(sequences, views, features) motion features."""
-    features = motion_features(processor.feature_extractor, sequences, _VIEWS)
-    return features.reshape(len(sequences), _VIEWS, -1)
+    extractor = processor.feature_extractor
+    return np.stack([motion_features(extractor([one], views=_VIEWS)["skeletons"]) for one in sequences])
 
 
 def _joined(old: Rehearsal, new: Rehearsal) -> Rehearsal:

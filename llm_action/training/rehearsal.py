@@ -102,7 +102,8 @@ def table_features(table: Dataset, extractor: SkeletonFeatureExtractor) -> dict[
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         of_class = table.select(rows[_spread(len(rows))]).with_format("numpy")
-        found[names[int(target)]] = motion_features(extractor, [row_to_sequence(row) for row in of_class])[:, None]
+        skeletons = extractor([row_to_sequence(row) for row in of_class])["skeletons"]
+        found[names[int(target)]] = motion_features(skeletons)[:, None]
     return found
 
 

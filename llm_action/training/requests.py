@@ -12,7 +12,7 @@ import numpy as np
 from llm_action.config.experiment import Experiment
 from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import described_labels
-from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.label_tree import label_token_ids
 from llm_action.modeling.open_vocabulary import description_request, question_request
@@ -41,7 +41,7 @@ class Requests:
         names = [label for label in labels if label not in experiment.unseen]
         self.descriptions = described_labels(experiment, names)
         self.description_request = description_request(processor)
-        self.requests = {name: question_request(processor, name) for name in QUESTIONS}
+        self.requests = {name: question_request(processor, name) for name in ATTRIBUTES}
 
     def __call__(self, label: int, persons: np.ndarray, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
         """(request, answer) ids of every example made of one action sentence.
@@ -57,10 +57,10 @@ class Requests:
         if "description" in self.kinds:
             text = drawn_description(self.labels[label], self.descriptions[self.labels[label]], rng)
             examples.append((self.description_request, self._answer(text)))
-        asked = min(int(self.questions_each + rng.random()), len(QUESTIONS)) if self.questions_each else 0
+        asked = min(int(self.questions_each + rng.random()), len(ATTRIBUTES)) if self.questions_each else 0
         if asked:
-            facts = motion_answers(persons, self.layout)
-            for name in rng.choice(list(QUESTIONS), asked, replace=False):
+            facts = attribute_values(persons, self.layout)
+            for name in rng.choice(list(ATTRIBUTES), asked, replace=False):
                 answer = self._agreed(name, facts[name], label, rng)
                 examples.append((self.requests[name], self._answer(answer)))
         return examples

@@ -108,7 +108,7 @@ def sentence_statistics(table: Dataset, processor: LlmArProcessor, sequences: in
     shares = counts / counts.sum()
     entropy = float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
     most = np.argsort(-counts, kind="stable")[: min(_SHOWN_TOKENS, int((counts > 0).sum()))]
-    tokens = processor.convert_ids_to_tokens(most + processor.first_action_id)
+    tokens = processor.convert_ids_to_tokens((most + processor.first_action_id).tolist())
     return {
         "sequences": sequences,
         "sentences": len(table),

@@ -236,7 +236,7 @@ def new_recognizer(
         label_names=names,
         label_token_ids=label_token_ids(names, tokenizer),
         end_token_id=tokenizer.eos_token_id,
-        readings=stage.readings,
+        taught=stage.taught,
     )
     if stage.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})

@@ -145,8 +145,7 @@ class TestWindows:
 
 
 def test_the_text_in_front_is_read_once(recognizer, alone):
-    _, after = recognizer.processor.prompt_parts()
-    run(recognizer, alone[:WINDOW])
+    before, after = recognizer.processor.prompt_parts()
     read = []
     decoder = recognizer.model.causal_lm.get_decoder()
     hook = decoder.register_forward_pre_hook(
@@ -156,7 +155,7 @@ def test_the_text_in_front_is_read_once(recognizer, alone):
     hook.remove()
     nodes = int(recognizer.model.trained_labels.must_be_read().sum())
     steps = recognizer.processor.vqvae.config.num_steps
-    assert read == [steps + len(after) + nodes] * 3  # the labels are read along
+    assert read == [len(before), *[steps + len(after) + nodes] * 3]  # the labels are read along
 
 
 class TestTrack:

@@ -188,9 +188,9 @@ def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
     shown = [generate_sequence(action, 12, camera=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
     prompts = processor(shown, return_tensors="pt")
     words = model.score(prompts["input_ids"], prompts["attention_mask"])
-    by_prototype = model.prototypes(prompts["motion_features"])
+    of_prototypes = model.prototypes(prompts["motion_features"])
     posteriors = model(**prompts).logits.softmax(1).detach()
-    assert torch.allclose(posteriors, (words + by_prototype).softmax(1), atol=1e-5)
+    assert torch.allclose(posteriors, (words + of_prototypes).softmax(1), atol=1e-5)
     assert not torch.allclose(posteriors, words.softmax(1), atol=1e-3)
     recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
     names = model.config.label_names

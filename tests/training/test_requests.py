@@ -11,7 +11,7 @@ import pytest
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets.split import load_split
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -62,7 +62,7 @@ class TestTeaching:
         _, texts = taught(question_share=0.5)
         asked = [answer for request, answer in texts if request.endswith("Answer:")]
         assert 0.4 < len(asked) / len(texts) < 0.6
-        assert set(asked) <= {answer for question in QUESTIONS.values() for answer in question.answers}
+        assert set(asked) <= {answer for attribute in ATTRIBUTES.values() for answer in attribute.values}
 
     def test_a_description_names_attributes_in_any_order(self):
         description = LabelDescription(("it moves",), (), {"arms": ("right arm",), "body": ("level",)})
@@ -80,9 +80,9 @@ class TestTeaching:
         processor = LlmArProcessor.from_pretrained(tiny_export)
         experiment = load_experiment(tiny_config, ["recognizer.question_share=0.92"])
         requests, answers = Requests(experiment, processor, ["wave"]), []
-        request = processor.tokenizer(f"\nQuestion: {QUESTIONS['arms'].text} Answer:", add_special_tokens=False)
+        request = processor.tokenizer(f"\nQuestion: {ATTRIBUTES['arms'].question} Answer:", add_special_tokens=False)
         persons = SkeletonFeatureExtractor(requests.layout).normalize(generate_sequence("clapping hands", 1, 2, 1))
-        assert motion_answers(persons, requests.layout)["arms"] == "both arms"  # the label says the right arm
+        assert attribute_values(persons, requests.layout)["arms"] == "both arms"  # the label says the right arm
         for seed in range(60):
             given = requests(0, persons, np.random.default_rng(seed))
             answers += [

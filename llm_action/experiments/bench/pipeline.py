@@ -15,6 +15,8 @@ from tqdm import tqdm
 from llm_action.experiments.bench.inputs import BenchInputs, made_up_sequences
 from llm_action.experiments.bench.precision import PRECISIONS
 from llm_action.experiments.bench.timing import Figure, Section, ratio, take_turns, timed
+from llm_action.modeling.label_scoring import SCORE_TOLERANCE
+from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -34,11 +36,11 @@ def pipeline_section(inputs: BenchInputs, repeats: int) -> Section:
     features = processor.feature_extractor(sequences, return_tensors="pt")
     persons = features["skeletons"][features["person_mask"]].to(processor.vqvae.device)
     prompts = dict(processor(sequences, return_tensors="pt").to(model.device))
-    forward_options = recognize._sanitize_parameters(**options)[1]
+    tree = LabelTree.from_labels(inputs.classes(), processor.tokenizer)
 
     def forwards(_: int) -> None:
         processor.vqvae.encode(persons)
-        recognize.forward(dict(prompts), **forward_options)
+        model.rank(**prompts, tree=tree, k=TOP_K, tolerance=SCORE_TOLERANCE)
 
     with tempfile.TemporaryDirectory() as folder:
         files = [str(write_ntu(sequence, Path(folder))) for sequence in sequences]
