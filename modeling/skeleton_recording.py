@@ -73,7 +73,9 @@ class SkeletonRecording:
             raise ValueError(f"expected up as one of {', '.join(_UPRIGHT)}, got {self.up!r}")
         joints = self._in_space(joints, notes) if joints.shape[-1] == 3 else self._in_image(joints, notes)
         layout = layout_for(joints.shape[-2], self.layout)
-        return SkeletonSequence(joints, layout, self.fps, self.scores, self.name, tuple(notes))
+        sequence = SkeletonSequence(joints, layout, self.fps, self.scores, notes=tuple(notes))
+        sequence.name = self.name
+        return sequence
 
     def _in_space(self, joints: np.ndarray, notes: list[str]) -> np.ndarray:
         unit = self.unit or "m"

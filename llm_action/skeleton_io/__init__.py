@@ -86,16 +86,17 @@ def read_clips(
     path = Path(path)
     said = ReadOptions(layout, fps, **options)
     for number, (found, label, splits) in enumerate(clips(path, said)):
-        name = getattr(found, "name", "") or f"clip {number}"
+        name = getattr(found, "name", "")
+        one_of_many = name or isinstance(found, ValueError)
         try:
-            with naming(path):
+            with naming(f"{path}: clip {number}" if one_of_many else path):
                 if isinstance(found, ValueError):
                     raise found
                 sequence = said.applied(found, path).to_sequence()
         except ValueError as error:
             if dropped is None:
                 raise
-            dropped.append((name, str(error)))
+            dropped.append((name or f"clip {number}", str(error)))
         else:
             yield Clip(sequence, label, splits)
 

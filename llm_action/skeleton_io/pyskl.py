@@ -15,7 +15,6 @@ import numpy as np
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
 
-from .files import naming
 from .options import ReadOptions
 from .tracking import steady_persons
 
@@ -58,8 +57,7 @@ def pyskl_clips(
         recording: SkeletonRecording | ValueError
         label = None
         try:
-            with naming(f"annotation {number}"):
-                recording, label = _annotation(annotation, options, name)
+            recording, label = _annotation(annotation, options, name)
         except ValueError as error:
             recording = error
         yield recording, label, inside
@@ -84,14 +82,15 @@ def _annotation(annotation: Any, options: ReadOptions, name: str) -> tuple[Skele
         )
     if keypoint.shape[3] == 3 and scores is None and keypoint.shape[2] == 17 and _are_scores(keypoint[..., 2]):
         keypoint, scores = keypoint[..., :2], keypoint[..., 2]
-    if scores is not None and scores.shape != keypoint.shape[:3]:
-        raise ValueError(f"expected scores of shape {keypoint.shape[:3]} (persons, frames, joints), got {scores.shape}")
-    joints, scores, followed = steady_persons(keypoint, scores)
     in_space = keypoint.shape[3] == 3
     layout = options.layout or {(25, True): "ntu25", (17, False): "coco17", (18, False): "openpose18"}.get(
         (keypoint.shape[2], in_space)
     )
-    recording = SkeletonRecording(joints, layout_for(keypoint.shape[2], layout), scores=scores, name=name)
+    layout = layout_for(keypoint.shape[2], layout)
+    if scores is not None and scores.shape != keypoint.shape[:3]:
+        raise ValueError(f"expected scores of shape {keypoint.shape[:3]} (persons, frames, joints), got {scores.shape}")
+    joints, scores, followed = steady_persons(keypoint, scores)
+    recording = SkeletonRecording(joints, layout, scores=scores, name=name)
     if followed:
         recording.notes.append(f"{len(joints)} persons were followed by where they are")
     if in_space and recording.layout == "ntu25":

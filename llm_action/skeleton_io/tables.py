@@ -66,6 +66,7 @@ _AXIS_WORDS = {
         "score",
     ),
 }
+_AXIS = r"pos(?:ition)?[ _]?[xyz]|" + "|".join(sorted(_AXIS_WORDS, key=len, reverse=True))
 _CHANNELS = ("x", "y", "z", "score")
 
 
@@ -307,15 +308,14 @@ def _joint_and_axis(name: str) -> tuple[str, str] | None:
     plain = name.strip()
     if plain.lower() in _ROLE_OF or plain.lower() in _AXIS_WORDS:
         return None
-    for pattern in (
-        r"(?P<joint>.+?)[ _.:\-/\[(]+(?P<axis>[A-Za-z]+(?:[_ ]?[xyz])?)[\])]*",
-        r"(?P<axis>[A-Za-z]+?)[ _.:\-]*(?P<joint>\d+)",
-        r"(?P<axis>[A-Za-z]+)[ _.:\-]+(?P<joint>.+)",
-        r"(?P<joint>.*[a-z0-9])(?P<axis>[XYZ])",
+    for pattern, flags in (
+        (rf"(?P<joint>.+?)[ _.:\-/\[(]+(?P<axis>{_AXIS})[\])]*", re.IGNORECASE),
+        (rf"(?P<axis>{_AXIS})[ _.:\-]*(?P<joint>\d+)", re.IGNORECASE),
+        (rf"(?P<axis>{_AXIS})[ _.:\-]+(?P<joint>.+)", re.IGNORECASE),
+        (r"(?P<joint>.*[a-z0-9])(?P<axis>[XYZ])", 0),
     ):
-        match = re.fullmatch(pattern, plain)
-        if match and (axis := _AXIS_WORDS.get(match["axis"].lower().replace("_", "").replace(" ", ""))):
-            return match["joint"].strip(), axis
+        if match := re.fullmatch(pattern, plain, flags):
+            return match["joint"].strip(), _AXIS_WORDS[re.sub(r"[ _]", "", match["axis"].lower())]
     return None
 
 

@@ -74,7 +74,7 @@ def track_persons(
 
     Returns:
         Joints (persons, frames, joints, channels) in order of appearance, NaN where a person is not seen, and scores
-        (persons, frames, joints), 0 there; None when no detection has any.
+        (persons, frames, joints), 0 there and 1 of detections without scores; None when no detection has any.
     """
     tracks: list[_Track] = []
     for frame, detections in enumerate(frames):
@@ -92,8 +92,8 @@ def track_persons(
     for person, track in enumerate(tracks):
         for frame, detection in track.sightings:
             joints[person, frame] = detection.joints
-            if detection.scores is not None:
-                scores[person, frame], scored = detection.scores, True
+            scores[person, frame] = 1 if detection.scores is None else detection.scores
+            scored |= detection.scores is not None
     return joints, scores if scored else None
 
 
