@@ -78,7 +78,7 @@ _FINGERS = {
 
 def _hand_bones(prefix: str = "") -> dict[str, str]:
     """Parents of the finger joints of one hand, wrist first; the names begin with the prefix."""
-    bones = {}
+    bones: dict[str, str] = {}
     for finger, parts in _FINGERS.items():
         chain = [f"{prefix}wrist", *(f"{prefix}{finger}_{part}" for part in parts)]
         bones |= dict(zip(chain[1:], chain))

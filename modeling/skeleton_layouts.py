@@ -129,10 +129,10 @@ class SkeletonLayout:
                 for joint in joints
                 if joint.startswith("left_") and joint.replace("left_", "right_", 1) in joints
             ]
-        left_right = tuple(tuple(_index_of(about, joints, joint) for joint in pair) for pair in pairs)
-        flat = [joint for pair in left_right for joint in pair]
-        if any(len(pair) != 2 for pair in left_right) or len(set(flat)) < len(flat):
+        flat = [_index_of(about, joints, joint) for pair in pairs for joint in pair]
+        if any(len(pair) != 2 for pair in pairs) or len(set(flat)) < len(flat):
             raise ValueError(f"{about}: expected left_right as pairs (left, right), each joint once, got {pairs}")
+        left_right = tuple(zip(flat[::2], flat[1::2]))
         standard = _standard_of_own(about, joints, content.get("standard"))
         return cls(name, joints, parents, left_right, str(content.get("description", "")), standard)
 

@@ -165,14 +165,15 @@ def _all_zero(joints: np.ndarray) -> np.ndarray:
 
 
 def _root_is_origin(joints: np.ndarray, zero: np.ndarray, layout: str) -> np.ndarray:
-    """(persons, frames) bool: a root at zero is a place, for the body's other joints lie around it in space."""
+    """(persons, frames) bool: a root at zero is a place, for it alone is there and the body lies around it in space."""
     if joints.shape[-1] != 3 or get_layout(layout).standard[get_layout(layout).root] != "hip_center":
         return np.zeros(joints.shape[:2], bool)
     unseen = (zero | np.isnan(joints).any(axis=-1))[..., None]
     low = np.where(unseen, np.inf, joints).min(axis=2)
     high = np.where(unseen, -np.inf, joints).max(axis=2)
     margin = 0.2 * np.where(np.isfinite(high), high - low, 0).max(axis=-1, keepdims=True)
-    return ((low - margin <= 0) & (high + margin >= 0)).all(axis=-1)
+    around = ((low - margin <= 0) & (high + margin >= 0)).all(axis=-1)
+    return around & (zero.sum(axis=2) == 1)
 
 
 def _checked_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:

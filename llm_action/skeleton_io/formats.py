@@ -116,8 +116,8 @@ def clips(path: Path, options: ReadOptions) -> Iterator[Found]:
                 yield from ntu_array_clips(path, content)
                 return
         label = None
-        if kind == "json" and is_kinetics_skeleton(content := parse_json(path, read_text(path))):
-            label = content.get("label")
+        if kind == "json" and is_kinetics_skeleton(parsed := parse_json(path, read_text(path))):
+            label = parsed.get("label")
         yield recording(path, options), label, ()
 
 

@@ -26,8 +26,7 @@ _SCORES = ("visibility", "score", "v", "confidence", "presence")
 
 
 def is_mediapipe(content: Any) -> bool:
-    frames = _frames(content)
-    return bool(frames) and any(_persons(frame) for frame in frames)
+    return any(_persons(frame) for frame in _frames(content) or ())
 
 
 def _frames(content: Any) -> list[Any] | None:

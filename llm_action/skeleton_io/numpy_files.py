@@ -57,10 +57,11 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         layout = get_layout(json.loads(layout) if layout.startswith("{") else layout).name
     if options.layout is not None and layout not in (None, options.layout):
         raise ValueError(f"expected layout {options.layout!r}, found layout {layout!r} in the file; leave layout out")
-    fps = arrays.get("fps")
-    if fps is not None and (fps.size != 1 or not np.issubdtype(fps.dtype, np.number)):
-        raise ValueError(f"expected one number as 'fps', found {fps.dtype} {fps.shape}; save a number or leave it out")
-    fps = None if fps is None else float(fps.reshape(()))
+    rate = arrays.get("fps")
+    if rate is not None and (rate.size != 1 or not np.issubdtype(rate.dtype, np.number)):
+        found = f"{rate.dtype} {rate.shape}"
+        raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
+    fps = None if rate is None else float(rate.reshape(()))
     return read_array(arrays["joints"], options, layout=layout, fps=fps, scores=arrays.get("scores"))
 
 

@@ -112,13 +112,14 @@ def steady_persons(joints: np.ndarray, scores: np.ndarray | None = None) -> tupl
     """
     seen = _seen(joints)
     present = seen.any(axis=2)
-    used = np.flatnonzero(present.any(axis=1))
+    used = np.flatnonzero(present.any(axis=1)).tolist()
     if len(used) < 2 or not (present.sum(axis=0).max() < len(used) or _leaps(joints[used], seen[used])):
         return joints, scores, False
     frames = [
         [
-            Detection(joints[person, frame], None if scores is None else scores[person, frame], int(person))
-            for person in used[present[used, frame]]
+            Detection(joints[person, frame], None if scores is None else scores[person, frame], person)
+            for person in used
+            if present[person, frame]
         ]
         for frame in range(joints.shape[1])
     ]

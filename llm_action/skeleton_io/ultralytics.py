@@ -48,7 +48,10 @@ def _frames(content: Any) -> list[list[Mapping[str, Any]]] | None:
         if None in keys:
             frames = [content]
         else:
-            frames = [[one for one, where in zip(content, keys) if where == key] for key in sorted(set(keys))]
+            frames = [
+                [one for one, where in zip(content, keys) if where == key]
+                for key in sorted({key for key in keys if key is not None})
+            ]
     else:
         return None
     return frames if all(isinstance(person, Mapping) for frame in frames for person in frame) else None
