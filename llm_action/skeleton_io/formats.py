@@ -97,7 +97,13 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
         if isinstance(found[0][0], ValueError):
             raise found[0][0]
         return found[0][0]
-    return _READERS[kind](path, options)
+    try:
+        return _READERS[kind](path, options)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:  # of damaged content
+        found = f"{type(error).__name__}: {error}"
+        raise bad_file(
+            path, "the content that files of this format have", found, "the file is likely damaged"
+        ) from None
 
 
 def clips(path: Path, options: ReadOptions) -> Iterator[Found]:

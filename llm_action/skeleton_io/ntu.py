@@ -57,9 +57,9 @@ def read_ntu(path: Path) -> SkeletonRecording:
     num_channels = 3 if num_joints == 25 else 2
     joints = np.full((body.max() + 1, bodies.num_frames, num_joints, num_channels), np.nan, np.float32)
     joints[body, frame] = bodies.values[..., :num_channels]
-    scores: np.ndarray | None = np.zeros(joints.shape[:3], np.float32)
-    scores[body, frame] = bodies.values[..., 3] / 2
-    joints, scores, followed = steady_persons(joints, scores)
+    states = np.zeros(joints.shape[:3], np.float32)
+    states[body, frame] = bodies.values[..., 3] / 2
+    joints, scores, followed = steady_persons(joints, states)
     notes = [f"ids cannot be right: {len(joints)} persons were followed by where they are"] if followed else []
     if num_joints == 17:
         return SkeletonRecording(joints, "coco17", notes=notes)

@@ -21,6 +21,7 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from .files import bad_file
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
 from .options import ReadOptions
+from .tracking import steady_persons
 
 
 def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> SkeletonRecording:
@@ -36,7 +37,12 @@ def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> Skeleto
         if len(array) == 1:
             return ntu_clip(array[0])
         raise ValueError(f"expected one recording, found {len(array)} clips; read them with read_clips(path)")
-    return recording_from_array(array, options.axes, layout=options.layout or known.pop("layout", None), **known)
+    known["layout"] = options.layout or known.get("layout")
+    recording = recording_from_array(array, options.axes, **known)
+    recording.joints, recording.scores, followed = steady_persons(recording.joints, recording.scores)
+    if followed:
+        recording.notes.append("rows swapped persons: they were followed by where they are")
+    return recording
 
 
 def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> SkeletonRecording:

@@ -111,7 +111,7 @@ def steady_persons(joints: np.ndarray, scores: np.ndarray | None = None) -> tupl
         Joints and scores, and whether they were changed.
     """
     seen = _seen(joints)
-    present = seen.any(axis=2)
+    present = np.asarray(seen.any(axis=2))
     used = np.flatnonzero(present.any(axis=1)).tolist()
     if len(used) < 2 or not (present.sum(axis=0).max() < len(used) or _leaps(joints[used], seen[used])):
         return joints, scores, False

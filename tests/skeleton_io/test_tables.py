@@ -88,6 +88,22 @@ def test_turning_never_mirrors(tmp_path, up):
     assert (np.sum(np.cross(upwards, right) * toes, axis=1) > 0).all()
 
 
+def test_left_handed_axes_are_said(tmp_path):
+    np.save(tmp_path / "clip.npy", PLACES * [1, 1, -1])
+    found = read_skeleton(tmp_path / "clip.npy", layout="coco17", left_handed=True).joints[0]
+    np.testing.assert_allclose(found, PLACES, atol=1e-6)
+
+
+def test_rows_that_swap_persons_midway(tmp_path):
+    array = np.stack([PLACES, motion("coco17", shift=1.5)])
+    swapped = array.copy()
+    swapped[:, 6:] = array[::-1, 6:]
+    np.save(tmp_path / "clip.npy", swapped)
+    sequence = read_skeleton(tmp_path / "clip.npy", layout="coco17")
+    np.testing.assert_allclose(sequence.joints, array, rtol=1e-6)
+    assert "swapped" in sequence.notes[0]
+
+
 @pytest.mark.parametrize("axes", ["CTVM", "TVCM", "MCTV", "TMVC"])
 def test_the_order_of_axes_is_said(tmp_path, axes):
     array = np.stack([PLACES, motion("coco17", shift=1.5)])
