@@ -100,10 +100,8 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
     try:
         return _READERS[kind](path, options)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:  # of damaged content
-        found = f"{type(error).__name__}: {error}"
-        raise bad_file(
-            path, "the content that files of this format have", found, "the file is likely damaged"
-        ) from None
+        problem, remedy = f"{type(error).__name__}: {error}", "the file is likely damaged"
+        raise bad_file(path, "what files of this format hold", problem, remedy) from None
 
 
 def clips(path: Path, options: ReadOptions) -> Iterator[Found]:

@@ -49,6 +49,8 @@ def read_kinetics_skeleton(content: Mapping[str, Any], options: ReadOptions) -> 
     if any(len(one.joints) != len(one.scores) for row in frames.values() for one in row if one.scores is not None):
         raise ValueError("expected as many scores as joints (Kinetics-Skeleton), found other numbers; fetch it again")
     numbers = sorted(frames) or [0]
+    if numbers[-1] - numbers[0] > 10 * len(numbers) + 1000:
+        raise ValueError(f"expected frame_index to count frames, found {numbers[0]} to {numbers[-1]} in {len(numbers)}")
     rows = [frames.get(number, []) for number in range(numbers[0], numbers[-1] + 1)]
     notes = [] if options.image_size else ["the image's size is not known: 16:9 is taken (image_size= says otherwise)"]
     layout = options.layout or ("openpose18" if any(len(one.joints) == 18 for row in rows for one in row) else None)
