@@ -28,7 +28,7 @@ from llm_action.modeling.label_tree import LabelTree, label_token_ids, normalize
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton, recordings_in
+from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic
 from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, Rehearsal, read_rehearsal, write_rehearsal
 from llm_action.training.sentences import Collator
@@ -195,7 +195,7 @@ def read_examples(
         FileNotFoundError: no recordings there.
     """
     root = checked_folder(folder, "your examples")
-    files = [path for path in recordings_in(root) if path.parent != root]
+    files = [path for path in sorted(root.glob("*/**/*")) if path.suffix.lower() in SKELETON_SUFFIXES]
     if not files:
         raise FileNotFoundError(
             f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none"
