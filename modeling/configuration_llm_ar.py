@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .hub_repository import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
-from .skeleton_layouts import get_layout
+from .skeleton_layouts import get_layout, own_layout
 
 
 @strict
@@ -15,6 +15,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     Args:
         layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; others are mapped to it by joint name.
+        own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
         downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
@@ -40,6 +41,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     model_type = "action_vqvae"
 
     layout: str = "kinect20"
+    own_layout: dict | None = None
     num_frames: int = 64
     downsample: int = 2
     codebook_size: int = 512
@@ -60,7 +62,9 @@ class ActionVQVAEConfig(PreTrainedConfig):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "action tokenizer")
         kwargs["auto_map"] = VQVAE_AUTO_MAP
         super().__post_init__(**kwargs)
-        get_layout(self.layout)
+        if self.own_layout is not None:
+            get_layout(self.own_layout)
+        self.own_layout = own_layout(self.layout)
         if self.downsample < 1 or self.downsample & (self.downsample - 1):
             raise ValueError(f"Expected downsample to be a power of two, got {self.downsample}.")
         if self.num_frames < 1 or self.num_frames % self.downsample:

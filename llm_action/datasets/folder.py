@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
+from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton, recordings_in
 
 from .benchmark import Benchmark, Sample, Scan, checked_folder
 
@@ -60,12 +60,12 @@ def class_folders(root: Path) -> list[dict[str, Any]]:
         FileNotFoundError: no skeleton file in a class folder.
     """
     rows = []
-    for path in sorted(root.rglob("*")):
+    for path in recordings_in(root):
         folders = path.relative_to(root).parts[:-1]
         part = PARTS.get(folders[0].lower(), "") if folders else ""
         if part:
             folders = folders[1:]
-        if folders and path.suffix.lower() in SKELETON_SUFFIXES and path.is_file():
+        if folders:
             label = folders[0].replace("_", " ")
             rows.append({"path": path, "label": label, "subject": 0, "camera": 0, "split": part})
     if not rows:
