@@ -720,13 +720,12 @@ def _judge(reading: _Reading) -> None:
             f"expected a body in layout {reading.known.name}, came joints that form none; check layout= and axes="
         )
     leaps = measures.step > LIMITS.step and len(reading.body) >= _FEWEST_FRAMES
-    if leaps and measures.strangeness > LIMITS.strange:
+    if leaps and measures.strangeness > _most_strange(reading):
         raise _Refusal(
             f"expected a person, came noise: bones fit no body and joints leap {measures.step:.1f} torso lengths "
             "between frames; check what was written to the file"
         )
-    by_count = reading.joints.shape[3] == 2 and reading.by_count
-    if measures.strangeness > (LIMITS.strange_by_count if by_count else LIMITS.strange):
+    if measures.strangeness > _most_strange(reading):
         reading.warnings.append(
             f"The bones fit layout {reading.known.name} badly: they differ from people's by a factor of "
             f"{np.exp(np.nan_to_num(measures.disproportion)):.2f} on average, left from right by "
@@ -748,3 +747,10 @@ def _judge(reading: _Reading) -> None:
     body = reading.body
     if len(body) >= _FEWEST_FRAMES and np.nanmax(np.abs(np.diff(body, axis=0)), initial=0.0) == 0:
         reading.warnings.append("All frames are alike: the recording holds one pose and no motion.")
+
+
+def _most_strange(reading: _Reading) -> float:
+    """How strange bones may be before that is said."""
+    if reading.joints.shape[3] == 3:
+        return LIMITS.strange
+    return LIMITS.strange_by_count if reading.by_count else LIMITS.strange_flat
