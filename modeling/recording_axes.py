@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations, product
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .plausibility import (
     handedness,
     measure_body,
     measure_orientation,
+    most_seen,
     sentinels_as_missing,
     torso_unit,
     track_persons,
@@ -41,6 +42,7 @@ _WORST = 9.0
 _FEWEST_FRAMES = 8  # fewer say nothing about motion
 _NEUTRAL = 0.3  # what a layout without named joints counts instead of its proportions
 
+_DOCUMENTED = ("(VC)", "T(VC)", "VC", "TVC", "MTVC", "NMTVC")  # orders of axes that need no word
 _ROLE_NAMES = {"M": "persons", "T": "frames", "V": "joints", "C": "channels", "N": "recordings"}
 
 
@@ -120,7 +122,7 @@ class _Reading:
     @property
     def body(self) -> np.ndarray:
         """(frames, joints, channels) of the person seen most."""
-        return self.joints[np.argmax((~np.isnan(self.joints[..., 0])).sum(axis=(1, 2)))]
+        return most_seen(self.joints)
 
 
 def infer_conventions(
@@ -153,9 +155,9 @@ def infer_conventions(
     Raises:
         ValueError: an option that is none.
     """
-    _check_options(layouts, layout, up, unit)
+    _check_options(layouts, layout, axes, up, unit)
     try:
-        reading = _choose(_readings(array, layouts, layout, axes, missing, unit, scores), layouts, layout)
+        reading = _choose(_readings(array, layouts, layout, axes, missing, unit, scores), layouts, layout, axes)
         reading.joints = reading.joints.copy()
         frames = cut_empty_ends(reading.joints)
         reading.joints = reading.joints[:, frames]
@@ -188,10 +190,18 @@ def infer_conventions(
     )
 
 
-def _check_options(layouts: Mapping[str, SkeletonLayout], layout: str | None, up: str | None, unit: str | None) -> None:
+def _check_options(
+    layouts: Mapping[str, SkeletonLayout], layout: str | None, axes: str | None, up: str | None, unit: str | None
+) -> None:
     if layout is not None and layout not in layouts:
         known = ", ".join(f"{known.name} ({known.num_joints})" for known in layouts.values())
         raise ValueError(f"unknown skeleton layout {layout!r}; known layouts: {known}")
+    roles = "" if axes is None else "".join(_groups(axes))
+    if axes is not None and not ({"V", "C"} <= set(roles) <= set(_ROLE_NAMES) and len(set(roles)) == len(roles)):
+        raise ValueError(
+            f"expected axes= as letters M (persons), T (frames), V (joints), C (channels), N (recordings, 1), such as "
+            f"CTVM, or T(VC) for rows of all joints' coordinates, got {axes!r}"
+        )
     if up is not None and up not in UP_AXES:
         raise ValueError(f"expected up= one of {', '.join(UP_AXES)}, got {up!r}")
     if unit is not None and unit not in (*METRES, "pixels") and _picture_size(unit) is None:
@@ -221,7 +231,7 @@ def arrangements(array: np.ndarray, counts: set[int], axes: str | None = None) -
         The letters and a view of the array; no view twice.
     """
     seen = set()
-    for letters in [axes] if axes is not None else _orders(array.shape, counts):
+    for letters in [axes] if axes is not None else _orders(array.shape):
         for view in _arranged(array, letters, counts):
             strides = tuple(stride if size > 1 else 0 for size, stride in zip(view.shape, view.strides))
             if (view.shape, strides) not in seen:
@@ -229,22 +239,28 @@ def arrangements(array: np.ndarray, counts: set[int], axes: str | None = None) -
                 yield letters, view
 
 
-def _orders(shape: tuple[int, ...], counts: set[int]) -> list[str]:
+def _orders(shape: tuple[int, ...]) -> list[str]:
     """Letters of all ways in which the axes can be roles; the documented order of each number of axes first."""
-    documented = {1: ["(VC)"], 2: ["T(VC)", "VC"], 3: ["TVC"], 4: ["MTVC"], 5: ["NMTVC"]}.get(len(shape), [])
+    documented = [letters for letters in _DOCUMENTED if len(_groups(letters)) == len(shape)]
     whole = {2: "VC", 3: "TVC", 4: "MTVC", 5: "NMTVC"}.get(len(shape))
     found = ["".join(order) for order in permutations(whole)] if whole else []
     bundles = ("(VC)", "(CV)", "(MVC)", "(VCM)", "(MCV)")
-    for rest in ({1: [""], 2: ["T"], 3: ["MT", "TN"]}).get(len(shape), []):
+    for rest in ({1: [""], 2: ["T"], 3: ["MT", "NT"]}).get(len(shape), []):
         for bundle in bundles:
             if not ("M" in rest and "M" in bundle):
                 found += ["".join(order) for order in permutations([*rest, bundle])]
+    found = [letters for letters in found if "N" not in letters[1:]]
     return [*documented, *(letters for letters in found if letters not in documented)]
+
+
+def _groups(letters: str) -> list[str]:
+    """The letters of each axis of the array: "MT(VC)" has M, T and VC."""
+    return [group.strip("()") for group in re.findall(r"\(\w+\)|\w", letters)]
 
 
 def _arranged(array: np.ndarray, letters: str, counts: set[int]) -> Iterator[np.ndarray]:
     """The array as (persons, frames, joints, channels), once for each way in which the letters fit its shape."""
-    groups = [group.strip("()") for group in re.findall(r"\(\w+\)|\w", letters)]
+    groups = _groups(letters)
     if len(groups) != array.ndim:
         return
     order = "".join(groups)
@@ -300,18 +316,20 @@ def _readings(
     documented = None
     for letters, view in arrangements(array, counts, axes):
         lowest = min((reading.score for reading in readings), default=_WORST)
-        if documented not in (None, letters) and lowest <= LIMITS.strange:
+        if documented not in (None, letters) and lowest <= LIMITS.surely:
             break  # the documented order holds a body
         documented = documented or letters
         readings += _measured(letters, view, fitting, missing, unit, scores)
-    if not readings:
+    if documented is None:
         _refuse_shape(array.shape, layouts, layout, axes)
+    if not readings:
+        raise _Refusal("expected a person, came joints that are all missing: nobody was seen; leave this recording out")
     return readings
 
 
 def _refuse_shape(
     shape: tuple[int, ...], layouts: Mapping[str, SkeletonLayout], layout: str | None, axes: str | None
-) -> None:
+) -> NoReturn:
     if layout is not None:
         wanted = f"{layouts[layout].num_joints} joints (layout {layout!r})"
     else:
@@ -394,7 +412,7 @@ def _read_channels(
         marks = ", ".join(f"{mark:g}" for mark in sentinels if (joints == mark).all(axis=-1).any())
         notes.append(f"Joints at {marks} in all channels are missing: {share:.0%} of all.")
     if given is not None:
-        cleaned, unsure = unsure_as_missing(cleaned, np.nan_to_num(given))
+        cleaned, unsure = unsure_as_missing(cleaned, np.nan_to_num(given), layout)
         if unsure:
             notes.append(f"Joints with a score below 0.1 are missing: {unsure / cleaned[..., 0].size:.0%} of all.")
     return _Reading(letters, cleaned, given, channels, layout=layout, notes=notes)
@@ -425,10 +443,13 @@ def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth
     return "score" if not marks and flat.strangeness + LIMITS.margin < deep.strangeness else "depth"
 
 
-def _choose(readings: list[_Reading], layouts: Mapping[str, SkeletonLayout], layout: str | None) -> _Reading:
+def _choose(
+    readings: list[_Reading], layouts: Mapping[str, SkeletonLayout], layout: str | None, axes: str | None
+) -> _Reading:
     """The one clear reading; refusals name the candidates."""
     readings = sorted(readings, key=lambda reading: reading.score)
-    best, documented = readings[0], readings[0].axes in ("MTVC", "TVC", "T(VC)")
+    best = readings[0]
+    documented = axes is not None or best.axes in _DOCUMENTED
     if best.score >= _WORST:
         raise _Refusal("expected a person, came no two joints that are seen together; leave this recording out")
     assert best.measures is not None
@@ -455,6 +476,11 @@ def _choose(readings: list[_Reading], layouts: Mapping[str, SkeletonLayout], lay
     if layout is None:
         same = [name for name in rejected if name != best.known.name]
         best.by_count = not same
+        if np.isnan(best.measures.disproportion):
+            best.warnings.append(
+                f"Only the number of joints says that the layout is {best.known.name}: its joints are no body's, so "
+                f"nothing can be checked; pass layout={best.known.name} or your own."
+            )
         why = f"; the bones do not fit {', '.join(same)}" if same else ""
         best.notes.insert(0, f"The layout is read as {best.known.name}{why}.")
     if not documented:
@@ -482,7 +508,7 @@ def _one_point(joints: np.ndarray) -> bool:
 
 def _refuse_strange(
     best: _Reading, readings: list[_Reading], layouts: Mapping[str, SkeletonLayout], layout: str | None
-) -> None:
+) -> NoReturn:
     names = ", ".join(dict.fromkeys(reading.known.name for reading in readings))
     measures = best.measures
     assert measures is not None
@@ -494,7 +520,11 @@ def _refuse_strange(
     if layout is not None:
         remedy = f"check that the joints are in the order of {layout}, and pass axes= if the axes have another order"
         same = [name for name, known in layouts.items() if known.num_joints == best.known.num_joints and name != layout]
-        remedy += f"; other layouts with as many joints: {', '.join(same)}" if same else ""
+        fits = [name for name in same if measure_body(best.body, layouts[name]).strangeness <= LIMITS.strange]
+        if fits:
+            remedy = f"the bones fit {' and '.join(fits)}: pass layout={fits[0]}; else {remedy}"
+        elif same:
+            remedy += f"; other layouts with as many joints: {', '.join(same)}"
     else:
         remedy = "pass layout= (a layout of your own names other joints), and axes= if the axes have another order"
     if _odd_axes(best):
@@ -571,7 +601,7 @@ def _follow_persons(reading: _Reading) -> None:
         return
     unit, _ = torso_unit(reading.joints, reading.known)
     if not np.isfinite(unit):
-        return
+        unit = measure_body(reading.body, reading.known).unit
     tracks, changed = track_persons(reading.joints, unit)
     if changed:
         if reading.scores is not None:
@@ -596,8 +626,8 @@ def _turn_upright(reading: _Reading, up: str | None) -> str:
     """Turns the joints so that y points up (2-D: down); which axis did."""
     if reading.joints.shape[3] == 2:
         return _turn_rows_down(reading, up)
-    if up is not None:
-        reading.joints = _with_y_up(reading.joints, up)
+    if up not in (None, "y"):
+        reading.joints = _with_y_up(reading.joints, str(up))
     stands = measure_orientation(reading.body, reading.known)
     parts = [part for part in (stands.trunk, stands.legs) if np.isfinite(part).all()]
     if not parts:
@@ -751,6 +781,6 @@ def _judge(reading: _Reading) -> None:
 
 def _most_strange(reading: _Reading) -> float:
     """How strange bones may be before that is said."""
-    if reading.joints.shape[3] == 3:
-        return LIMITS.strange
-    return LIMITS.strange_by_count if reading.by_count else LIMITS.strange_flat
+    if reading.by_count:
+        return LIMITS.surely
+    return LIMITS.strange if reading.joints.shape[3] == 3 else LIMITS.strange_flat
