@@ -122,7 +122,8 @@ def measure_body(body: np.ndarray, layout: SkeletonLayout) -> BodyMeasures:
         unit = _unit(segments, expected, typical)
         asymmetry = _asymmetry(typical / unit, layout)
         centre = np.nanmedian(sample, axis=1, keepdims=True) if len(sample) else sample
-        away = np.delete(np.linalg.norm(sample - centre, axis=-1), layout.root, axis=1)  # some roots stay on the floor
+        bodily = [joint != "root" for joint in layout.joints]  # motion capture's root stays on the floor
+        away = np.linalg.norm(sample - centre, axis=-1)[:, bodily]
         steps = np.linalg.norm(following - sample, axis=-1) / unit
         spread = (_quantile(bones, 0.75) - _quantile(bones, 0.25)) / typical
         long = typical > _SHORT * unit

@@ -701,12 +701,17 @@ def _make_right_handed(reading: _Reading, mirrored: bool | None) -> bool:
         return bool(mirrored)
     shown, surely = handedness(measure_orientation(reading.body, reading.known))
     if mirrored is None:
-        left_handed = shown < (LIMITS.mirrored if surely else LIMITS.mirrored_alone)
+        left_handed = surely and shown < LIMITS.mirrored
         if left_handed:
             reading.joints[..., 0] *= -1
             reading.warnings.append(
                 "The axes are left-handed: toes, nose and hands lie behind the body; x is negated. If instead the "
                 "names of left and right are swapped, pass a layout that says so; mirrored= True or False settles it."
+            )
+        elif not surely and shown < LIMITS.mirrored_alone:
+            reading.warnings.append(
+                "The hands lie behind the body, and no toes or nose are seen: the axes may be left-handed; pass "
+                "mirrored= True or False."
             )
         return left_handed
     if mirrored:

@@ -174,6 +174,14 @@ def test_left_handed_axes_are_mirrored_and_that_is_said(flipped: list[int], acti
     assert contradicted.verdict == "doubtful"
 
 
+def test_hands_alone_only_raise_a_doubt():
+    joints = as_layout(recording("kicking"), "smarthome13")
+    assert infer_conventions(joints, LAYOUTS, layout="smarthome13").verdict == "right"
+    joints = as_layout(recording("waving a hand"), "smarthome13") * [1, 1, -1]
+    result = infer_conventions(joints, LAYOUTS, layout="smarthome13")
+    assert result.verdict == "doubtful" and not result.conventions.mirrored and "mirrored=" in said(result)
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_z_up_is_answered_and_said(action: str):
     joints = recording(action)
