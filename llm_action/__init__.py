@@ -17,8 +17,8 @@ from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonAct
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
+from llm_action.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "ActionVQVAE",
     "ActionVQVAEConfig",
@@ -28,6 +28,7 @@ __all__ = [
     "SkeletonActionRecognitionPipeline",
     "SkeletonFeatureExtractor",
     "SkeletonSequence",
+    "__version__",
     "read_skeleton",
 ]
 

@@ -91,9 +91,7 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         for number, sequence in enumerate(sequences):
             normalized = self.normalize(sequence)
             person_mask[number * views : (number + 1) * views, : len(normalized)] = True
-            for view, (yaw, start, end) in enumerate(VIEWS[:views]):
-                seen = resample(normalized, self.num_frames, start, end) @ _about_vertical(-yaw).T
-                skeletons[number * views + view, : len(normalized)] = seen
+            skeletons[number * views : (number + 1) * views] = self.views_of(normalized, views)
         return BatchFeature({"skeletons": skeletons, "person_mask": person_mask}, tensor_type=return_tensors)
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
@@ -106,6 +104,17 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         if self.normalize_bones:
             persons = normalize_bones(persons, self.layout)
         return persons.astype(np.float32)
+
+    def views_of(self, normalized: np.ndarray, views: int) -> np.ndarray:
+        """Resamples a normalised sequence, as `normalize` gives it, seen in the first of `VIEWS`.
+
+        Returns:
+            (views, max_persons, num_frames, joints, 3) float32, zeros for absent persons.
+        """
+        seen = np.zeros((views, self.max_persons, self.num_frames, *normalized.shape[2:]), np.float32)
+        for view, (yaw, start, end) in zip(seen, VIEWS[:views], strict=True):
+            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ _about_vertical(-yaw).T
+        return seen
 
     def torso_length(self, sequence: SkeletonSequence) -> float:
         """What one torso length is in the sequence's own unit: the first person's median distance of hips and neck."""

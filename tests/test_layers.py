@@ -20,6 +20,7 @@ FLOORS = (
     "skeleton_io",
     "config",
     "modeling",
+    "version",
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from llm_action.hub.training_record import FOLDER, METRICS, read_record, update_
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.hub_repository import TASK, is_hub_id
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.version import __version__
 
 Card = TypeVar("Card", bound=RepoCard)
 
@@ -127,7 +127,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         tables=_tables(evaluations),
         recipe=experiment.read_text(encoding="utf-8").rstrip() if experiment.is_file() else None,
         plots={file.stem for file in (folder / FOLDER).glob("*.png")},
-        versions=record.get("versions") or {"llm-action": version("llm-action")},
+        versions=record.get("versions") or {"llm-action": __version__},
     )
 
 

@@ -18,13 +18,14 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from llm_action.config.atomic_files import write_json, write_text
+from llm_action.version import __version__
 from llm_action.visualization.figures import plot_confusion, plot_learning_curve, plot_rank_frequency
 
 FOLDER = "training"
 RESULTS_FOLDER = ".eval_results"
 METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class_accuracy": "mean class accuracy"}
 _RECORD = f"{FOLDER}/record.json"
-_LIBRARIES = ("llm-action", "transformers", "peft", "torch", "huggingface_hub")
+_LIBRARIES = ("transformers", "peft", "torch", "huggingface_hub")
 
 
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
     """
     folder, run = Path(folder), Path(run)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    entries: dict[str, Any] = {"versions": {name: version(name) for name in _LIBRARIES}}
+    entries: dict[str, Any] = {"versions": {"llm-action": __version__, **{name: version(name) for name in _LIBRARIES}}}
     if (run / "experiment.yaml").is_file():
         experiment = yaml.safe_load((run / "experiment.yaml").read_text(encoding="utf-8"))
         entries["dataset"] = _public_name(experiment["dataset"])

@@ -182,13 +182,12 @@ def naming_examples(sentences: dict[str, list[list[int]]], processor: LlmArProce
 
 
 def augmented_sentences(
-    sequences: Sequence[SkeletonSequence], processor: LlmArProcessor, adaptation: Adaptation
+    normalized: Sequence[np.ndarray], processor: LlmArProcessor, adaptation: Adaptation
 ) -> list[list[int]]:
-    """The plain action sentence of every sequence and the augmented ones."""
+    """The plain action sentence of every normalised sequence and the augmented ones."""
     extractor = processor.feature_extractor
     sentences: list[list[int]] = []
-    for index, sequence in enumerate(sequences):
-        persons = extractor.normalize(sequence)
+    for index, persons in enumerate(normalized):
         plain = plain_batch([persons], extractor.num_frames, extractor.max_persons)
         rows = [{name: part[0] for name, part in plain.items()}]
         for version in range(adaptation.sentences):
@@ -231,16 +230,13 @@ def _shown_by(
     sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation
 ) -> Rehearsal:
     """Action sentences, plain and augmented, and motion features of sequences by class."""
-    return Rehearsal(
-        {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()},
-        {label: _seen_from_all_sides(given, processor) for label, given in sequences.items()},
-    )
-
-
-def _seen_from_all_sides(sequences: Sequence[SkeletonSequence], processor: LlmArProcessor) -> np.ndarray:
-    """(sequences, views, features) motion features."""
-    extractor = processor.feature_extractor
-    return np.stack([motion_features(extractor([one], views=_VIEWS)["skeletons"]) for one in sequences])
+    extractor, known = processor.feature_extractor, Rehearsal({}, {})
+    for label, given in sequences.items():
+        normalized = [extractor.normalize(sequence) for sequence in given]
+        known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
+        views = [motion_features(extractor.views_of(persons, _VIEWS)) for persons in normalized]
+        known.features[label] = np.stack(views)
+    return known
 
 
 def _joined(old: Rehearsal, new: Rehearsal) -> Rehearsal:
