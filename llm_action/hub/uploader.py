@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-import llm_action
+from llm_action import version
 from llm_action.hub.cards import TEMPLATES, card_license, space_card, write_card
 from llm_action.hub.model_folder import check_model
 from llm_action.modeling import hub_repository
@@ -91,7 +91,7 @@ def write_space(folder: str | os.PathLike[str], model_id: str, license: str | No
     shutil.copy(TEMPLATES / "space" / "requirements.txt", folder)
     space_card(model_id, license).save(folder / "README.md")
     package = folder / "llm_action"
-    parts = {package: Path(llm_action.__file__), package / "modeling": Path(hub_repository.__file__)}
+    parts = {package: Path(version.__file__), package / "modeling": Path(hub_repository.__file__)}
     for target, module in parts.items():
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(module.parent, target, ignore=ignored, dirs_exist_ok=True)
