@@ -330,12 +330,25 @@ _STATURE: dict[str, tuple[float, float, float]] = {
     "eye_outer": (0.027, 0.936, 0.045),
     "ear": (0.042, 0.930, 0),
     "mouth": (0.015, 0.895, 0.05),
+    "head_top": (0, 1.0, 0),
+    "root": (0, 0.530, 0),
+    "spine1": (0, 0.590, 0),
+    "spine2": (0, 0.674, 0),
+    "spine3": (0, 0.730, 0),
+    "chest": (0, 0.730, 0),
+    "collar": (0.03, 0.800, 0),
+    "clavicle": (0.03, 0.800, 0),
+    "big_toe": (0.085, 0, 0.112),
+    "small_toe": (0.115, 0, 0.095),
 }
 _TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
 
 
 def reference_body(layout: str) -> np.ndarray:
-    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up."""
+    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up.
+
+    A joint that the reference body does not have (of a face, of fingers, of a layout of one's own) is NaN.
+    """
     return np.stack([_place(joint) for joint in get_layout(layout).joints])
 
 
@@ -347,21 +360,23 @@ def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
         layout: whose tree is followed; the root keeps its path.
 
     Returns:
-        The same shape. A bone of length 0 stays one: it has no direction.
+        The same shape. A bone of length 0 stays one: it has no direction. A bone that the reference body does not have
+        keeps its length.
     """
     tree, reference = get_layout(layout), reference_body(layout)
     rebuilt = persons.copy()
     for joint, parent in sorted(tree.bones, key=lambda bone: _depth(tree.parents, bone[0])):
         bone = persons[:, :, joint] - persons[:, :, parent]
         length = np.linalg.norm(bone, axis=-1, keepdims=True)
-        wanted = np.where(length > _SMALLEST_BONE, np.linalg.norm(reference[joint] - reference[parent]), 0)
+        expected = np.linalg.norm(reference[joint] - reference[parent])
+        wanted = np.where(length > _SMALLEST_BONE, expected if np.isfinite(expected) else length, 0)
         rebuilt[:, :, joint] = rebuilt[:, :, parent] + bone * wanted / np.maximum(length, _SMALLEST_BONE)
     return rebuilt
 
 
 def _place(joint: str) -> np.ndarray:
     side, _, paired = joint.partition("_")
-    x, y, z = _STATURE[paired if side in ("left", "right") else joint]
+    x, y, z = _STATURE.get(paired if side in ("left", "right") else joint, (np.nan,) * 3)
     return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], z]) / _TORSO
 
 

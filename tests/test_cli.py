@@ -129,7 +129,7 @@ class TestRecognize:
             ("cut.npz", b"PK\x03\x04", "expected"),
             ("words.txt", b"this is no skeleton", "expected"),
             ("evil.pkl", b"cos\nsystem\n(S'true'\ntR.", "expected"),
-            ("what.xyz", b"1 2 3", "expected one of .skeleton"),
+            ("what.xyz", b"1 2 3", "expected columns that are known"),
         ],
     )
     def test_bad_files(self, run, tiny_export, tmp_path, name, content, expected):

@@ -67,12 +67,7 @@ def test_every_import_is_of_a_module_that_exists():
 
 
 def test_no_import_runs_up():
-    up = {
-        (name, other)
-        for name, others in ARROWS.items()
-        for other in others
-        if floor(other) < floor(name)
-    }
+    up = {(name, other) for name, others in ARROWS.items() for other in others if floor(other) < floor(name)}
     assert up == set()
 
 

@@ -62,7 +62,7 @@ def test_of_described_labels(knows_attributes, split, views):
     np.testing.assert_allclose(np.exp(scores), expected, atol=2e-5)
     if views == 1:
         single = single_scores(knows_attributes, candidates, sequences_of(split.test))
-        assert {"label", "description", "questions", "motion"} == set(single.scores)
+        assert {"label", "description", "questions", "attributes"} == set(single.scores)
         assert single.trained.tolist() == [True, True, True, False]
         np.testing.assert_allclose(np.exp(single.combined()), expected, atol=2e-5)
 

@@ -27,7 +27,7 @@ ACTIONS = ("waving a hand", "kicking", "bowing", "sitting down", "walking in pla
 
 def recording(action: str = "waving a hand", subject: int = 2) -> np.ndarray:
     """(frames, 25, 3) metres, y up, right-handed."""
-    return perform_action(action, subject, view=1)[0].astype(np.float64)
+    return perform_action(action, subject, camera=1)[0].astype(np.float64)
 
 
 def as_layout(joints: np.ndarray, layout: str) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_one_count_and_two_layouts():
     contradicted = infer_conventions(joints, layouts, layout="coco17")
     assert contradicted.verdict == "refused"
     assert "layout=human36m17" in contradicted.refusal
-    alone = infer_conventions(joints, LAYOUTS)
+    alone = infer_conventions(joints, {"coco17": LAYOUTS["coco17"]})
     assert alone.verdict == "refused" and "layout=" in alone.refusal
 
 
