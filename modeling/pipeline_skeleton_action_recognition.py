@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import Pipeline
+from transformers.utils import logging
 
 from .attribute_likelihood import LabelLexicon, motion_numbers
 from .class_prototypes import motion_features
@@ -17,6 +18,8 @@ from .label_tree import LabelTree
 from .open_vocabulary import CalibratedScorer, guesses
 from .processing_llm_ar import is_several
 from .skeleton_stream import StreamResult, recognize_streams
+
+logger = logging.get_logger(__name__)
 
 _TOKENIZED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
@@ -48,6 +51,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             trained on. False: a list is read by its names alone, the best of thousands found by a search; no unseen
             name stands a chance beside classes trained on.
         layout, fps: of inputs that carry none.
+        merge: at construction, whether the adapter is folded into the base, which is faster (default); a model loaded
+            with `is_trainable` is left as it is.
         views: action sentences of a sequence whose posteriors are averaged, default 1: it is also seen from other
             sides and begun at other moments (`SkeletonFeatureExtractor`). Takes `views` times as long.
 
@@ -69,7 +74,7 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, views: int = 1, calibrate: bool | None = None, **kwargs):
+    def __init__(self, *args, views: int = 1, calibrate: bool | None = None, merge: bool = True, **kwargs):
         self._trees: dict[tuple[str, ...], LabelTree] = {}
         self._scorers: dict[str, CalibratedScorer] = {}
         self._views, self._calibrate = views, calibrate
@@ -77,6 +82,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         self.tokenizer = self.processor.tokenizer  # batches are padded by it
         self.tokenizer.padding_side = "left"
         self._check_parts()
+        if merge and not self.model.is_trainable:
+            self.model.merge()
+        logger.info("recognizing with %s", self.model.arithmetic)
 
     def __call__(self, inputs: Any, **kwargs):
         """See the class."""
