@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-
 IMPORT, TRAIN = ("-c", "import llm_action"), ("-m", "llm_action.training.train", "--help")
 
 
