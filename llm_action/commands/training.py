@@ -113,10 +113,10 @@ def _train_recognizer(arguments: argparse.Namespace) -> None:
 
 
 def _run_training(stage, arguments: argparse.Namespace) -> None:
-    from llm_action.training.run_folder import prepare_run
+    from llm_action.training.run_folder import run_of
 
-    experiment, out = prepare_run(arguments)
-    stage(experiment, arguments.data, out, resume=not arguments.restart)
+    with run_of(arguments) as (experiment, out):
+        stage(experiment, arguments.data, out, resume=not arguments.restart)
     print(f"written to {out}")
 
 

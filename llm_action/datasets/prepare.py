@@ -29,6 +29,7 @@ import pyarrow as pa
 from datasets import DatasetInfo
 from tqdm import tqdm
 
+from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
@@ -36,7 +37,7 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
 
 from .benchmark import Benchmark, Sample, Scan
-from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
+from .prepared import MANIFEST, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
 FORMAT = 3
