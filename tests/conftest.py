@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before huggingface_hub is imported, which reads them once: the tests never ask the Hub.
@@ -53,6 +55,28 @@ def pretrained_base() -> Path:
         return resolve_base_model()
     except OSError as error:
         pytest.skip(f"pre-trained base model: {error}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many bytes, in memory; called again it has that size instead, with what is on it."""
+    folder = tmp_path / "disk"
+
+    def sized(size: int) -> Path:
+        options = f"size={size}" if not folder.exists() else f"remount,size={size}"
+        folder.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "llm-action-test", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            pytest.skip(f"a small disk: {error}")
+        if done.returncode:
+            pytest.skip(f"a small disk: mounting is not permitted here ({done.stderr.strip()})")
+        return folder
+
+    yield sized
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 # names of UTD-MHAD and of the synthetic data

@@ -25,6 +25,9 @@ def add_commands(commands) -> None:
     prepare.add_argument("--max-persons", type=int, default=2, help="persons to keep (default 2)")
     prepare.add_argument("--workers", type=int, help="processes (default: one a core)")
     prepare.add_argument("--restart", action="store_true", help="begin anew, and replace what --out holds")
+    machines = prepare.add_mutually_exclusive_group()
+    machines.add_argument("--shard", metavar="K/N", help="write the K-th of N shards only, one on each of N machines")
+    machines.add_argument("--merge", action="store_true", help="join the shards into the table that one machine writes")
 
     plan = add_command(commands, "plan", _plan, "say whether a training fits, by building the model on the meta device")
     plan.add_argument("--config", required=True, help="YAML file or preset")
@@ -54,6 +57,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets.folder import scan_folder
     from llm_action.datasets.prepare import Cleaning, prepare, read_missing_list
     from llm_action.datasets.prepared import prepared_summary
+    from llm_action.datasets.shards import Shard, merge_shards, prepare_shard
 
     name = arguments.dataset.replace("-", "_")
     if name == "folder":
@@ -65,8 +69,16 @@ def _prepare(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.dataset}: expected one of {known}, or folder")
     cleaning = Cleaning(arguments.max_persons, arguments.layout, arguments.fps)
     missing = [name for file in arguments.missing_list for name in read_missing_list(file)]
-    options = {"missing": missing, "workers": arguments.workers, "restart": arguments.restart}
-    manifest = prepare(benchmark, scan, arguments.out, cleaning=cleaning, **options)
+    settings = {"cleaning": cleaning, "missing": missing, "restart": arguments.restart}
+    if arguments.shard:
+        shard = Shard.parse(arguments.shard)
+        folder = prepare_shard(benchmark, scan, arguments.out, shard, workers=arguments.workers, **settings)
+        print(f"{folder}: shard {shard} is written; the same command with --merge joins them when all are")
+        return
+    if arguments.merge:
+        manifest = merge_shards(benchmark, scan, arguments.out, **settings)
+    else:
+        manifest = prepare(benchmark, scan, arguments.out, workers=arguments.workers, **settings)
     print(prepared_summary(manifest, benchmark, arguments.out))
 
 
@@ -101,10 +113,10 @@ def _train_recognizer(arguments: argparse.Namespace) -> None:
 
 
 def _run_training(stage, arguments: argparse.Namespace) -> None:
-    from llm_action.training.run_folder import prepare_run
+    from llm_action.training.run_folder import run_of
 
-    experiment, out = prepare_run(arguments)
-    stage(experiment, arguments.data, out, resume=not arguments.restart)
+    with run_of(arguments) as (experiment, out):
+        stage(experiment, arguments.data, out, resume=not arguments.restart)
     print(f"written to {out}")
 
 

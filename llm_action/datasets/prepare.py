@@ -2,7 +2,7 @@
 
 The files are cut into parts of equal length in a fixed order; a worker reads, cleans and writes one part at a time. A
 part is there whole or not at all, so an interrupted run goes on with the missing ones. The output is the same for any
-number of workers.
+number of workers, and of machines: see `shards`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,15 @@ import pyarrow as pa
 from datasets import DatasetInfo
 from tqdm import tqdm
 
+from llm_action.config.atomic_files import file_hash
+from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
 
 from .benchmark import Benchmark, Sample, Scan
-from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
+from .prepared import MANIFEST, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
 FORMAT = 3
@@ -65,6 +68,23 @@ class Cleaning:
         return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name)
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a table is made from.
+
+    Attributes:
+        parts: files of each part, in the table's order.
+        dropped: files that are left out, and why.
+        plan: hash of settings, and of name, size and row of every file; tables of the same plan are the same.
+    """
+
+    benchmark: Benchmark
+    cleaning: Cleaning
+    parts: list[list[Sample]]
+    dropped: list[tuple[str, str]]
+    plan: str
+
+
 def prepare(
     benchmark: Benchmark,
     scan: Scan,
@@ -91,26 +111,18 @@ def prepare(
 
     Raises:
         ValueError: `out` holds something else and restart is False, or no file could be used.
+        BlockingIOError: another process is preparing the same folder.
         OSError: reading or writing failed (a full disk); what was written is kept for the next run.
     """
-    out, cleaning = Path(out), cleaning or Cleaning()
-    samples, dropped = _without_missing(scan, set(missing))
-    plan = _plan(benchmark, samples, cleaning)
-    if out.exists() and any(out.iterdir()) and not restart:
-        if is_prepared(out) and read_manifest(out)["plan"] == plan["sha256"]:
-            return read_manifest(out)
-        raise ValueError(f"{out}: holds something else; choose another --out, or pass --restart to replace it")
-    partial = _partial_folder(out, plan, restart)
-    if not is_prepared(partial):
-        parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
-        _write_parts(partial, parts, benchmark, cleaning, workers or available_cores())
-        _finish(partial, len(parts), benchmark, dropped, plan)
-    for leftover in (*partial.glob("*.tmp"), *partial.glob("report-*.json"), partial / _PLAN):
-        leftover.unlink(missing_ok=True)
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
-    return read_manifest(out)
+    out, job = Path(out), plan_job(benchmark, scan, cleaning, missing)
+    with sole_writer(out, lock_beside(out)):
+        if not restart and (manifest := finished(out, job)) is not None:
+            return manifest
+        partial = out.with_name(out.name + ".partial")
+        begin(partial, job, restart)
+        if not is_prepared(partial):
+            write_parts(partial, job, range(len(job.parts)), workers)
+        return finish(partial, out, job)
 
 
 def available_cores() -> int:
@@ -124,45 +136,81 @@ def read_missing_list(path: str | os.PathLike[str]) -> list[str]:
     return [line.strip().removesuffix(".skeleton") for line in lines if len(line.split()) == 1]
 
 
-def _without_missing(scan: Scan, missing: set[str]) -> tuple[list[Sample], list[tuple[str, str]]]:
-    kept = [(path, about) for path, about in scan.samples if about["name"] not in missing]
+def plan_job(benchmark: Benchmark, scan: Scan, cleaning: Cleaning | None = None, missing: Iterable[str] = ()) -> Job:
+    """Cuts the files into parts of equal length and hashes what the table is made from."""
+    cleaning, missing = cleaning or Cleaning(), set(missing)
+    samples = [(path, about) for path, about in scan.samples if about["name"] not in missing]
     listed = [
         (str(path), "on the list of missing skeletons") for path, about in scan.samples if about["name"] in missing
     ]
-    return kept, scan.dropped + listed
-
-
-def _plan(benchmark: Benchmark, samples: list[Sample], cleaning: Cleaning) -> dict[str, Any]:
-    """Hashes what the output is made from: settings, and name, size and row of every file."""
     digest = hashlib.sha256()
     settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, vars(cleaning)]
     for entry in (settings, *([path.name, path.stat().st_size, about] for path, about in samples)):
         digest.update(json.dumps(entry, sort_keys=True).encode())
-    return {"sha256": digest.hexdigest()}
+    parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
+    return Job(benchmark, cleaning, parts, scan.dropped + listed, digest.hexdigest())
 
 
-def _partial_folder(out: Path, plan: dict[str, Any], restart: bool) -> Path:
-    """Finds the folder to go on with, or makes a new one where there is none of this plan."""
-    partial = out.with_name(out.name + ".partial")
-    record = partial / _PLAN
-    if is_prepared(partial):
-        made_from = read_manifest(partial)["plan"]
-    else:
-        made_from = json.loads(record.read_text(encoding="utf-8"))["sha256"] if record.is_file() else None
-    if restart or made_from != plan["sha256"]:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write_json(plan, record)
-    return partial
+def finished(out: Path, job: Job) -> dict[str, Any] | None:
+    """Reads the manifest of a folder that this job has written; None where there is no folder yet.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return None
+    if is_prepared(out) and read_manifest(out)["plan"] == job.plan:
+        return read_manifest(out)
+    raise ValueError(f"{out}: holds something else; choose another --out, or pass --restart to replace it")
 
 
-def _write_parts(
-    folder: Path, parts: list[list[Sample]], benchmark: Benchmark, cleaning: Cleaning, workers: int
-) -> None:
-    todo = [index for index in range(len(parts)) if not _part_path(folder, index).is_file()]
-    done = sum(map(len, parts)) - sum(len(parts[index]) for index in todo)
-    progress = tqdm(total=sum(map(len, parts)), initial=done, desc=benchmark.name, unit="file", disable=None)
-    with progress:
+def begin(folder: Path, job: Job, restart: bool = False) -> None:
+    """Makes a folder for parts; one of the same job is gone on with, what any other left goes."""
+    made_from = read_manifest(folder)["plan"] if is_prepared(folder) else _plan_of(folder)
+    if restart or made_from != job.plan:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _write_json({"sha256": job.plan}, folder / _PLAN)
+    for leftover in folder.glob("*.tmp"):  # of a run that was killed; it takes room
+        leftover.unlink()
+
+
+def begun(folder: Path, job: Job) -> bool:
+    """Whether a folder holds parts of this job."""
+    return _plan_of(folder) == job.plan
+
+
+def _plan_of(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / _PLAN).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _parts_are_kept(folder: Path) -> Iterator[None]:
+    """Says what becomes of the parts when writing fails; a file that cannot be read is named already."""
+    try:
+        yield
+    except OSError as error:
+        of_writing = error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(folder)
+        if error.errno is None or not of_writing:
+            raise
+        raise OSError(
+            error.errno,
+            f"{folder}: {error.strerror}; parts written so far are kept, the same command goes on from here",
+        ) from None
+
+
+def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int | None = None) -> None:
+    """Writes those of some parts that are not there whole."""
+    parts, cleaning, benchmark = job.parts, job.cleaning, job.benchmark
+    todo = [index for index in indices if part_fault(folder, index) is not None]
+    total = sum(len(parts[index]) for index in indices)
+    done = total - sum(len(parts[index]) for index in todo)
+    progress = tqdm(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
+    workers = workers or available_cores()
+    with progress, _parts_are_kept(folder):
         if workers == 1:
             for index in todo:
                 progress.update(write_part(folder, index, parts[index], benchmark, cleaning))
@@ -200,6 +248,42 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def part_fault(folder: Path, index: int) -> str | None:
+    """Says what is wrong with a part, by its content; None of one that is whole."""
+    path = _part_path(folder, index)
+    if not path.is_file():
+        return f"{path.name} is missing"
+    try:
+        report = json.loads(_report_path(folder, index).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{_report_path(folder, index).name} is missing or damaged"
+    if path.stat().st_size != report["bytes"] or file_hash(path) != report["sha256"]:
+        return f"{path.name} is damaged"
+    return None
+
+
+def take_parts(sources: Iterable[Path], folder: Path) -> None:
+    """Brings part after part with its report into a folder, without a copy where both are on one disk.
+
+    Args:
+        sources: folder of each part.
+    """
+    with _parts_are_kept(folder):
+        for index, source in enumerate(sources):
+            _take_part(source, folder, index)
+
+
+def _take_part(source: Path, folder: Path, index: int) -> None:
+    for path in (_report_path(source, index), _part_path(source, index)):
+        target, temporary = folder / path.name, folder / f"{path.name}.tmp"
+        target.unlink(missing_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:  # on another disk, or on one that knows no links
+            shutil.copyfile(path, temporary)
+            os.replace(temporary, target)
+
+
 def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, cleaning: Cleaning) -> int:
     """Reads and writes one part and, before it appears, its report; returns the number of files."""
     path = _part_path(folder, index)
@@ -214,16 +298,11 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
                 rows = _rows(samples[start : start + _ROWS_PER_BATCH], cleaning, report)
                 columns = {name: [row[name] for row in rows] for name in schema.names}
                 writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
-    except OSError as error:
-        if error.filename is None:  # of writing; a file that cannot be read is named
-            raise OSError(
-                f"{temporary}: {error.strerror or error}; parts written so far are kept, the same command goes on "
-                "from here"
-            ) from None
-        raise
-    report |= {"file": path.name, "bytes": temporary.stat().st_size, "sha256": file_hash(temporary)}
-    _write_json(report, _report_path(folder, index))
-    os.replace(temporary, path)
+        report |= {"file": path.name, "bytes": temporary.stat().st_size, "sha256": file_hash(temporary)}
+        _write_json(report, _report_path(folder, index))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return len(samples)
 
 
@@ -246,12 +325,28 @@ def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> 
     return rows
 
 
-def _finish(
-    folder: Path, num_parts: int, benchmark: Benchmark, dropped: list[tuple[str, str]], plan: dict[str, Any]
-) -> None:
+def finish(folder: Path, out: Path, job: Job) -> dict[str, Any]:
+    """Makes a folder that holds all parts the table `out`, which is replaced; returns the manifest.
+
+    Raises:
+        ValueError: no file could be used.
+    """
+    if not is_prepared(folder):
+        with _parts_are_kept(folder):
+            _describe(folder, job)
+    for leftover in (*folder.glob("report-*.json"), folder / _PLAN):
+        leftover.unlink(missing_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(folder, out)
+    return read_manifest(out)
+
+
+def _describe(folder: Path, job: Job) -> None:
     """Writes the files that `load_from_disk` wants, the list of what was dropped, and last the manifest."""
+    benchmark, num_parts = job.benchmark, len(job.parts)
     reports = [json.loads(_report_path(folder, index).read_text(encoding="utf-8")) for index in range(num_parts)]
-    dropped = [*dropped, *((path, why) for report in reports for path, why in report["dropped"])]
+    dropped = [*job.dropped, *((path, why) for report in reports for path, why in report["dropped"])]
     rows = sum(report["rows"] for report in reports)
     if rows == 0:
         why = dropped[0] if dropped else "nothing was found"
@@ -289,7 +384,7 @@ def _finish(
         "subjects": _sum(report["subjects"] for report in reports),
         "counts": {name: _sum(report["counts"][name] for report in reports) for name in benchmark.protocols},
         "dropped": len(dropped),
-        "plan": plan["sha256"],
+        "plan": job.plan,
         "parts": [{name: report[name] for name in ("file", "rows", "bytes", "sha256")} for report in reports],
     }
     _write_json(manifest, folder / MANIFEST)

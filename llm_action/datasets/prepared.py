@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections import Counter
@@ -81,12 +80,3 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
         subjects = f"each of {len(manifest['subjects'])} subjects in turn (see {MANIFEST}), the others train"
         lines.append(f"leave_out_subject_N: {subjects}")
     return "\n".join(lines)
-
-
-def file_hash(path: Path) -> str:
-    """Computes the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

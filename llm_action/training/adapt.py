@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment, padded, plain_batch
@@ -102,26 +103,28 @@ def adapt(
     Raises:
         FileNotFoundError: a folder, or no recordings in it.
         ValueError: the model has neither rehearsal files nor recordings to rehearse.
+        BlockingIOError: another process is writing `out`.
     """
     adaptation, folder, out = adaptation or Adaptation(), Path(model), Path(out)
-    processor = LlmArProcessor.from_pretrained(folder)
-    old = read_rehearsal(folder) if rehearse is None else None
-    if old is None:
-        if rehearse is None:
-            raise ValueError(
-                f"{folder}: has no {REHEARSAL_FILE} and {FEATURES_FILE} to rehearse its classes with; pass --rehearse "
-                "FOLDER with recordings of them in one folder a class."
-            )
-        old = read_examples(rehearse, processor, layout, adaptation)
-    new = read_examples(examples, processor, layout, adaptation)
-    recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
-    work = out.with_name(out.name + ".work")
-    _prepare_work_folder(work, {"settings": asdict(adaptation), "inputs": _fingerprint(recognizer, old, new)})
-    known = adapt_recognizer(recognizer, processor, old, new, adaptation, work)
-    export(recognizer, processor, out, finish=partial(write_rehearsal, known=known))
-    shutil.rmtree(work)
-    assert recognizer.config.label_names is not None
-    return recognizer.config.label_names
+    with sole_writer(out, lock_beside(out)):
+        processor = LlmArProcessor.from_pretrained(folder)
+        old = read_rehearsal(folder) if rehearse is None else None
+        if old is None:
+            if rehearse is None:
+                raise ValueError(
+                    f"{folder}: has no {REHEARSAL_FILE} and {FEATURES_FILE} to rehearse its classes with; pass "
+                    "--rehearse FOLDER with recordings of them in one folder a class."
+                )
+            old = read_examples(rehearse, processor, layout, adaptation)
+        new = read_examples(examples, processor, layout, adaptation)
+        recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
+        work = out.with_name(out.name + ".work")
+        _prepare_work_folder(work, {"settings": asdict(adaptation), "inputs": _fingerprint(recognizer, old, new)})
+        known = adapt_recognizer(recognizer, processor, old, new, adaptation, work)
+        export(recognizer, processor, out, finish=partial(write_rehearsal, known=known))
+        shutil.rmtree(work)
+        assert recognizer.config.label_names is not None
+        return recognizer.config.label_names
 
 
 def adapt_recognizer(

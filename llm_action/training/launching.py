@@ -1,4 +1,4 @@
-"""Starts the processes of `accelerate launch --cpu --num_processes N`.
+"""Starts the processes of `accelerate launch --cpu --num_processes N`, and says which of them this one is.
 
 accelerate starts one process on CPUs and leaves the others to mpirun, without a word: the training would go on with a
 batch N times too small. Where no mpirun did it, torch's own launcher starts the processes.
@@ -11,8 +11,10 @@ import re
 import sys
 
 import psutil  # type: ignore[import-untyped]
+from accelerate import PartialState
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import parse_flag_from_env
 
 _LAUNCHER = re.compile(r"launch|(.*/)?accelerate-launch|accelerate\.commands\.launch|.*/accelerate/commands/launch\.py")
 _RANKS_ARE_THERE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -28,6 +30,14 @@ def start_all_processes() -> None:
     if number > 1:
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(number)]
         os.execv(sys.executable, [sys.executable, *torchrun, *sys.orig_argv[1:]])
+
+
+def launched_processes() -> PartialState:
+    """Tells of the processes of a launch and joins them.
+
+    Without word of it, PartialState takes a process of a launch on CPUs for the only one.
+    """
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def processes_asked_for(command: list[str]) -> int:

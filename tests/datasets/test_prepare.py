@@ -150,18 +150,57 @@ def test_other_files_or_settings_are_not_mixed(ntu_tree, tmp_path, capsys):
     assert read_manifest(out)["persons"] == {"1": 25}
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(ntu_tree, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_disk_is_said_and_nothing_is_lost(ntu_tree, tmp_path, monkeypatch, small_disk, capsys, workers):
     monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
-    scan, out = NTU60.scan(ntu_tree), tmp_path / "out"
+    assert main(command(ntu_tree, tmp_path / "whole", "--workers", "1")) == 0
+    size = sum(path.stat().st_size for path in (tmp_path / "whole").glob("*.arrow"))
+    out = small_disk(size // 2) / "out"
+    assert main(command(ntu_tree, out, "--workers", workers)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in said[-1] and "the same command goes on from here" in said[-1]
+    partial = out.with_name("out.partial")
+    kept = {path: path.stat().st_mtime_ns for path in partial.glob("data-*.arrow")}
+    assert kept and not out.exists()
+    assert main(command(ntu_tree, out, "--workers", workers)) == 2, "there is still no room"
+    small_disk(4 * size)
+    assert main(command(ntu_tree, out, "--workers", workers)) == 0
+    assert content(out) == content(tmp_path / "whole")
+    assert kept.items() <= {partial / path.name: path.stat().st_mtime_ns for path in out.iterdir()}.items()
 
-    def full(*rest):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepare, "_rows", full)
-    with pytest.raises(OSError, match="No space left on device.*goes on from here"):
-        prepare.prepare(NTU60, scan, out, workers=1)
+def test_a_damaged_part_of_an_interrupted_run_is_written_again(ntu_tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
+    scan = NTU60.scan(ntu_tree)
+    prepare.prepare(NTU60, scan, tmp_path / "whole", workers=1)
+    monkeypatch.setattr(prepare, "finish", lambda *_: None)  # cut off
+    prepare.prepare(NTU60, scan, tmp_path / "out", workers=1)
     monkeypatch.undo()
-    assert prepare.prepare(NTU60, scan, out, workers=1)["rows"] == 25
+    monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
+    partial = tmp_path / "out.partial"
+    (partial / "data-00001.arrow").write_bytes(b"")  # as a power failure leaves a file
+    (partial / "report-00002.json").write_text('{"rows": 3')
+    prepare.prepare(NTU60, scan, tmp_path / "out", workers=1)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_a_killed_one_blocks_nothing(ntu_tree, tmp_path, capsys):
+    out = tmp_path / "out"
+    code = (
+        "import sys, time\nfrom llm_action.cli import main\nfrom llm_action.datasets import prepare\n"
+        "prepare._rows = lambda *_: (print('reading', flush=True), time.sleep(600))\n"
+        f"sys.exit(main({command(ntu_tree, out, '--workers', '1')!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "reading\n"
+        for option in ("--workers=1", "--restart", "--merge"):
+            assert main(command(ntu_tree, out, option)) == 2
+            said = capsys.readouterr().err
+            assert said.startswith(f"error: {out}: process {first.pid} on ") and said.count("\n") == 1
+        first.kill()
+        first.wait()
+    assert main(command(ntu_tree, out, "--workers", "1")) == 0
+    assert read_manifest(out)["rows"] == 25
 
 
 def test_a_table_that_lost_a_part_says_so(ntu_tree, tmp_path):
