@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 def sole_writer(folder: str | os.PathLike[str], lock: str | os.PathLike[str] | None = None) -> Iterator[None]:
     """Keeps other processes, and other machines on a shared disk, from writing a folder too.
 
-    The lock is the system's: it ends with the process, however that ends. Its file stays and blocks nothing. A process
-    that holds the lock may take it again.
+    The lock is the system's: it ends with the process, however that ends. A file that a killed process leaves blocks
+    nothing. A process that holds the lock may take it again.
 
     Args:
         folder: what is written.
@@ -31,13 +31,18 @@ def sole_writer(folder: str | os.PathLike[str], lock: str | os.PathLike[str] | N
     try:
         held.acquire()
     except Timeout:
-        who = path.read_text(encoding="utf-8").strip() or "another process"
+        who = "another process"
+        with suppress(OSError):  # gone in this moment
+            who = path.read_text(encoding="utf-8").strip() or who
         raise BlockingIOError(f"{folder}: {who} is writing here; wait for its end, or choose another --out") from None
     try:
         with suppress(OSError):  # on a full disk the refusal of others is less precise
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         yield
     finally:
+        if held.lock_counter == 1:
+            with suppress(OSError):  # where open files cannot be removed, it stays
+                path.unlink()  # while it is locked: filelock lets nobody take the lock of a file that is gone
         held.release()
 
 
