@@ -51,7 +51,7 @@ def read_skeleton(
             for arrays whose joint count fits several layouts. For formats with a layout of their own it may only
             repeat that.
         fps: frames per second; overrides what the format says.
-        options: further fields of `ReadOptions`: up, unit, left_handed, axes, missing, image_size, columns.
+        options: further fields of `ReadOptions`: up, unit, mirrored, axes, missing, image_size, columns.
 
     Returns:
         SkeletonSequence with joints (persons, frames, joints, 2 or 3), NaN where a joint is missing; `name` is the
