@@ -16,12 +16,13 @@ from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
-from .skeleton_recording import recording_from_array, recording_from_mapping
+from .skeleton_recording import recording_from_array, recording_from_mapping, warn
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
+_LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
 
 
@@ -272,16 +273,29 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         Raises:
             ValueError: bad input; says what to pass.
         """
+        if hasattr(skeleton, "to_layout"):  # duck-typed: hub code has a class of its own
+            return skeleton
+        if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
+            return _from_row(skeleton, layout, fps)
+        sequence = self._inferred(skeleton, layout, fps, conventions)
+        if sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
+            seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
+            doubt = (
+                f"it lasts {seconds:.0f} s, of which {self.feature_extractor.num_frames} moments are looked at for one "
+                "label; what is done in turn is named by stream()."
+            )
+            warn(sequence.name, (doubt,))
+        return sequence
+
+    def _inferred(
+        self, skeleton: Any, layout: Any, fps: float | None, conventions: Mapping[str, Any]
+    ) -> SkeletonSequence:
         if isinstance(skeleton, (str, Path)):
             return self._read_file(Path(skeleton), layout, fps, **conventions)
-        if isinstance(skeleton, Mapping):
-            if skeleton.get("shape") is not None:
-                return _from_row(skeleton, layout, fps)
-            return recording_from_mapping(skeleton, layout, fps=fps, **conventions).to_sequence()
         if hasattr(skeleton, "to_sequence"):
             return skeleton.to_sequence()
-        if hasattr(skeleton, "joints") and hasattr(skeleton, "layout"):  # duck-typed: hub code has a class of its own
-            return skeleton
+        if isinstance(skeleton, Mapping):
+            return recording_from_mapping(skeleton, layout, fps=fps, **conventions).to_sequence()
         if torch.is_tensor(skeleton):
             skeleton = skeleton.detach().float().cpu().numpy()
         try:

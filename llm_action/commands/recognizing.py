@@ -125,8 +125,6 @@ def _rows(out: Path) -> list[dict[str, str]]:
     with out.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(
-                f"{out}: expected results of llm-action recognize, found another file; choose another --out"
-            )
+            raise ValueError(f"{out}: expected results of llm-action recognize, found another file; change --out")
         # the last line of an interrupted run may be cut
         return [row for row in reader if row["error"] is not None]

@@ -37,8 +37,8 @@ def scan_folder(
     lines of a `label_map.txt` beside it, else "class 7") and its splits, "xsub_train" and "xsub_val" as the protocol
     xsub.
 
-    Else the protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for testing,
-    or one file in five where subjects are not known. A hash of the name chooses them, so they are the same every time.
+    Else the protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for
+    testing, or one file in five where subjects are not known. A hash of the name chooses them, so they are the same every time.
 
     Args:
         source: the folder, or a file of many clips.
@@ -50,8 +50,9 @@ def scan_folder(
         FileNotFoundError: no such folder or CSV, or no skeleton file in it.
         ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
     """
-    if Path(source).is_file() and listing is None and (clips := clip_list(source, layout, **conventions)):
-        return _scan_clips(Path(source), clips, layout, conventions)
+    if listing is None and (path := _file_of_clips(Path(source))) is not None:
+        if clips := clip_list(path, layout, **conventions):
+            return _scan_clips(path, clips, layout, conventions)
     if Path(source).is_file():
         raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
     root = checked_folder(source, "your data")
@@ -64,6 +65,14 @@ def scan_folder(
     found = layout or _first_layout(read_skeleton, [(row["path"],) for row in rows], conventions)
     benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL)
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
+
+
+def _file_of_clips(source: Path) -> Path | None:
+    """The file, or the only recording in a folder that is in no class folder."""
+    if source.is_file():
+        return source
+    found = recordings_in(source) if source.is_dir() else []
+    return found[0] if len(found) == 1 and found[0].parent == source else None
 
 
 def _first_layout(read: Callable[..., Any], places: list[tuple[Any, ...]], conventions: dict[str, Any]) -> str:

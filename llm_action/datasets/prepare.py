@@ -62,7 +62,7 @@ class Cleaning:
     conventions: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, path: Path, clip: int | None = None) -> SkeletonSequence:
-        """Reads a sequence without noise bodies, surplus persons and tracking gaps; of a file of many, one by number."""
+        """Reads a sequence, or one clip of a file, without noise bodies, surplus persons and tracking gaps."""
         if clip is None:
             sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
         else:
@@ -252,17 +252,16 @@ def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> 
     for path, about in samples:
         about = dict(about)
         clip = about.pop("clip", None)
+        place = str(path) if clip is None else about["name"]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RecordingWarning)
             try:
                 sequence = cleaning.read(path, clip)
             except ValueError as error:
-                report["dropped"].append(
-                    [about["name"] if clip is not None else str(path), str(error).removeprefix(f"{path}: ")]
-                )
+                report["dropped"].append([place, str(error).removeprefix(f"{path}: ")])
                 continue
         doubts = [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
-        report["doubtful"] += [[str(path), doubt] for doubt in doubts]
+        report["doubtful"] += [[place, doubt] for doubt in doubts]
         rows.append(sequence_to_row(sequence, **about))
         report["rows"] += 1
         report["frames"] += sequence.num_frames

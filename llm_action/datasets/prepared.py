@@ -70,9 +70,7 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
     if len(reasons) > _REASONS_SHOWN:
         lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
     if manifest.get("doubtful"):
-        lines.append(
-            f"  {manifest['doubtful']} sequences may not be what they are taken for: see {Path(out) / DOUBTFUL}"
-        )
+        lines.append(f"  {manifest['doubtful']} sequences are doubtful: see {Path(out) / DOUBTFUL}")
     for protocol, counts in manifest["counts"].items():
         found = (counts.get("train", 0), counts.get("test", 0))
         official = benchmark.counts.get(protocol)
