@@ -38,7 +38,8 @@ def scan_folder(
     xsub.
 
     Else the protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for
-    testing, or one file in five where subjects are not known. A hash of the name chooses them, so they are the same every time.
+    testing, or one file in five where subjects are not known. A hash of the name chooses them, so they are the same
+    every time.
 
     Args:
         source: the folder, or a file of many clips.
@@ -50,9 +51,9 @@ def scan_folder(
         FileNotFoundError: no such folder or CSV, or no skeleton file in it.
         ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
     """
-    if listing is None and (path := _file_of_clips(Path(source))) is not None:
-        if clips := clip_list(path, layout, **conventions):
-            return _scan_clips(path, clips, layout, conventions)
+    path = _file_of_clips(Path(source)) if listing is None else None
+    if path is not None and (clips := clip_list(path, layout, **conventions)):
+        return _scan_clips(path, clips, layout, conventions)
     if Path(source).is_file():
         raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
     root = checked_folder(source, "your data")
