@@ -9,7 +9,9 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
-from .skeleton_layouts import get_layout, map_joints
+from .plausibility import torso_unit
+from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
+from .skeleton_layouts import own_layout as _own_layout
 from .skeleton_sequence import SkeletonSequence
 
 _FACING_FRAMES = 8
@@ -27,6 +29,8 @@ VIEWS = (
     (-0.6, 0.15, 0.85),
 )
 _LANDMARKS = get_layout("kinect20")  # has the joints that place, size and turn a person
+_TORSO_ENDS = [_LANDMARKS.index(joint) for joint in ("hip_center", "shoulder_center")]
+_MOSTLY = 0.5  # share of frames without a torso from which only those with one are measured
 
 
 class SkeletonFeatureExtractor(FeatureExtractionMixin):
@@ -39,11 +43,16 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
     at the start; if `normalize_bones`, every bone keeps its direction and gets the length it has in the reference body
     (`normalize_bones`); frames are resampled linearly to `num_frames`.
 
+    The torso is measured in the frames in which it was seen. Of somebody whose hips are never seen it follows from
+    shoulders and arms by people's proportions, and the hips are put one torso length below the shoulders. Joints that
+    are no body's (a hand, loose points) are centred on their middle and divided by their mean distance from it.
+
     Args:
-        layout: name of the layout the model sees, default "kinect20".
+        layout: name of the layout the model sees, default "kinect20"; or one of one's own as `get_layout` takes it.
         num_frames: default 64.
         max_persons: default 2.
         align_facing: default True.
+        own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         normalize_bones: default False. Makes subjects of other proportions alike. Not for flat recordings: there a
             bone's length is the only cue of depth.
     """
@@ -57,11 +66,15 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         max_persons: int = 2,
         align_facing: bool = True,
         normalize_bones: bool = False,
+        own_layout: dict | None = None,
         **kwargs,
     ):
         kwargs["auto_map"] = FEATURE_EXTRACTOR_AUTO_MAP
         super().__init__(**kwargs)
+        if own_layout is not None:
+            get_layout(own_layout)
         self.layout = get_layout(layout).name
+        self.own_layout = _own_layout(self.layout)
         self.num_frames = num_frames
         self.max_persons = max_persons
         self.align_facing = align_facing
@@ -96,9 +109,10 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
         """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
-        persons, landmarks = self._cleaned(sequence)
+        persons, landmarks, unit = self._cleaned(sequence)
         hips = landmarks[0, 0, _LANDMARKS.index("hip_center")]
-        persons = (persons - hips) / max(_torso_length(landmarks[0]), _SMALLEST_TORSO)
+        centre = persons[0, 0].mean(axis=0) if np.isnan(hips).any() else hips
+        persons = (persons - centre) / max(unit, _SMALLEST_TORSO)
         if self.align_facing:
             persons = persons @ _facing_rotation(landmarks[0]).T
         if self.normalize_bones:
@@ -118,16 +132,24 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
 
     def torso_length(self, sequence: SkeletonSequence) -> float:
         """What one torso length is in the sequence's own unit: the first person's median distance of hips and neck."""
-        return _torso_length(self._cleaned(sequence)[1][0])
+        return self._cleaned(sequence)[2]
 
-    def _cleaned(self, sequence: SkeletonSequence) -> tuple[np.ndarray, np.ndarray]:
-        """The persons kept, without gaps, in the model's layout and in that of the landmarks."""
+    def _cleaned(self, sequence: SkeletonSequence) -> tuple[np.ndarray, np.ndarray, float]:
+        """The persons kept, without gaps, in the model's layout and that of the landmarks; the first one's torso."""
         layout = get_layout(self.layout)
         joints = _in_three_dimensions(map_joints(sequence.joints, sequence.layout, self.layout))
         persons = primary_persons(drop_noise_bodies(joints), self.max_persons)
+        unfilled = persons[:1]
+        seen = map_joints(persons, self.layout, _LANDMARKS.name)[:, :, _TORSO_ENDS]
+        persons = np.stack([_with_hips(person, layout) for person in persons])
         persons = fill_missing(persons, layout.parents)
         # some layouts have no joint at the hips' centre
-        return persons, map_joints(persons, self.layout, _LANDMARKS.name)
+        landmarks = map_joints(persons, self.layout, _LANDMARKS.name)
+        unseen = np.isnan(seen[0]).any(axis=(1, 2))
+        if unseen.all():
+            return persons, landmarks, _unit_without_torso(unfilled, layout)
+        ends = landmarks[0][:, _TORSO_ENDS] if unseen.mean() < _MOSTLY else seen[0, ~unseen]
+        return persons, landmarks, float(np.median(np.linalg.norm(ends[:, 1] - ends[:, 0], axis=-1)))
 
 
 def resample(persons: np.ndarray, num_frames: int, start: float = 0.0, end: float = 1.0) -> np.ndarray:
@@ -151,9 +173,35 @@ def _in_three_dimensions(joints: np.ndarray) -> np.ndarray:
     return np.concatenate([flipped, np.zeros_like(joints[..., :1]) + flipped[..., :1] * 0], axis=-1)
 
 
-def _torso_length(landmarks: np.ndarray) -> float:
-    hips, neck = (landmarks[:, _LANDMARKS.index(joint)] for joint in ("hip_center", "shoulder_center"))
-    return float(np.median(np.linalg.norm(neck - hips, axis=-1)))
+def _unit_without_torso(person: np.ndarray, layout: SkeletonLayout) -> float:
+    """A torso length of (1, frames, joints, 3), NaN where missing, from what is seen of it."""
+    unit, _ = torso_unit(person, layout)
+    if not np.isnan(unit):
+        return unit
+    seen = person[0][~np.isnan(person[0]).any(axis=-1).all(axis=-1)]
+    if not len(seen):
+        return 0.0
+    away = np.linalg.norm(seen - np.nanmean(seen, axis=1, keepdims=True), axis=-1)
+    return float(np.median(np.nanmean(away, axis=1)))
+
+
+_HIPS = ("hip_center", "left_hip", "right_hip")
+_HIPS_BY_SHOULDERS = 0.45  # width
+
+
+def _with_hips(person: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
+    """Hips below the shoulders of somebody, (frames, joints, 3), whose hips are never seen."""
+    hips = [layout.standard.index(joint) for joint in _HIPS if joint in layout.standard]
+    if not hips or not np.isnan(person[:, hips]).any(axis=-1).all():
+        return person
+    landmarks, unit = map_joints(person, layout.name, _LANDMARKS.name), _unit_without_torso(person[None], layout)
+    left, right = (landmarks[:, _LANDMARKS.index(f"{side}_shoulder")] for side in ("left", "right"))
+    below = (left + right) / 2 - np.array([0, unit, 0], person.dtype)
+    aside = {"left": _HIPS_BY_SHOULDERS * (left - right) / 2, "right": _HIPS_BY_SHOULDERS * (right - left) / 2}
+    person = person.copy()
+    for joint in hips:
+        person[:, joint] = below + aside.get(str(layout.standard[joint]).partition("_")[0], 0)
+    return person
 
 
 def _facing_rotation(landmarks: np.ndarray) -> np.ndarray:
@@ -161,7 +209,8 @@ def _facing_rotation(landmarks: np.ndarray) -> np.ndarray:
     across = np.zeros(3)
     for part in ("shoulder", "hip"):
         right, left = (landmarks[:, _LANDMARKS.index(f"{side}_{part}")] for side in ("right", "left"))
-        across = across + np.median((right - left)[:_FACING_FRAMES], axis=0)
+        if not np.isnan(right - left).any():
+            across = across + np.median((right - left)[:_FACING_FRAMES], axis=0)
     return _about_vertical(np.arctan2(across[2], across[0]))
 
 

@@ -11,6 +11,7 @@ from transformers.utils import logging
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
+from .skeleton_recording import CONVENTIONS
 from .skeleton_stream import StreamResult, recognize_streams
 
 logger = logging.get_logger(__name__)
@@ -28,8 +29,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     [{"label": "hand waving", "score": 0.93}, ...]
     ```
 
-    Input: a path, a `SkeletonSequence`, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3) with `layout`,
-    a mapping with the keys joints and layout; or a list, a generator or a `datasets` column of such.
+    Input: a path, a `SkeletonSequence`, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3), a mapping
+    with the key joints; or a list, a generator or a `datasets` column of such. What neither the input nor an option
+    says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a `RecordingWarning`.
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
@@ -44,7 +46,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             moves, so that frequent names and classes trained on are not favoured. Default: of a mapping and of a list
             with names not trained on. False: a list is scored by its names alone, the best of thousands found by a
             search; no unseen name stands a chance beside classes trained on.
-        layout, fps: of inputs that carry none.
+        layout, fps, axes, up, unit, mirrored, missing, image_size: of inputs that do not say theirs, see
+            `SkeletonRecording`.
         merge: at construction, whether the adapter is folded into the base, which is faster (default); a model loaded
             with `is_trainable` is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
@@ -128,8 +131,9 @@ class SkeletonActionRecognitionPipeline(Pipeline):
                 skipped. Default False: frames are asked for one after the other and every window is recognised.
             smoothing, hysteresis: of the label track, see `LabelTrack`; 0 and 1 turn them off. Labels beyond a
                 window's `top_k` count there with an even share of what is left.
-            options: layout, fps (default 30), views, top_k and candidate_labels as in a call, but a list scored by its
-                names alone.
+            options: layout, fps (default 30), up, unit, mirrored, missing, image_size, views, top_k and
+                candidate_labels as in a call, but a list scored by its names alone. What is not said of the frames is
+                inferred from the first window in which somebody is seen.
 
         Returns:
             An iterator of `StreamResult`: time, ranking, track, frames skipped. A window's ranking is what the pipeline
@@ -161,16 +165,18 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             smoothing=smoothing,
             hysteresis=hysteresis,
             top_k=score.get("top_k", 5),
+            **{name: read[name] for name in CONVENTIONS if name in read},
         )
 
     def _sanitize_parameters(
-        self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, states=None, **kwargs
+        self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, states=None, **conventions
     ):
-        if kwargs:
-            known = "top_k, candidate_labels, calibrate, layout, fps, views, states"
-            raise TypeError(f"Unknown option {', '.join(kwargs)}; known: {known}.")
-        options = (("layout", layout), ("fps", fps), ("views", views))
-        read: dict[str, Any] = {name: value for name, value in options if value is not None}
+        unknown = set(conventions) - {*CONVENTIONS, "columns"}
+        if unknown:
+            known = f"top_k, candidate_labels, calibrate, layout, fps, views, states, {', '.join(CONVENTIONS)}, columns"
+            raise TypeError(f"Unknown option {', '.join(sorted(unknown))}; known: {known}.")
+        options = {"layout": layout, "fps": fps, "views": views, **conventions}
+        read: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         score: dict[str, Any] = {} if states is None else {"states": states}
         rank: dict[str, Any] = {}
         if candidates is not None:

@@ -1,7 +1,7 @@
-"""Is this a body, and which of its joints are real? Measures bodies, and takes out what is none.
+"""Is this a body? Measures bones, proportions and how a body stands.
 
 Everything here is this project's choice. Which numbers are still a body's is said in `Limits`, with the figures that
-they come from. What the numbers of an array mean is `recording_axes`' question.
+they come from. What the numbers of an array mean is the question of `recording_conventions`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ SEGMENTS: tuple[tuple[tuple[str, ...], tuple[str, ...], float], ...] = (
     (("nose",), ("*_eye",), 0.11),
 )
 _MIDDLES = {"shoulders": ("left_shoulder", "right_shoulder"), "hips": ("left_hip", "right_hip")}
-# what stands for "missing" in files: a joint whose coordinates are all one of these
-SENTINELS = (0.0, -1.0, -999.0, 999.0, -9999.0, 9999.0)
 _SHORT = 0.2  # torso lengths: between joints nearer than this only a length far too great says something
 
 
@@ -117,7 +115,7 @@ def measure_body(body: np.ndarray, layout: SkeletonLayout) -> BodyMeasures:
     sample, following = _sampled(body)
     with np.errstate(all="ignore"):
         bones = _bone_lengths(sample, layout)
-        typical = _quantile(bones, 0.9 if flat else 0.5)
+        typical = column_quantile(bones, 0.9 if flat else 0.5)
         segments, expected = _segment_lengths(sample, layout, flat)
         unit = _unit(segments, expected, typical)
         asymmetry = _asymmetry(typical / unit, layout)
@@ -125,7 +123,7 @@ def measure_body(body: np.ndarray, layout: SkeletonLayout) -> BodyMeasures:
         bodily = [joint != "root" for joint in layout.joints]  # motion capture's root stays on the floor
         away = np.linalg.norm(sample - centre, axis=-1)[:, bodily]
         steps = np.linalg.norm(following - sample, axis=-1) / unit
-        spread = (_quantile(bones, 0.75) - _quantile(bones, 0.25)) / typical
+        spread = (column_quantile(bones, 0.75) - column_quantile(bones, 0.25)) / typical
         long = typical > _SHORT * unit
         return BodyMeasures(
             unit=unit,
@@ -166,7 +164,7 @@ def _segment_lengths(body: np.ndarray, layout: SkeletonLayout, flat: bool) -> tu
                 expected.append(length)
     if not found:
         return np.empty(0), np.empty(0)
-    return _quantile(np.stack(found, axis=1), 0.9 if flat else 0.5), np.array(expected)
+    return column_quantile(np.stack(found, axis=1), 0.9 if flat else 0.5), np.array(expected)
 
 
 def place(body: np.ndarray, layout: SkeletonLayout, joints: Iterable[str]) -> np.ndarray | None:
@@ -211,7 +209,7 @@ def _asymmetry(typical: np.ndarray, layout: SkeletonLayout) -> float:
     return _mean(np.minimum(np.abs(np.log(np.maximum(left, floor) / np.maximum(right, floor))), _CLIP)[long])
 
 
-def _quantile(values: np.ndarray, share: float) -> np.ndarray:
+def column_quantile(values: np.ndarray, share: float) -> np.ndarray:
     """Of each column, without its NaN; NaN where there is nothing else."""
     values = np.sort(values, axis=0)  # NaN last
     count = np.isfinite(values).sum(axis=0)
@@ -354,107 +352,9 @@ def axis_stretch(body: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
     return factors / np.exp(np.log(factors).mean())
 
 
-# -- Cleaning
-
-
-def sentinels_as_missing(joints: np.ndarray, sentinels: Iterable[float] = SENTINELS, root: int | None = None):
-    """NaN for joints whose coordinates are all the same sentinel (0, -1, 999, ...).
-
-    Frames and persons of zeros are missing by the same rule. A root that is zero whenever anybody is seen is the
-    origin, not missing.
-
-    Args:
-        joints: (persons, frames, joints, 2 or 3).
-        root: index of a joint that may be the origin.
-
-    Returns:
-        The joints, a new array, and how many joints were taken out.
-    """
-    joints = np.array(joints, dtype=np.float64)
-    missing = np.zeros(joints.shape[:3], bool)
-    for sentinel in sentinels:
-        found = joints[..., 0] == sentinel
-        if not found.any():
-            continue
-        found &= (joints == sentinel).all(axis=-1)
-        if sentinel == 0 and root is not None:
-            present = ~found.all(axis=-1)
-            others = np.delete(found, root, axis=2)
-            # the origin only where hardly any other joint is marked by zeros
-            if present.any() and found[..., root][present].all() and others[present].mean() < 0.01:
-                found[..., root] &= ~present
-        missing |= found
-    joints[missing] = np.nan
-    return joints, int(missing.sum())
-
-
-def unsure_as_missing(
-    joints: np.ndarray, scores: np.ndarray, layout: SkeletonLayout, least: float = 0.1
-) -> tuple[np.ndarray, int]:
-    """NaN for joints with a score below `least`.
-
-    A joint whose score never changes stays unless the body is less strange without it: some recorders give sound joints
-    a score of 0 (MSR-Action3D).
-
-    Args:
-        joints: (persons, frames, joints, 2 or 3).
-        scores: (persons, frames, joints), 0..1.
-        layout: of the joints.
-
-    Returns:
-        The joints, a new array, and how many were taken out; none if all would be.
-    """
-    joints = np.array(joints, dtype=np.float64)
-    seen = ~np.isnan(joints[..., 0])
-    unsure = seen & (scores < least)
-    if not unsure.any():
-        return joints, 0
-    constant = np.where(seen, scores, -np.inf).max(axis=(0, 1)) == np.where(seen, scores, np.inf).min(axis=(0, 1))
-    with_all, without = joints.copy(), joints.copy()
-    with_all[unsure & ~constant], without[unsure] = np.nan, np.nan
-    if (unsure & constant).any():
-        strange = [measure_body(most_seen(one), layout) for one in (with_all, without)]
-        if strange[1].bones == 0 or strange[0].strangeness < strange[1].strangeness + LIMITS.margin / 2:
-            without = with_all
-    taken = int(seen.sum() - (~np.isnan(without[..., 0])).sum())
-    return (joints, 0) if taken == seen.sum() else (without, taken)
-
-
 def most_seen(joints: np.ndarray) -> np.ndarray:
     """(frames, joints, channels) of the person seen most."""
     return joints[np.argmax((~np.isnan(joints[..., 0])).sum(axis=(1, 2)))]
-
-
-def cut_empty_ends(joints: np.ndarray) -> slice:
-    """The frames from the first to the last in which anybody was seen, of (persons, frames, joints, channels)."""
-    seen = np.flatnonzero(~np.isnan(joints[..., 0]).all(axis=(0, 2)))
-    return slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
-
-
-def outliers_as_missing(joints: np.ndarray, unit: float, far: float = 1.0, longest: int = 2) -> tuple[np.ndarray, int]:
-    """NaN for joints that leap away and back within a few frames.
-
-    Args:
-        joints: (persons, frames, joints, 2 or 3).
-        unit: torso length in the joints' unit (`torso_unit`).
-        far: torso lengths from the joint's running median over time that nobody's joint leaps.
-        longest: frames that an outlier may last.
-
-    Returns:
-        The joints, a new array, and how many were taken out.
-    """
-    joints = np.array(joints, dtype=np.float64)
-    frames, width = joints.shape[1], 2 * longest + 1
-    if frames <= width:
-        return joints, 0
-    padded = np.pad(joints, ((0, 0), (longest, longest), (0, 0), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-    # NaN last: a median of the seen ones only where all are seen
-    median = np.median(windows, axis=-1)
-    with np.errstate(all="ignore"):
-        leaps = np.linalg.norm(joints - median, axis=-1) > far * unit
-    joints[leaps] = np.nan
-    return joints, int(leaps.sum())
 
 
 def torso_unit(joints: np.ndarray, layout: SkeletonLayout) -> tuple[float, str]:
@@ -486,88 +386,3 @@ def torso_unit(joints: np.ndarray, layout: SkeletonLayout) -> tuple[float, str]:
         if usable.any():
             return float(np.exp(np.median(np.log(lengths[usable] / expected[usable])))), told
     return float("nan"), "nothing"
-
-
-def track_persons(joints: np.ndarray, unit: float, gate: float = 2.0, loyalty: float = 0.5) -> tuple[np.ndarray, int]:
-    """Rows that follow persons by position, where the recording's rows do not.
-
-    Frame after frame the bodies seen are given to the nearest tracks, nearest pair first. A body stays in its row
-    unless another track is nearer by `loyalty`.
-
-    Args:
-        joints: (persons, frames, joints, 2 or 3), NaN where missing.
-        unit: torso length in the joints' unit.
-        gate: torso lengths that a body may lie from where its track was last seen; grows with the frames between.
-        loyalty: torso lengths.
-
-    Returns:
-        (tracks, frames, joints, channels), the longest track first if rows changed, and in how many frames bodies
-        changed row.
-    """
-    joints = np.asarray(joints, np.float64)
-    persons, frames = joints.shape[:2]
-    present = ~np.isnan(joints[..., 0]).all(axis=2)
-    if persons == 1 or not present.any() or _rows_are_persons(joints, present, loyalty * unit):
-        return joints.copy(), 0
-    last: list[np.ndarray] = []  # of each track: its joints where last seen, frame of that, row of that
-    when: list[int] = []
-    rows: list[int] = []
-    given = np.full((persons, frames), -1)
-    changed = 0
-    for frame in np.flatnonzero(present.any(axis=0)):
-        here = np.flatnonzero(present[:, frame])
-        costs = {
-            (person, track): _apart(joints[person, frame], last[track]) / unit + loyalty * (rows[track] != person)
-            for person in here
-            for track in range(len(last))
-        }
-        free_persons, free_tracks = set(here.tolist()), set(range(len(last)))
-        for (person, track), cost in sorted(costs.items(), key=lambda item: item[1]):
-            allowed = gate * (1 + 0.1 * min(frame - when[track] - 1, 10)) + loyalty
-            if person in free_persons and track in free_tracks and cost <= allowed:
-                given[person, frame] = track
-                changed += rows[track] != person
-                free_persons.remove(person)
-                free_tracks.remove(track)
-        for person in sorted(free_persons):
-            # a body far from where its row was: the row's own track goes on if nobody else took it
-            own = [track for track in free_tracks if rows[track] == person]
-            if own:
-                free_tracks.remove(own[-1])
-                given[person, frame] = own[-1]
-            else:
-                given[person, frame] = len(last)
-                last.append(joints[person, frame])
-                when.append(frame)
-                rows.append(person)
-        for person in here:
-            track = given[person, frame]
-            seen = ~np.isnan(joints[person, frame, :, 0])
-            last[track] = np.where(seen[:, None], joints[person, frame], last[track])
-            when[track], rows[track] = frame, person
-    if not changed:
-        return joints.copy(), 0
-    tracks = np.full((len(last), *joints.shape[1:]), np.nan)
-    for person, frame in zip(*np.nonzero(given >= 0)):
-        tracks[given[person, frame], frame] = joints[person, frame]
-    lengths = (~np.isnan(tracks[..., 0]).all(axis=2)).sum(axis=1)
-    return tracks[np.argsort(-lengths, kind="stable")], int(changed)
-
-
-def _rows_are_persons(joints: np.ndarray, present: np.ndarray, near: float) -> bool:
-    """Whether all rows overlap in time, have no gaps, and hold bodies that go no further than `near` a frame."""
-    rows = [np.flatnonzero(row) for row in present if row.any()]
-    if any(len(row) != row[-1] - row[0] + 1 for row in rows) or max(r[0] for r in rows) > min(r[-1] for r in rows):
-        return False
-    for body, row in zip(joints[present.any(axis=1)], rows):
-        steps = np.linalg.norm(np.diff(body[row], axis=0), axis=-1)
-        if len(steps) and not (_quantile(steps.T, 0.5) < near).all():
-            return False
-    return True
-
-
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
-    """Median distance of the joints that both have; far where they share none."""
-    apart = np.linalg.norm(one - other, axis=-1)
-    apart = apart[np.isfinite(apart)]
-    return float(np.median(apart)) if len(apart) else np.inf

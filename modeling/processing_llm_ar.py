@@ -16,11 +16,13 @@ from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
+from .skeleton_recording import recording_from_array, recording_from_mapping, warn
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
+_LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
 
 
@@ -109,17 +111,19 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return_tensors: str | None = None,
         padding: bool | str = True,
         views: int = 1,
+        **conventions: Any,
     ) -> BatchEncoding:
         """Prompts of one or several sequences.
 
         Args:
-            skeletons: a `SkeletonSequence`, a path, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3)
-                with `layout`, a mapping with the keys joints and layout, or a list of such.
-            layout: layout of arrays that carry none.
-            fps: frames per second of arrays.
+            skeletons: a `SkeletonSequence`, a path, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3),
+                a mapping with the key joints, or a list of such.
+            layout: layout of inputs that carry none; default: the one whose bones fit.
+            fps: frames per second of inputs that carry none.
             return_tensors: "pt", "np" or None for lists.
             padding: as a tokenizer's; prompts are padded on the left.
             views: test-time views of each sequence, a prompt each, default 1; see `SkeletonFeatureExtractor`.
+            conventions: what else is known of inputs that do not say it, see `read`.
 
         Returns:
             input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; of a processor
@@ -129,7 +133,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             ValueError: bad input; views out of range.
         """
         given = list(skeletons) if is_several(skeletons) else [skeletons]
-        recordings = self.encode_recordings(given, layout, fps, views)
+        recordings = self.encode_recordings(given, layout, fps, views, **conventions)
         return self.prompts(recordings, return_tensors=return_tensors, padding=padding)
 
     def encode_recordings(
@@ -139,16 +143,17 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         fps: float | None = None,
         views: int = 1,
         attributes: bool = False,
+        **conventions: Any,
     ) -> list[EncodedRecording]:
         """Encodes recordings; each is cleaned and normalised once, whatever is asked for.
 
         Args:
-            skeletons, layout, fps, views: see `__call__`.
+            skeletons, layout, fps, views, conventions: see `__call__`.
             attributes: whether to compute the values of `ATTRIBUTES` that the joints show, default False.
         """
         extractor, encoded = self.feature_extractor, list[EncodedRecording]()
         for start in range(0, len(skeletons), _BATCH):
-            batch = [self.read(skeleton, layout, fps) for skeleton in skeletons[start : start + _BATCH]]
+            batch = [self.read(skeleton, layout, fps, **conventions) for skeleton in skeletons[start : start + _BATCH]]
             normalized = extractor(batch, views=views)
             seen, mask = normalized["skeletons"], normalized["person_mask"]
             sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask))
@@ -193,15 +198,15 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (before.rstrip(" "), after)
         )
 
-    def encode(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> list[int]:
+    def encode(self, skeleton: Any, layout: str | None = None, fps: float | None = None, **conventions) -> list[int]:
         """The action sentence of one sequence: ids without the prompt."""
-        return self.encode_batch([skeleton], layout, fps)[0]
+        return self.encode_batch([skeleton], layout, fps, **conventions)[0]
 
     def encode_batch(
-        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None
+        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None, **conventions: Any
     ) -> list[list[int]]:
         """The action sentences of several sequences."""
-        return [recording.sentences[0] for recording in self.encode_recordings(skeletons, layout, fps)]
+        return [recording.sentences[0] for recording in self.encode_recordings(skeletons, layout, fps, **conventions)]
 
     def encode_features(self, skeletons: torch.Tensor, person_mask: torch.Tensor) -> list[list[int]]:
         """Sentences of normalised skeletons (batch, persons, frames, joints, 3) with person_mask (batch, persons)."""
@@ -246,36 +251,62 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """`decode` of each row."""
         return [self.decode(ids) for ids in batch]
 
-    def tokenize(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> list[str]:
+    def tokenize(self, skeleton: Any, layout: str | None = None, fps: float | None = None, **conventions) -> list[str]:
         """The action sentence of one sequence in readable form: ['<a17>', '<a402>', ...]."""
-        return self.convert_ids_to_tokens(self.encode(skeleton, layout, fps))
+        return self.convert_ids_to_tokens(self.encode(skeleton, layout, fps, **conventions))
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
         """Readable form of ids, words as the base's tokenizer writes them."""
         return [self._token(int(index)) for index in ids]
 
-    def read(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> SkeletonSequence:
-        """Any accepted input as a `SkeletonSequence`; see `__call__`."""
-        if hasattr(skeleton, "joints") and hasattr(skeleton, "layout"):  # duck-typed: hub code has a class of its own
+    def read(self, skeleton: Any, layout: Any = None, fps: float | None = None, **conventions: Any) -> SkeletonSequence:
+        """Any accepted input as a `SkeletonSequence`; see `__call__`.
+
+        A `SkeletonSequence` and a row of a prepared table are taken as they are. Of all else, what neither the input
+        nor the caller says is inferred, and doubts are said with a `RecordingWarning`.
+
+        Args:
+            skeleton: see `__call__`.
+            layout, fps: of inputs that do not say theirs.
+            conventions: axes, up, unit, mirrored, missing, image_size, as `SkeletonRecording` has them.
+
+        Raises:
+            ValueError: bad input; says what to pass.
+        """
+        if hasattr(skeleton, "to_layout"):  # duck-typed: hub code has a class of its own
             return skeleton
+        if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
+            return _from_row(skeleton, layout, fps)
+        sequence = self._inferred(skeleton, layout, fps, conventions)
+        if sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
+            seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
+            doubt = (
+                f"it lasts {seconds:.0f} s, of which {self.feature_extractor.num_frames} moments are looked at for one "
+                "label; what is done in turn is named by stream()."
+            )
+            warn(sequence.name, (doubt,))
+        return sequence
+
+    def _inferred(
+        self, skeleton: Any, layout: Any, fps: float | None, conventions: Mapping[str, Any]
+    ) -> SkeletonSequence:
         if isinstance(skeleton, (str, Path)):
-            return self._read_file(Path(skeleton), layout, fps)
+            return self._read_file(Path(skeleton), layout, fps, **conventions)
+        if hasattr(skeleton, "to_sequence"):
+            return skeleton.to_sequence()
         if isinstance(skeleton, Mapping):
-            return _from_mapping(skeleton, layout, fps)
+            return recording_from_mapping(skeleton, layout, fps=fps, **conventions).to_sequence()
         if torch.is_tensor(skeleton):
             skeleton = skeleton.detach().float().cpu().numpy()
         try:
-            joints = np.asarray(skeleton)
+            array = np.asarray(skeleton)
         except ValueError:  # lists of unequal lengths
-            joints = np.asarray(None)
-        if not np.issubdtype(joints.dtype, np.number):
+            array = np.asarray(None)
+        if not np.issubdtype(array.dtype, np.number) or array.ndim < 2:
             raise ValueError(
-                "Expected a path, a SkeletonSequence, a mapping with joints and layout, or a numeric array, "
-                f"got {skeleton!r:.80}."
+                f"Expected a path, a SkeletonSequence, a mapping with joints, or a numeric array, got {skeleton!r:.80}."
             )
-        if layout is None:
-            raise ValueError(f"Expected layout= with an array of shape {joints.shape}: it says which joint is which.")
-        return SkeletonSequence(joints, layout, fps)
+        return recording_from_array(array, layout, fps=fps, **conventions).to_sequence()
 
     @property
     def model_input_names(self) -> list[str]:
@@ -335,16 +366,15 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     def _separator(self) -> list[int]:
         return self.tokenizer(PERSON_SEPARATOR, add_special_tokens=False)["input_ids"]
 
-    def _read_file(self, path: Path, layout: str | None, fps: float | None) -> SkeletonSequence:
+    def _read_file(self, path: Path, layout: Any, fps: float | None, **conventions: Any) -> SkeletonSequence:
         if (read := self.file_reader) is not None:
-            return read(path, layout=layout, fps=fps)
+            return read(path, layout=layout, fps=fps, **conventions)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        if path.suffix != ".npy" or layout is None:
-            raise ValueError(
-                f"{path}: without the llm-action package only .npy files with layout= are read; pip install llm-action"
-            )
-        return SkeletonSequence(np.load(path, allow_pickle=False), layout, fps, name=path.name)
+        if path.suffix != ".npy":
+            raise ValueError(f"{path}: without the llm-action package only .npy files are read; pip install llm-action")
+        array = np.load(path, allow_pickle=False)
+        return recording_from_array(array, layout, fps=fps, name=path.name, **conventions).to_sequence()
 
 
 def is_several(skeletons: Any) -> bool:
@@ -358,20 +388,17 @@ def is_several(skeletons: Any) -> bool:
     return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 
-def _from_mapping(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
-    """A mapping, for example a data-set row whose joints are flat beside their shape."""
+def _from_row(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
+    """A data set's row, whose joints are flat beside their shape and in the package's convention."""
     if "joints" not in row or (layout is None and "layout" not in row):
-        raise ValueError(f"Expected a mapping with the keys joints and layout, got the keys {sorted(row)}.")
-    joints, name = row["joints"], str(row.get("name", ""))
-    if row.get("shape") is not None:
-        shape = tuple(int(size) for size in row["shape"])
-        joints = np.asarray(joints, np.float32)
-        if joints.size != np.prod(shape):
-            raise ValueError(f"{name}: expected {np.prod(shape)} numbers for the shape {shape}, got {joints.size}.")
-        joints = joints.reshape(shape)
+        raise ValueError(f"Expected a row with the keys joints and layout, got the keys {sorted(row)}.")
+    name, shape = str(row.get("name", "")), tuple(int(size) for size in row["shape"])
+    joints = np.asarray(row["joints"], np.float32)
+    if joints.size != np.prod(shape):
+        raise ValueError(f"{name}: expected {np.prod(shape)} numbers for the shape {shape}, got {joints.size}.")
     given = fps or row.get("fps") or np.nan  # a table's missing value is NaN in numpy's format
     fps = None if np.isnan(float(given)) else float(given)
-    return SkeletonSequence(joints, str(layout or row["layout"]), fps, name=name)
+    return SkeletonSequence(joints.reshape(shape), str(layout or row["layout"]), fps, name=name)
 
 
 def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:

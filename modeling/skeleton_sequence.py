@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .skeleton_cleaning import mark_missing
 from .skeleton_layouts import get_layout, layouts_with, map_joints
-
-MIN_SCORE = 0.3  # joints less sure than this are missing
 
 
 @dataclass(eq=False)
@@ -54,25 +53,8 @@ class SkeletonSequence:
             raise ValueError(f"{about}{error}") from None
 
     def _mark_missing(self) -> None:
-        """Zeros and joints of low score become NaN."""
-        zero = _all_zero(self.joints)
-        if zero.any():
-            zero[:, :, get_layout(self.layout).root] &= ~_root_is_origin(self.joints, zero, self.layout)
-        if zero.any():
-            self.joints[zero] = np.nan
-            self._note(f"all-zero joints ({zero.mean():.0%}) are missing")
-        if self.scores is None:
-            return
-        unsure = (self.scores < MIN_SCORE) & ~np.isnan(self.joints).any(axis=-1)
-        if not unsure.any():
-            return
-        sure = self.scores[~np.isnan(self.joints).any(axis=-1)]
-        if np.ptp(sure) == 0:
-            self._note(f"all scores are {sure[0]:g}, which says nothing: they are not used")
-            self.scores = None
-        else:
-            self.joints[unsure] = np.nan
-            self._note(f"joints with a score below {MIN_SCORE:g} ({unsure.mean():.0%}) are missing")
+        self.scores, notes = mark_missing(self.joints, get_layout(self.layout), self.scores)
+        self.notes = (*self.notes, *notes)
 
     def _cut_unseen(self) -> None:
         """Leaves out persons never seen and empty frames at either end."""
@@ -157,23 +139,6 @@ def _checked_joints(joints: np.ndarray, layout: str) -> np.ndarray:
         raise ValueError(f"expected at least one person and one frame, got shape {given}; leave empty sequences out")
     joints[~np.isfinite(joints)] = np.nan
     return joints
-
-
-def _all_zero(joints: np.ndarray) -> np.ndarray:
-    """(persons, frames, joints) bool: all coordinates are exactly zero."""
-    return np.logical_and.reduce([joints[..., channel] == 0 for channel in range(joints.shape[-1])])
-
-
-def _root_is_origin(joints: np.ndarray, zero: np.ndarray, layout: str) -> np.ndarray:
-    """(persons, frames) bool: a root at zero is a place, for it alone is there and the body lies around it in space."""
-    if joints.shape[-1] != 3 or get_layout(layout).standard[get_layout(layout).root] != "hip_center":
-        return np.zeros(joints.shape[:2], bool)
-    unseen = (zero | np.isnan(joints).any(axis=-1))[..., None]
-    low = np.where(unseen, np.inf, joints).min(axis=2)
-    high = np.where(unseen, -np.inf, joints).max(axis=2)
-    margin = 0.2 * np.where(np.isfinite(high), high - low, 0).max(axis=-1, keepdims=True)
-    around = ((low - margin <= 0) & (high + margin >= 0)).all(axis=-1)
-    return around & (zero.sum(axis=2) == 1)
 
 
 def _checked_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:

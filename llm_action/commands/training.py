@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llm_action.commands.shared import add_command
+from llm_action.commands.shared import add_command, add_reading_options, reading_options
 
 
 def add_commands(commands) -> None:
@@ -17,7 +17,7 @@ def add_commands(commands) -> None:
     prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
     prepare.add_argument("--out", required=True, help="folder to write")
     prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, camera, split")
-    prepare.add_argument("--layout", help="joint layout of files that do not name theirs")
+    add_reading_options(prepare)
     prepare.add_argument("--fps", type=float, help="frames per second of files that do not state theirs")
     prepare.add_argument(
         "--missing-list", nargs="+", default=[], metavar="FILE", help="official lists of samples without skeletons"
@@ -61,13 +61,13 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     name = arguments.dataset.replace("-", "_")
     if name == "folder":
-        benchmark, scan = scan_folder(arguments.source, arguments.csv, arguments.layout)
+        benchmark, scan = scan_folder(arguments.source, arguments.csv, arguments.layout, **reading_options(arguments))
     elif name in BENCHMARKS and (scan_files := BENCHMARKS[name].scan) is not None:
         benchmark, scan = BENCHMARKS[name], scan_files(arguments.source)
     else:
         known = ", ".join(known for known in BENCHMARKS if BENCHMARKS[known].scan is not None)
         raise ValueError(f"{arguments.dataset}: expected one of {known}, or folder")
-    cleaning = Cleaning(arguments.max_persons, arguments.layout, arguments.fps)
+    cleaning = Cleaning(arguments.max_persons, arguments.layout, arguments.fps, reading_options(arguments))
     missing = [name for file in arguments.missing_list for name in read_missing_list(file)]
     settings = {"cleaning": cleaning, "missing": missing, "restart": arguments.restart}
     if arguments.shard:

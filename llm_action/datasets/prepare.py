@@ -16,12 +16,13 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.skeleton_io import read_skeleton
+from llm_action.skeleton_io import read_clip, read_skeleton
 
 from .benchmark import Benchmark, Sample, Scan
-from .prepared import MANIFEST, is_prepared, read_manifest
+from .prepared import DOUBTFUL, MANIFEST, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
 FORMAT = 3
@@ -54,15 +56,20 @@ class Cleaning:
         max_persons: the persons who move most are kept, default 2.
         layout: joint layout of files that do not say theirs.
         fps: frames per second of files that do not say theirs.
+        conventions: what else files do not say, as `read_skeleton` takes it.
     """
 
     max_persons: int = 2
     layout: str | None = None
     fps: float | None = None
+    conventions: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self, path: Path) -> SkeletonSequence:
-        """Reads a sequence without noise bodies, surplus persons and tracking gaps."""
-        sequence = read_skeleton(path, self.layout, self.fps)
+    def read(self, path: Path, clip: int | None = None) -> SkeletonSequence:
+        """Reads a sequence, or one clip of a file, without noise bodies, surplus persons and tracking gaps."""
+        if clip is None:
+            sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
+        else:
+            sequence = read_clip(path, clip, self.layout, self.fps, **self.conventions)
         persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
         joints = fill_missing(persons, get_layout(sequence.layout).parents)
         return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name)
@@ -95,7 +102,8 @@ def prepare(
     workers: int | None = None,
     restart: bool = False,
 ) -> dict[str, Any]:
-    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json` and `dropped.csv`.
+    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json`, `dropped.csv` and,
+    where recordings were doubtful, `doubtful.csv`.
 
     Args:
         benchmark: its classes and protocols.
@@ -144,11 +152,16 @@ def plan_job(benchmark: Benchmark, scan: Scan, cleaning: Cleaning | None = None,
         (str(path), "on the list of missing skeletons") for path, about in scan.samples if about["name"] in missing
     ]
     digest = hashlib.sha256()
-    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, vars(cleaning)]
+    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, _said(cleaning)]
     for entry in (settings, *([path.name, path.stat().st_size, about] for path, about in samples)):
         digest.update(json.dumps(entry, sort_keys=True).encode())
     parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
     return Job(benchmark, cleaning, parts, scan.dropped + listed, digest.hexdigest())
+
+
+def _said(cleaning: Cleaning) -> dict[str, Any]:
+    """The settings that are not the default."""
+    return {name: value for name, value in vars(cleaning).items() if name != "conventions" or value}
 
 
 def finished(out: Path, job: Job) -> dict[str, Any] | None:
@@ -288,7 +301,14 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
     """Reads and writes one part and, before it appears, its report; returns the number of files."""
     path = _part_path(folder, index)
     schema = table_features(benchmark.labels, benchmark.protocols).arrow_schema
-    report: dict[str, Any] = {"rows": 0, "frames": 0, "dropped": [], "layouts": Counter(), "persons": Counter()}
+    report: dict[str, Any] = {
+        "rows": 0,
+        "frames": 0,
+        "dropped": [],
+        "doubtful": [],
+        "layouts": Counter(),
+        "persons": Counter(),
+    }
     report["subjects"] = Counter()
     report["counts"] = {protocol: Counter() for protocol in benchmark.protocols}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -309,11 +329,18 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
 def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for path, about in samples:
-        try:
-            sequence = cleaning.read(path)
-        except ValueError as error:
-            report["dropped"].append([str(path), str(error).removeprefix(f"{path}: ")])
-            continue
+        about = dict(about)
+        clip = about.pop("clip", None)
+        place = str(path) if clip is None else about["name"]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RecordingWarning)
+            try:
+                sequence = cleaning.read(path, clip)
+            except ValueError as error:
+                report["dropped"].append([place, str(error).removeprefix(f"{path}: ")])
+                continue
+        doubts = [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
+        report["doubtful"] += [[place, doubt] for doubt in doubts]
         rows.append(sequence_to_row(sequence, **about))
         report["rows"] += 1
         report["frames"] += sequence.num_frames
@@ -353,6 +380,10 @@ def _describe(folder: Path, job: Job) -> None:
         raise ValueError(f"{folder}: none of the files could be used; the first one: {why}")
     with (folder / "dropped.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "why"), *dropped])
+    doubtful = [(path, why) for report in reports for path, why in report["doubtful"]]
+    if doubtful:
+        with (folder / DOUBTFUL).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("file", "why"), *doubtful])
     files = [{"filename": f"{_part_path(folder, index).name}"} for index in range(num_parts)]
     fingerprint = hashlib.sha256("".join(report["sha256"] for report in reports).encode()).hexdigest()[:16]
     _write_json(
@@ -384,6 +415,7 @@ def _describe(folder: Path, job: Job) -> None:
         "subjects": _sum(report["subjects"] for report in reports),
         "counts": {name: _sum(report["counts"][name] for report in reports) for name in benchmark.protocols},
         "dropped": len(dropped),
+        "doubtful": len(doubtful),
         "plan": job.plan,
         "parts": [{name: report[name] for name in ("file", "rows", "bytes", "sha256")} for report in reports],
     }

@@ -14,6 +14,7 @@ from datasets import Dataset, load_from_disk
 from .benchmark import Benchmark
 
 MANIFEST = "manifest.json"
+DOUBTFUL = "doubtful.csv"
 _REASONS_SHOWN = 5
 
 
@@ -67,6 +68,8 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
     lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
     if len(reasons) > _REASONS_SHOWN:
         lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
+    if manifest.get("doubtful"):
+        lines.append(f"  {manifest['doubtful']} sequences are doubtful: see {Path(out) / DOUBTFUL}")
     for protocol, counts in manifest["counts"].items():
         found = (counts.get("train", 0), counts.get("test", 0))
         official = benchmark.counts.get(protocol)

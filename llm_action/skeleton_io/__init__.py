@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .files import naming
-from .formats import SKELETON_SUFFIXES, clips, is_recording_folder, recording
+from .formats import SKELETON_SUFFIXES, clips, holds_clips, is_recording_folder, recording
 from .msrc12 import read_action_points
 from .numpy_files import write_npz
 from .options import ReadOptions
@@ -24,7 +24,10 @@ __all__ = [
     "SKELETON_SUFFIXES",
     "Clip",
     "ReadOptions",
+    "clip_list",
+    "is_recording_folder",
     "read_action_points",
+    "read_clip",
     "read_clips",
     "read_skeleton",
     "recordings_in",
@@ -51,7 +54,7 @@ def read_skeleton(
             for arrays whose joint count fits several layouts. For formats with a layout of their own it may only
             repeat that.
         fps: frames per second; overrides what the format says.
-        options: further fields of `ReadOptions`: up, unit, left_handed, axes, missing, image_size, columns.
+        options: further fields of `ReadOptions`: up, unit, mirrored, axes, missing, image_size, columns.
 
     Returns:
         SkeletonSequence with joints (persons, frames, joints, 2 or 3), NaN where a joint is missing; `name` is the
@@ -99,6 +102,50 @@ def read_clips(
             dropped.append((name or f"clip {number}", str(error)))
         else:
             yield Clip(sequence, label, splits)
+
+
+def clip_list(
+    path: str | os.PathLike[str], layout: Any = None, **options: Any
+) -> list[tuple[str, Any, tuple[str, ...]]]:
+    """(name, label, splits) of every clip of a file that holds many; empty of a file that is one recording.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_skeleton`.
+    """
+    if not holds_clips(Path(path)):
+        return []
+    found = _all_clips(Path(path), ReadOptions(layout, None, **options))
+    return [
+        (getattr(one, "name", "") or f"clip {number}", label, splits)
+        for number, (one, label, splits) in enumerate(found)
+    ]
+
+
+def read_clip(
+    path: str | os.PathLike[str], number: int, layout: Any = None, fps: float | None = None, **options: Any
+) -> SkeletonSequence:
+    """One clip by number of a file that holds many, which is kept in memory until another one is asked for.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_skeleton`.
+    """
+    path, said = Path(path), ReadOptions(layout, fps, **options)
+    with naming(f"{path}: clip {number}"):
+        found = _all_clips(path, said)[number][0]
+        if isinstance(found, ValueError):
+            raise found
+        return said.applied(found, path).to_sequence()
+
+
+_kept: dict[Any, list[Any]] = {}
+
+
+def _all_clips(path: Path, said: ReadOptions) -> list[Any]:
+    key = (path, path.stat().st_mtime_ns, repr(said))
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = list(clips(path, said))
+    return _kept[key]
 
 
 def recordings_in(folder: str | os.PathLike[str]) -> list[Path]:

@@ -17,8 +17,7 @@ from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .files import rate_of
 from .options import ReadOptions
-from .pose_lists import recording_of_persons
-from .tracking import Detection
+from .pose_lists import Detection, recording_of_persons
 
 NUM_JOINTS = 32
 _LEVELS = np.array([0, 0.5, 1, 1])

@@ -25,8 +25,7 @@ from llm_action.modeling.skeleton_recording import SkeletonRecording
 from .files import natural_key
 from .joint_names import standard_joints
 from .options import ReadOptions
-from .pose_lists import in_image, recording_of_persons, triplets
-from .tracking import Detection
+from .pose_lists import Detection, in_image, recording_of_persons, triplets
 
 _TRACK_KEYS = ("track_id", "idx", "instance_id", "id_track")
 

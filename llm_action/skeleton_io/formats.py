@@ -104,6 +104,15 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
         raise bad_file(path, "what files of this format hold", problem, remedy) from None
 
 
+def holds_clips(path: Path) -> bool:
+    """Whether a file may hold many recordings: a pickle, or an NTU conversion."""
+    kind = _kind(path)
+    if kind != "numpy":
+        return kind == "pickle"
+    content = load_numpy(path, lazily=True)
+    return is_ntu_archive(content) if isinstance(content, dict) else is_ntu_array(content)
+
+
 def clips(path: Path, options: ReadOptions) -> Iterator[Found]:
     """All recordings of a file with label and splits, or what is wrong with them."""
     with naming(path):

@@ -15,8 +15,7 @@ import numpy as np
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .options import ReadOptions
-from .pose_lists import recording_of_persons, triplets
-from .tracking import Detection
+from .pose_lists import Detection, recording_of_persons, triplets
 
 FPS = 30.0
 _USUAL_SIZE = (16.0, 9.0)

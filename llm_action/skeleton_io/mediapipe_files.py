@@ -1,9 +1,8 @@
 """MediaPipe Pose as scripts save it in JSON: frames of 33 landmarks, each {x, y, z, visibility} or a list of numbers.
 
-Arrays and tables of the same numbers come through `numpy_files` and `tables`; what the numbers are (world landmarks:
-metres, origin between the hips, y down; image landmarks: shares of the image, y down) is told by
-`skeleton_recording.recognise_mediapipe`. Landmarks with a visibility below 0.3 are missing. fps is not known unless
-the frames say their time.
+Arrays and tables of the same numbers come through `numpy_files` and `tables`; whether they are world landmarks (metres,
+origin between the hips, y down) or image landmarks (shares of the image, y down) is inferred. Landmarks with a
+visibility below 0.3 are missing. fps is not known.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from llm_action.modeling.skeleton_recording import SkeletonRecording, recognise_mediapipe
+from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .options import ReadOptions
-from .pose_lists import recording_of_persons
-from .tracking import Detection
+from .pose_lists import Detection, recording_of_persons
 
 NUM_JOINTS = 33
 _WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "world_landmarks", "worldLandmarks")
@@ -96,10 +94,8 @@ def read_mediapipe(content: Any, options: ReadOptions) -> SkeletonRecording:
     """Layout mediapipe33.
 
     Raises:
-        ValueError: nobody, or image landmarks of an image of unknown size.
+        ValueError: nobody.
     """
     frames = [_persons(frame) for frame in _frames(content) or ()]
     rows = [[Detection(one[:, :3], one[:, 3] if one.shape[1] == 4 else None) for one in frame] for frame in frames]
-    recording = recording_of_persons(rows, "mediapipe33", image_size=options.image_size)
-    recognise_mediapipe(recording)
-    return recording
+    return recording_of_persons(rows, "mediapipe33", image_size=options.image_size)

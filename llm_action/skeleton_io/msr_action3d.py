@@ -33,7 +33,7 @@ def read_msr_action3d(rows: np.ndarray) -> SkeletonRecording:
         )
     joints = rows.reshape(1, -1, NUM_JOINTS, 4)[..., :3]
     seen = joints[(joints != 0).any(axis=-1)]
-    recording = SkeletonRecording(joints, "kinect20_msr", up="y", unit="m", fps=FPS)
+    recording = SkeletonRecording(joints, "kinect20_msr", up="y", unit="m", mirrored=False, fps=FPS)
     if len(seen) and (seen > -1).all() and np.median(seen[:, 2]) > 50 and np.ptp(seen[:, :2]) > 20:
         recording.joints = _from_screen(joints)
         recording.up, recording.unit = "-y", "mm"

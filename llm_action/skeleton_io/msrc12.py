@@ -28,7 +28,7 @@ def read_msrc12(rows: np.ndarray) -> SkeletonRecording:
     values = rows[:, 1:].reshape(1, -1, NUM_JOINTS, 4)
     scores = values[..., 3] / max(1.0, np.nanmax(values[..., 3]))  # 0, 1 or 0, 1, 2
     fps = rate_of(rows[:, 0] / 1e6)
-    return SkeletonRecording(values[..., :3], "kinect20", up="y", unit="m", fps=fps, scores=scores)
+    return SkeletonRecording(values[..., :3], "kinect20", up="y", unit="m", mirrored=False, fps=fps, scores=scores)
 
 
 def read_action_points(path: Path) -> list[tuple[int, str]]:

@@ -21,7 +21,6 @@ import pyarrow as pa
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .files import bad_file, parse_rows, read_text
-from .tracking import steady_persons
 
 KINECT_FPS = 30.0
 _WORDS = 12  # of a joint line
@@ -40,8 +39,7 @@ class _Bodies:
 def read_ntu(path: Path) -> SkeletonRecording:
     """Read an NTU RGB+D or UAV-Human file.
 
-    Bodies are told apart by their id, in order of first appearance; a body is NaN in frames where it is not seen. Where
-    ids cannot be right (a new one in each frame, bodies that leap) they are followed by where they are.
+    Bodies are told apart by their id, in order of first appearance; a body is NaN in frames where it is not seen.
 
     Returns:
         25 joints: layout 'ntu25', joints (bodies, frames, 25, 3) in metres, 30 fps, scores = tracking state / 2
@@ -59,11 +57,9 @@ def read_ntu(path: Path) -> SkeletonRecording:
     joints[body, frame] = bodies.values[..., :num_channels]
     states = np.zeros(joints.shape[:3], np.float32)
     states[body, frame] = bodies.values[..., 3] / 2
-    joints, scores, followed = steady_persons(joints, states)
-    notes = [f"ids cannot be right: {len(joints)} persons were followed by where they are"] if followed else []
     if num_joints == 17:
-        return SkeletonRecording(joints, "coco17", notes=notes)
-    return SkeletonRecording(joints, "ntu25", up="y", unit="m", fps=KINECT_FPS, scores=scores, notes=notes)
+        return SkeletonRecording(joints, "coco17", up="-y", unit="px")
+    return SkeletonRecording(joints, "ntu25", up="y", unit="m", mirrored=False, fps=KINECT_FPS, scores=states)
 
 
 def _read_regular(content: bytes) -> _Bodies | None:

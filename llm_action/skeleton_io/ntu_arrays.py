@@ -40,7 +40,7 @@ def ntu_clip(clip: np.ndarray, name: str = "") -> SkeletonRecording:
         joints = clip.reshape(len(clip), -1, NUM_JOINTS, 3).transpose(1, 0, 2, 3)
     else:
         joints = clip.transpose(3, 1, 2, 0)
-    return SkeletonRecording(joints, "ntu25", up="y", unit="m", fps=FPS, name=name)
+    return SkeletonRecording(joints, "ntu25", up="y", unit="m", mirrored=False, fps=FPS, name=name)
 
 
 def ntu_archive_clips(

@@ -21,7 +21,6 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from .files import bad_file
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
 from .options import ReadOptions
-from .tracking import steady_persons
 
 
 def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> SkeletonRecording:
@@ -30,23 +29,16 @@ def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> Skeleto
     Raises:
         ValueError: no numbers, or a shape that fits no layout.
     """
-    for name in ("up", "unit", "image_size"):
-        if (said := getattr(options, name)) is not None:
-            known[name] = said
     if is_ntu_array(array) and options.axes is None:
         if len(array) == 1:
             return ntu_clip(array[0])
         raise ValueError(f"expected one recording, found {len(array)} clips; read them with read_clips(path)")
-    known["layout"] = options.layout or known.get("layout")
-    recording = recording_from_array(array, options.axes, **known)
-    recording.joints, recording.scores, followed = steady_persons(recording.joints, recording.scores)
-    if followed:
-        recording.notes.append("rows swapped persons: they were followed by where they are")
-    return recording
+    layout, axes = known.pop("layout", None), known.pop("axes", None)
+    return recording_from_array(array, options.layout or layout, options.axes or axes, **known)
 
 
 def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> SkeletonRecording:
-    """The arrays of an `.npz`: `joints` (as in `read_array`) and, where given, `layout`, `fps` and `scores`.
+    """The arrays of an `.npz`: `joints` (as in `read_array`) and, where given, `layout`, `fps`, `scores` and `up`.
 
     Raises:
         ValueError: no `joints`, another format's archive, or contents that do not fit each other.
@@ -68,7 +60,11 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         found = f"{rate.dtype} {rate.shape}"
         raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
     fps = None if rate is None else float(rate.reshape(()))
-    return read_array(arrays["joints"], options, layout=layout, fps=fps, scores=arrays.get("scores"))
+    up = str(arrays["up"]) if "up" in arrays else None
+    joints, axes = arrays["joints"], None
+    if layout is not None and joints.shape[-2:-1] == (get_layout(layout).num_joints,) and joints.ndim in (3, 4):
+        axes = "MTVC"[-joints.ndim :]  # the package's own files
+    return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), up=up)
 
 
 _OTHER_ARCHIVES = (
@@ -101,7 +97,8 @@ def write_npz(sequence: SkeletonSequence, path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"{path}: folder {path.parent} does not exist; create it first")
     own = own_layout(sequence.layout)
     layout = sequence.layout if own is None else json.dumps(own)
-    arrays: dict[str, Any] = {"joints": sequence.joints, "layout": np.array(layout)}
+    up = "y" if sequence.joints.shape[-1] == 3 else "-y"
+    arrays: dict[str, Any] = {"joints": sequence.joints, "layout": np.array(layout), "up": np.array(up)}
     if sequence.fps is not None:
         arrays["fps"] = np.array(sequence.fps)
     if sequence.scores is not None:

@@ -19,8 +19,7 @@ from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .files import natural_key, read_json
 from .options import ReadOptions
-from .pose_lists import in_image, recording_of_persons, triplets
-from .tracking import Detection
+from .pose_lists import Detection, in_image, recording_of_persons, triplets
 
 _FRAME_FILE = re.compile(r"(.*?)_?\d+_keypoints\.json", re.IGNORECASE)
 

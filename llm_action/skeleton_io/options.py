@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_action.modeling.recording_directions import parse_image_size
 from llm_action.modeling.skeleton_layouts import get_layout
-from llm_action.modeling.skeleton_recording import SkeletonRecording, parse_image_size
+from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ReadOptions:
         fps: frames per second.
         up: the direction that points up: "y", "-y", "z", "-z", "x" or "-x".
         unit: "m", "cm", "mm", "in"; of 2-D joints "px" or "image" (shares of width and height).
-        left_handed: whether the axes of 3-D joints are left-handed (Unity, Unreal).
+        mirrored: whether the axes of 3-D joints are left-handed (Unity, Unreal).
         axes: order of an array's axes, a letter each (M persons, T frames, V joints, C channels): "CTVM".
         missing: a number that marks missing joints, beside NaN and zero.
         image_size: (width, height) of the video, needed for shares of an image.
@@ -31,7 +32,7 @@ class ReadOptions:
     fps: float | None = None
     up: str | None = None
     unit: str | None = None
-    left_handed: bool | None = None
+    mirrored: bool | None = None
     axes: str | None = None
     missing: float | None = None
     image_size: Any = None
@@ -48,12 +49,14 @@ class ReadOptions:
         Raises:
             ValueError: another layout than the recording's.
         """
+        if recording.layout is None:
+            recording.layout = self.layout
         if self.layout not in (None, recording.layout):
             raise ValueError(
                 f"expected layout {recording.layout!r}, which this file has, found layout={self.layout!r}; "
                 "leave layout out and convert with .to_layout(...)"
             )
-        for name in ("fps", "up", "unit", "left_handed", "missing", "image_size"):
+        for name in ("fps", "up", "unit", "mirrored", "missing", "image_size"):
             if getattr(self, name) is not None:
                 setattr(recording, name, getattr(self, name))
         recording.name = recording.name or path.stem

@@ -20,4 +20,4 @@ def is_pku_mmd(rows: np.ndarray) -> bool:
 def read_pku_mmd(rows: np.ndarray) -> SkeletonRecording:
     """Layout ntu25, from (frames, 150)."""
     joints = rows.reshape(-1, 2, 25, 3).transpose(1, 0, 2, 3)
-    return SkeletonRecording(joints, "ntu25", up="y", unit="m", fps=FPS)
+    return SkeletonRecording(joints, "ntu25", up="y", unit="m", mirrored=False, fps=FPS)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
 
-from .tracking import Detection, track_persons
+
+class Detection(NamedTuple):
+    """A person in one frame: joints (joints, 2 or 3), NaN or zero where missing; scores (joints,); what id it bears."""
+
+    joints: np.ndarray
+    scores: np.ndarray | None = None
+    id: Hashable = None
+
 
 # Layouts of pose estimators by their number of joints; 136 is Halpe with face and hands, of which the body is kept.
 ESTIMATOR_LAYOUTS = {
@@ -49,7 +56,9 @@ def _flat(numbers: Any) -> list[Any]:
 
 
 def recording_of_persons(frames: Sequence[Sequence[Detection]], layout: str | None, **known: Any) -> SkeletonRecording:
-    """Persons followed through the frames, in an estimator's layout; more fields of `SkeletonRecording` as known.
+    """Persons in rows by their ids, in an estimator's layout; more fields of `SkeletonRecording` as known.
+
+    Where a row is no person is seen, and set right, when the recording becomes a sequence.
 
     Raises:
         ValueError: nobody in any frame, persons with different joint counts, or a count that no layout has.
@@ -67,10 +76,36 @@ def recording_of_persons(frames: Sequence[Sequence[Detection]], layout: str | No
         frames = [[Detection(one.joints[:26], _first(one.scores, 26), one.id) for one in row] for row in frames]
         known["notes"] = [*known.get("notes", ()), "of 136 joints the body's 26 are kept"]
         num_joints = 26
-    joints, scores = track_persons(frames, num_joints, channels)
-    if len(joints) > 1:
-        known["notes"] = [*known.get("notes", ()), f"{len(joints)} persons were followed by where they are"]
+    joints, scores = _in_rows(frames, num_joints, channels)
+    known.setdefault("up", "-y" if channels == 2 else None)  # rows of an image grow downwards
     return SkeletonRecording(joints, name, scores=scores, **known)
+
+
+def _in_rows(
+    frames: Sequence[Sequence[Detection]], num_joints: int, channels: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(persons, frames, joints, channels), NaN where a person is not seen, and scores; a row an id, or place in lists.
+
+    Scores (persons, frames, joints) are 1 of detections without any, and None when no detection has any.
+    """
+    places: list[tuple[int, int, Detection]] = []
+    rows: dict[Hashable, int] = {}
+    for frame, persons in enumerate(frames):
+        taken: set[int] = set()
+        for number, one in enumerate(persons):
+            key: Hashable = ("place", number) if one.id is None else ("id", one.id)
+            row = rows.setdefault(key, len(rows))
+            while row in taken:  # an id twice in a frame
+                key = (key, "again")
+                row = rows.setdefault(key, len(rows))
+            taken.add(row)
+            places.append((row, frame, one))
+    joints = np.full((len(rows), len(frames), num_joints, channels), np.nan, np.float32)
+    scores = np.zeros(joints.shape[:3], np.float32)
+    for row, frame, one in places:
+        joints[row, frame] = one.joints
+        scores[row, frame] = 1 if one.scores is None else one.scores
+    return joints, scores if any(one.scores is not None for *_, one in places) else None
 
 
 def _first(scores: np.ndarray | None, count: int) -> np.ndarray | None:

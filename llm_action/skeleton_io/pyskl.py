@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
+from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .options import ReadOptions
-from .tracking import steady_persons
 
 
 def is_pyskl(content: Any) -> bool:
@@ -80,23 +79,13 @@ def _annotation(annotation: Any, options: ReadOptions, name: str) -> tuple[Skele
             f"expected 'keypoint' of shape (persons, frames, joints, channels), found {keypoint.shape}; "
             "export it in pyskl's format"
         )
-    if keypoint.shape[3] == 3 and scores is None and keypoint.shape[2] == 17 and _are_scores(keypoint[..., 2]):
-        keypoint, scores = keypoint[..., :2], keypoint[..., 2]
-    in_space = keypoint.shape[3] == 3
-    layout = options.layout or {(25, True): "ntu25", (17, False): "coco17", (18, False): "openpose18"}.get(
-        (keypoint.shape[2], in_space)
-    )
-    layout = layout_for(keypoint.shape[2], layout)
+    known = {(25, 3): "ntu25", (17, 2): "coco17", (17, 3): "coco17", (18, 2): "openpose18", (18, 3): "openpose18"}
+    layout = options.layout or known.get((keypoint.shape[2], keypoint.shape[3]))
     if scores is not None and scores.shape != keypoint.shape[:3]:
         raise ValueError(f"expected scores of shape {keypoint.shape[:3]} (persons, frames, joints), got {scores.shape}")
-    joints, scores, followed = steady_persons(keypoint, scores)
-    recording = SkeletonRecording(joints, layout, scores=scores, name=name)
-    if followed:
-        recording.notes.append(f"{len(joints)} persons were followed by where they are")
-    if in_space and recording.layout == "ntu25":
+    recording = SkeletonRecording(keypoint, layout, scores=scores, name=name)
+    if keypoint.shape[3] == 3 and layout == "ntu25":
         recording.up, recording.unit = "y", "m"
+    elif keypoint.shape[3] == 2:
+        recording.up = "-y"
     return recording, label
-
-
-def _are_scores(values: np.ndarray) -> bool:
-    return bool(values.size and np.nanmin(values) >= 0 and np.nanmax(values) <= 1)

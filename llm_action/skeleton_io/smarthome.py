@@ -13,8 +13,7 @@ import numpy as np
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .pose_lists import recording_of_persons
-from .tracking import Detection
+from .pose_lists import Detection, recording_of_persons
 
 NUM_JOINTS = 13
 

@@ -34,7 +34,6 @@ from .joint_names import standard_joints
 from .msrc12 import is_msrc12, read_msrc12
 from .options import ReadOptions
 from .pku_mmd import is_pku_mmd, read_pku_mmd
-from .tracking import steady_persons
 
 _ROLES = {
     "time": "time t timestamp timestamps seconds sec time_s ms time_ms timestamp_ms timestamp_usec timeusec",
@@ -396,10 +395,8 @@ def _finished(
     if has_score:
         array, scores = array[..., :-1], np.nan_to_num(array[..., -1])
         scores = scores / 2 if scores.max() > 1 and np.isin(scores, (0, 1, 2)).all() else scores
-    array, scores, followed = steady_persons(array, scores)
-    notes = [f"{len(array)} persons were followed by where they are"] if followed else []
     recording = recording_from_array(
-        array, layout=layout.name, scores=scores, fps=_fps(times), image_size=options.image_size, notes=notes
+        array, layout.name, "MTVC", scores=scores, fps=_fps(times), image_size=options.image_size
     )
     if layout.name == "azure32":
         in_azure_frame(recording)

@@ -21,8 +21,7 @@ from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .files import natural_key, read_json, read_text
 from .options import ReadOptions
-from .pose_lists import in_image, recording_of_persons
-from .tracking import Detection
+from .pose_lists import Detection, in_image, recording_of_persons
 
 NUM_JOINTS = 17
 # Numbers of a line behind the box: with and without visibility, confidence and track id.

@@ -40,4 +40,6 @@ def read_utd_mhad(path: Path) -> SkeletonRecording:
     if skeleton.ndim != 3 or skeleton.shape[:2] != (20, 3) or not np.issubdtype(skeleton.dtype, np.number):
         found = f"{skeleton.dtype} {skeleton.shape}"
         raise bad_file(path, "numbers of shape (20, 3, frames) in 'd_skel'", found, "check the file's origin")
-    return SkeletonRecording(skeleton.transpose(2, 0, 1)[None], "kinect20_utd", up="y", unit="m", fps=KINECT_FPS)
+    return SkeletonRecording(
+        skeleton.transpose(2, 0, 1)[None], "kinect20_utd", up="y", unit="m", mirrored=False, fps=KINECT_FPS
+    )

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +87,7 @@ def adapt(
     rehearse: str | os.PathLike[str] | None = None,
     layout: str | None = None,
     adaptation: Adaptation | None = None,
+    **conventions: Any,
 ) -> list[str]:
     """Writes a model folder that knows the classes of `examples` too; returns its classes.
 
@@ -99,6 +101,7 @@ def adapt(
         out: folder to write.
         rehearse: the same with recordings of old classes, for a model that has no rehearsal files.
         layout: joint layout of files that do not say theirs.
+        conventions: what else files do not say, as `read_skeleton` takes it.
 
     Raises:
         FileNotFoundError: a folder, or no recordings in it.
@@ -115,8 +118,8 @@ def adapt(
                     f"{folder}: has no {REHEARSAL_FILE} and {FEATURES_FILE} to rehearse its classes with; pass "
                     "--rehearse FOLDER with recordings of them in one folder a class."
                 )
-            old = read_examples(rehearse, processor, layout, adaptation)
-        new = read_examples(examples, processor, layout, adaptation)
+            old = read_examples(rehearse, processor, layout, adaptation, **conventions)
+        new = read_examples(examples, processor, layout, adaptation, **conventions)
         recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
         work = out.with_name(out.name + ".work")
         _prepare_work_folder(work, {"settings": asdict(adaptation), "inputs": _fingerprint(recognizer, old, new)})
@@ -212,7 +215,11 @@ def table_examples(table: Dataset, processor: LlmArProcessor, adaptation: Adapta
 
 
 def read_examples(
-    folder: str | os.PathLike[str], processor: LlmArProcessor, layout: str | None, adaptation: Adaptation
+    folder: str | os.PathLike[str],
+    processor: LlmArProcessor,
+    layout: str | None,
+    adaptation: Adaptation,
+    **conventions: Any,
 ) -> Rehearsal:
     """What the recordings in one folder a class show of their classes.
 
@@ -225,7 +232,7 @@ def read_examples(
         raise FileNotFoundError(f"{root}: expected recordings to learn from, found test and validation folders alone")
     recordings: dict[str, list[SkeletonSequence]] = {}
     for row in tqdm(rows, desc="reading recordings"):
-        recordings.setdefault(row["label"], []).append(read_skeleton(row["path"], layout))
+        recordings.setdefault(row["label"], []).append(read_skeleton(row["path"], layout, **conventions))
     return _shown_by(recordings, processor, adaptation)
 
 

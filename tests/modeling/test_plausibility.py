@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 
 from llm_action.datasets.synthetic.sequences import perform_action
-from llm_action.modeling.plausibility import (
-    cut_empty_ends,
-    measure_body,
-    measure_orientation,
-    outliers_as_missing,
-    sentinels_as_missing,
-    torso_unit,
-    track_persons,
-    unsure_as_missing,
-)
-from llm_action.modeling.recording_axes import Interpretation, infer_conventions
+from llm_action.modeling.person_tracking import track_persons
+from llm_action.modeling.plausibility import measure_body, measure_orientation, torso_unit
+from llm_action.modeling.recording_conventions import Interpretation, infer_conventions
+from llm_action.modeling.skeleton_cleaning import mark_missing
 from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_layout, map_joints
 
 NTU = get_layout("ntu25")
@@ -236,7 +229,7 @@ def test_pixels_are_right_and_shares_of_a_picture_are_doubted():
     shares = flat / [1920, 1080]
     result = infer_conventions(shares, LAYOUTS, layout="coco17")
     assert result.verdict == "doubtful" and "unit=WIDTHxHEIGHT" in said(result)
-    stated = infer_conventions(shares, LAYOUTS, layout="coco17", unit="1920x1080")
+    stated = infer_conventions(shares, LAYOUTS, layout="coco17", unit="image", image_size=(1920, 1080))
     assert stated.verdict == "right"
     np.testing.assert_allclose(stated.joints[0] * 1080, flat, rtol=1e-5)
 
@@ -249,7 +242,7 @@ def test_screen_coordinates_with_a_depth_say_so():
     )
     result = infer_conventions(screen, LAYOUTS, layout="kinect20_msr", axes="TVC")
     assert result.verdict != "right" and "unit=pixels" in said(result)
-    flat = infer_conventions(screen, LAYOUTS, layout="kinect20_msr", axes="TVC", unit="pixels")
+    flat = infer_conventions(screen, LAYOUTS, layout="kinect20_msr", axes="TVC", unit="px")
     assert flat.verdict == "right" and flat.joints.shape[3] == 2
 
 
@@ -312,19 +305,10 @@ def test_every_mark_of_missing_joints_is_found():
 def test_a_root_at_the_origin_is_not_missing():
     joints = recording()
     centred = (joints - joints[:, :1])[None]
-    kept, count = sentinels_as_missing(centred, root=0)
-    assert count == 0 and not np.isnan(kept).any()
+    assert not mark_missing(centred, NTU)[1] and not np.isnan(centred).any()
     centred[0, :10] = 0
-    kept, _ = sentinels_as_missing(centred, root=0)
-    assert np.isnan(kept[0, :10]).all() and not np.isnan(kept[0, 10:]).any()
-
-
-def test_empty_ends_are_cut():
-    joints = recording()
-    padded = np.concatenate([np.zeros((12, 25, 3)), joints, np.zeros((40, 25, 3))])
-    result = infer_conventions(padded, LAYOUTS, layout="ntu25")
-    np.testing.assert_allclose(result.joints[0], joints, atol=1e-6)
-    assert cut_empty_ends(np.full((1, 5, 25, 3), np.nan)) == slice(0, 0)
+    mark_missing(centred, NTU)
+    assert np.isnan(centred[0, :10]).all() and not np.isnan(centred[0, 10:]).any()
 
 
 def test_scores_take_joints_out():
@@ -335,23 +319,8 @@ def test_scores_take_joints_out():
     scores[0, ::3, 6] = 0.01
     result = infer_conventions(far, LAYOUTS, layout="ntu25", scores=scores)
     assert result.verdict == "right" and np.isnan(result.joints[0, ::3, 6]).all()
-    always_zero = np.ones(joints.shape[:3])
-    always_zero[..., 6] = 0
-    assert unsure_as_missing(joints, always_zero, NTU)[1] == 0
-    far[0, :, 6] += 50
-    assert np.isnan(unsure_as_missing(far, always_zero, NTU)[0][0, :, 6]).all()
-    assert unsure_as_missing(joints, np.zeros(joints.shape[:3]), NTU)[1] == 0
-
-
-def test_single_leaps_are_outliers_and_kicks_are_not():
-    joints = recording("kicking")[None]
-    unit, told = torso_unit(joints, NTU)
-    assert told == "torso"
-    assert outliers_as_missing(joints, unit)[1] == 0
-    leaping = joints.copy()
-    leaping[0, 20, 6] += 3
-    cleaned, count = outliers_as_missing(leaping, unit)
-    assert count == 1 and np.isnan(cleaned[0, 20, 6]).all()
+    alike, notes = mark_missing(joints.copy(), NTU, np.zeros(joints.shape[:3]))
+    assert alike is None and "not used" in notes[0]
 
 
 def test_the_unit_comes_from_what_was_seen():
@@ -371,7 +340,7 @@ def test_a_person_with_a_new_row_in_each_frame_is_one_person():
     joints = recording()
     rows = np.full((len(joints), *joints.shape), np.nan)
     rows[np.arange(len(joints)), np.arange(len(joints))] = joints
-    tracks, changed = track_persons(rows, 0.45)
+    tracks, _, changed = track_persons(rows, 0.45)
     assert changed == len(joints) - 1
     np.testing.assert_array_equal(tracks, joints[None])
 
@@ -380,7 +349,7 @@ def test_persons_who_swap_rows_are_told_apart():
     one, other = recording(), recording("kicking", 4) + np.array([1.2, 0, 0])
     frames = min(len(one), len(other))
     rows = np.stack([one[:frames], other[:frames]])
-    unmixed, changed = track_persons(rows, 0.45)
+    unmixed, _, changed = track_persons(rows, 0.45)
     assert not changed
     np.testing.assert_array_equal(unmixed, rows)
     swap = np.random.default_rng(0).uniform(size=frames) < 0.5

@@ -342,7 +342,6 @@ class TestBadInput:
         [
             ({"window": 0}, "window of at least 1 frame, got 0"),
             ({"hop": 1.5}, "hop of at least 1 frame, got 1.5"),
-            ({"layout": None}, "Expected layout="),
             ({"layout": "octopus8"}, "octopus8.*kinect20"),
             ({"fps": -1}, "fps above 0, got -1"),
             ({"smoothing": 1}, "smoothing of at least 0 and below 1, got 1"),
@@ -373,7 +372,7 @@ class TestBadInput:
             run(recognizer, [*alone[:2], frame], live=live)
 
     def test_frames_of_another_layout(self, recognizer):
-        with pytest.raises(ValueError, match="Frame 0 of the stream: expected joints .*25, channels.*ntu25"):
+        with pytest.raises(ValueError, match="Frame 0 of the stream: expected 25 joints .*ntu25"):
             run(recognizer, [np.zeros((17, 3))])
 
 

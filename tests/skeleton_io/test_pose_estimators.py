@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from motion import IMAGE, motion, pixels
 
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import read_clips, read_skeleton, recordings_in
 
 
@@ -152,7 +153,7 @@ def test_ultralytics_label_folders(tmp_path, tail, visible):
         for joint in frame:
             numbers += [*joint, 0.9] if visible else [*joint]
         (folder / "labels" / f"clip_{number + 1}.txt").write_text(" ".join(f"{value:.6g}" for value in numbers + tail))
-    with pytest.raises(ValueError, match="image_size="):
+    with pytest.warns(RecordingWarning, match="image_size="):
         read_skeleton(folder)
     sequence = read_skeleton(folder, image_size=IMAGE)
     assert sequence.joints.shape == (1, 12, 17, 2)

@@ -120,7 +120,7 @@ def test_arrays_of_objects_do_not_smuggle_code(tmp_path):
     [
         ({"keypoint": np.zeros((2, 6, 17, 2))}, "no joint was seen"),
         ({"keypoint": np.ones((6, 17, 2))}, r"\(persons, frames, joints, channels\).*\(6, 17, 2\)"),
-        ({"keypoint": np.ones((2, 6, 19, 2))}, "19 joints"),
+        ({"keypoint": np.ones((2, 6, 19, 2)), "keypoint_score": np.ones((2, 6, 19))}, "19 joints"),
         ({"keypoint": "none"}, "keypoint"),
         ({"label": "clap"}, "label"),
         ({"keypoint_score": np.ones((2, 6, 16))}, "scores of shape"),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.io
+from motion import motion
 
 from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
 
@@ -150,7 +151,7 @@ def test_truncated_files_are_named(tmp_path, suffix):
     elif suffix == ".txt":
         np.savetxt(path, joints(140, 4))
     elif suffix == ".npy":
-        np.save(path, array)
+        np.save(path, motion("kinect20", 7))
     elif suffix == ".npz":
         np.savez(path, joints=array, layout="kinect20")
     else:

@@ -8,6 +8,7 @@ import pytest
 from motion import IMAGE, landmarks, motion, pixels, y_down
 
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import read_action_points, read_clips, read_skeleton
 
 
@@ -49,7 +50,7 @@ def test_mediapipe_world_landmarks_that_somebody_turned_already(tmp_path):
 
 def test_mediapipe_image_landmarks_need_the_image_s_size(tmp_path):
     np.save(tmp_path / "clip.npy", with_visibility(image_landmarks()))
-    with pytest.raises(ValueError, match=r"clip\.npy.*image_size="):
+    with pytest.warns(RecordingWarning, match=r"clip.*image_size="):
         read_skeleton(tmp_path / "clip.npy")
     sequence = read_skeleton(tmp_path / "clip.npy", image_size=IMAGE)
     assert sequence.joints.shape == (1, 12, 33, 3)
