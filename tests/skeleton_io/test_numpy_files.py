@@ -61,7 +61,7 @@ def test_npy_of_one_or_more_persons(tmp_path, dtype):
 
 
 def test_the_layout_is_taken_from_the_joint_count_only_when_that_is_clear(tmp_path):
-    np.save(tmp_path / "clip.npy", joints(5, 13, 3))
+    np.save(tmp_path / "clip.npy", motion("smarthome13"))
     assert read_skeleton(tmp_path / "clip.npy").layout == "smarthome13"
     np.save(tmp_path / "clip.npy", joints(5, 20, 3))
     with pytest.raises(ValueError, match=r"clip\.npy.*kinect20.*form no body.*layout="):
