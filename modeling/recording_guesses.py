@@ -104,6 +104,8 @@ def all_guesses(
         # only the proportions of a body with many bones speak for another order
         guesses += [guess for guess in found_here if not by_names or guess.telling]
     if not guesses:
+        if all(view.shape[3] == 4 for _, view in orders):
+            raise Refusal("expected 2 or 3 channels, or a fourth that is a score 0..1, came another fourth channel")
         raise Refusal("expected a person, but no joint was seen: all are missing; leave this recording out")
     return guesses
 
@@ -179,6 +181,9 @@ def _read_channels(
     channels = "xyz"[: joints.shape[3]]
     if view.shape[3] == 4:
         given, channels = view[..., 3], "xyzs"
+        seen = given[(joints != 0).any(axis=-1) & np.isfinite(given)]
+        if len(seen) and not (seen.min() >= 0 and (seen.max() <= 1.001 or np.isin(seen, (0, 1, 2)).all())):
+            return None
     elif view.shape[3] == 3:
         kind = _third_channel(joints, layout)
         if kind == "score":

@@ -75,7 +75,7 @@ def test_a_stack_of_recordings_is_no_scene(joints):
     stack = np.stack([perform_action("waving a hand", subject)[0][:60] for subject in range(2, 7)])
     with pytest.raises(ValueError, match=r"5 recordings.*list\(array\)"):
         recording_from_array(stack, "ntu25").to_sequence()
-    apart = np.stack([joints, joints + [1.5, 0, 0], joints + [3, 0, 0]])
+    apart = np.stack([joints, joints + np.array([1.5, 0, 0]), joints + np.array([3, 0, 0])])
     assert recording_from_array(apart, "ntu25").to_sequence().num_persons == 3
 
 
