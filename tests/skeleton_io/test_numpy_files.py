@@ -90,7 +90,7 @@ def test_pickled_objects_are_not_loaded(tmp_path):
     [
         ({"skeleton": joints(5, 25, 3)}, "'joints'.*skeleton"),
         ({"joints": joints(5, 7, 11)}, r"shape \(5, 7, 11\)"),
-        ({"joints": joints(5, 25, 4)}, "form no body"),
+        ({"joints": joints(5, 25, 4)}, "fourth channel"),
         ({"joints": joints(0, 20, 3), "layout": "kinect20"}, "at least one person and one frame"),
         ({"joints": joints(5, 13, 3) * np.nan}, "no joint was seen"),
         ({"joints": np.full((5, 25, 3), "x")}, "expected numbers"),
