@@ -9,7 +9,7 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
-from .plausibility import torso_unit
+from .plausibility import HIPS, torso_unit
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 from .skeleton_layouts import own_layout as _own_layout
 from .skeleton_sequence import SkeletonSequence
@@ -185,13 +185,12 @@ def _unit_without_torso(person: np.ndarray, layout: SkeletonLayout) -> float:
     return float(np.median(np.nanmean(away, axis=1)))
 
 
-_HIPS = ("hip_center", "left_hip", "right_hip")
 _HIPS_BY_SHOULDERS = 0.45  # width
 
 
 def _with_hips(person: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
     """Hips below the shoulders of somebody, (frames, joints, 3), whose hips are never seen."""
-    hips = [layout.standard.index(joint) for joint in _HIPS if joint in layout.standard]
+    hips = [layout.standard.index(joint) for joint in HIPS if joint in layout.standard]
     if not hips or not np.isnan(person[:, hips]).any(axis=-1).all():
         return person
     landmarks, unit = map_joints(person, layout.name, _LANDMARKS.name), _unit_without_torso(person[None], layout)
@@ -355,7 +354,17 @@ _SMALLEST_BONE = 1e-4  # torso lengths; shorter ones (a joint that stands in for
 # (1966); joints between and beside them (spine, head, face, hand, fingers) are placed by this project.
 _STATURE: dict[str, tuple[float, float, float]] = {
     "hip_center": (0, 0.530, 0),
+    "root": (0, 0, 0),
     "spine": (0, 0.674, 0),
+    "spine1": (0, 0.602, 0),
+    "spine2": (0, 0.674, 0),
+    "spine3": (0, 0.746, 0),
+    "chest": (0, 0.746, 0),
+    "head_top": (0, 1.0, 0),
+    "collar": (0.04, 0.8, 0),
+    "clavicle": (0.04, 0.8, 0),
+    "big_toe": (0.085, 0, 0.112),
+    "small_toe": (0.115, 0, 0.1),
     "shoulder_center": (0, 0.818, 0),
     "neck": (0, 0.844, 0),
     "head": (0, 0.935, 0),
@@ -396,9 +405,9 @@ _TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
 def reference_body(layout: str) -> np.ndarray:
     """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up.
 
-    A joint that the reference body does not have (of a face, of fingers, of a layout of one's own) is NaN.
+    NaN for joints that are no standard joints of a body.
     """
-    return np.stack([_place(joint) for joint in get_layout(layout).joints])
+    return np.stack([_place(joint) for joint in get_layout(layout).standard])
 
 
 def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
@@ -417,15 +426,17 @@ def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
     for joint, parent in sorted(tree.bones, key=lambda bone: _depth(tree.parents, bone[0])):
         bone = persons[:, :, joint] - persons[:, :, parent]
         length = np.linalg.norm(bone, axis=-1, keepdims=True)
-        expected = np.linalg.norm(reference[joint] - reference[parent])
-        wanted = np.where(length > _SMALLEST_BONE, expected if np.isfinite(expected) else length, 0)
+        known = np.linalg.norm(reference[joint] - reference[parent])
+        wanted = length if np.isnan(known) else np.where(length > _SMALLEST_BONE, known, 0)
         rebuilt[:, :, joint] = rebuilt[:, :, parent] + bone * wanted / np.maximum(length, _SMALLEST_BONE)
     return rebuilt
 
 
-def _place(joint: str) -> np.ndarray:
-    side, _, paired = joint.partition("_")
-    x, y, z = _STATURE.get(paired if side in ("left", "right") else joint, (np.nan,) * 3)
+def _place(joint: str | None) -> np.ndarray:
+    side, _, paired = (joint or "").partition("_")
+    if (paired if side in ("left", "right") else joint) not in _STATURE:
+        return np.full(3, np.nan)
+    x, y, z = _STATURE[paired if side in ("left", "right") else str(joint)]
     return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], z]) / _TORSO
 
 

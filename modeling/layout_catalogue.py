@@ -212,6 +212,24 @@ BUILT_IN = (
         "OpenNI / NiTE, 15 joints (its torso is called spine here): SBU Kinect Interaction",
     ),
     _Layout(
+        "jhmdb15",
+        "neck spine head right_shoulder left_shoulder right_hip left_hip right_elbow left_elbow "
+        "right_knee left_knee right_wrist left_wrist right_ankle left_ankle",
+        _both_sides(
+            {
+                "neck": "spine",
+                "head": "neck",
+                "*_shoulder": "neck",
+                "*_elbow": "*_shoulder",
+                "*_wrist": "*_elbow",
+                "*_hip": "spine",
+                "*_knee": "*_hip",
+                "*_ankle": "*_knee",
+            }
+        ),
+        "JHMDB, 15 joints (its belly is called spine here, its face head), pixels",
+    ),
+    _Layout(
         "body25",
         "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist hip_center "
         "right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear "

@@ -38,6 +38,7 @@ SEGMENTS: tuple[tuple[tuple[str, ...], tuple[str, ...], float], ...] = (
     (("nose",), ("*_ear",), 0.25),
     (("nose",), ("*_eye",), 0.11),
 )
+HIPS = ("hip_center", "left_hip", "right_hip")
 _MIDDLES = {"shoulders": ("left_shoulder", "right_shoulder"), "hips": ("left_hip", "right_hip")}
 _SHORT = 0.2  # torso lengths: between joints nearer than this only a length far too great says something
 

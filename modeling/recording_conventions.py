@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from .plausibility import LIMITS, measure_body
+from .plausibility import HIPS, LIMITS, measure_body
 from .recording_axes import AXIS_NAMES, axis_groups
 from .recording_directions import (
     METRES,
@@ -234,6 +234,12 @@ def _judge(guess: Guess, stated: bool) -> None:
             "missing= if a number marks missing joints."
         )
     body = guess.body
+    hips = [guess.known.standard.index(joint) for joint in HIPS if joint in guess.known.standard]
+    if hips and np.isnan(body[:, hips]).any(axis=-1).all():
+        guess.warnings.append(
+            "The hips are never seen: size and place follow from shoulders and arms, and a model that learnt from "
+            "whole bodies may err; show the hips, or train on recordings like this one."
+        )
     if len(body) >= _FEWEST_FRAMES and np.nanmax(np.abs(np.diff(body, axis=0)), initial=0.0) == 0:
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")
 

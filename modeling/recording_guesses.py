@@ -17,6 +17,7 @@ from .skeleton_cleaning import SENTINELS, mark_missing
 from .skeleton_layouts import SkeletonLayout
 
 _WORST = 9.0
+_TELLING = 8  # bones; fewer fit noise
 _NEUTRAL = 0.3  # what a layout without named joints counts instead of its proportions
 
 
@@ -46,9 +47,10 @@ class Guess:
         return self.layout
 
     @property
-    def nameless(self) -> bool:
-        """Whether the layout has no joints of a body, by whose proportions it could be told."""
-        return self.measures is not None and bool(np.isnan(self.measures.disproportion))
+    def telling(self) -> bool:
+        """Whether the layout has enough bones of a body that their proportions tell it from others."""
+        measures = self.measures
+        return measures is not None and measures.bones >= _TELLING and not np.isnan(measures.disproportion)
 
     @property
     def body(self) -> np.ndarray:
@@ -99,9 +101,11 @@ def all_guesses(
             break  # the documented order holds a body
         by_names = axes is None and layout is None and letters not in DOCUMENTED_ORDERS
         found_here = _measured(letters, view, fitting, missing, unit, scores)
-        # only a body's proportions speak for another order
-        guesses += [guess for guess in found_here if not (by_names and guess.nameless)]
+        # only the proportions of a body with many bones speak for another order
+        guesses += [guess for guess in found_here if not by_names or guess.telling]
     if not guesses:
+        if all(view.shape[3] == 4 for _, view in orders):
+            raise Refusal("expected 2 or 3 channels, or a fourth that is a score 0..1, came another fourth channel")
         raise Refusal("expected a person, but no joint was seen: all are missing; leave this recording out")
     return guesses
 
@@ -177,6 +181,9 @@ def _read_channels(
     channels = "xyz"[: joints.shape[3]]
     if view.shape[3] == 4:
         given, channels = view[..., 3], "xyzs"
+        seen = given[(joints != 0).any(axis=-1) & np.isfinite(given)]
+        if len(seen) and not (seen.min() >= 0 and (seen.max() <= 1.001 or np.isin(seen, (0, 1, 2)).all())):
+            return None
     elif view.shape[3] == 3:
         kind = _third_channel(joints, layout)
         if kind == "score":

@@ -104,6 +104,54 @@ class TestRecognize:
         np.save(tmp_path / "one.npy", read_skeleton(file).to_layout("kinect20").joints[:, :1])
         assert run("recognize", tmp_path / "one.npy", "--model", tiny_export, "--layout", "kinect20")[0] == 0
 
+    def test_a_bad_file_stops_nothing(self, run, tiny_export, recordings, tmp_path):
+        good = sorted(recordings.glob("*_s1_*"))[:2]
+        (tmp_path / "bad.json").write_text("[1, 2]")
+        code, out, err = run("recognize", good[0], tmp_path / "bad.json", good[1], "--model", tiny_export)
+        assert code == 2
+        assert [line.split(": ")[0] for line in out.splitlines()] == [str(file) for file in good]
+        assert str(tmp_path / "bad.json") in err and "1 of 3 files" in err.splitlines()[-1]
+
+    def test_a_folder_into_a_csv_that_goes_on(self, run, tiny_export, recordings, tmp_path):
+        import csv
+        import shutil
+
+        folder = tmp_path / "mine" / "deep"
+        folder.mkdir(parents=True)
+        for file in sorted(recordings.glob("*_s1_*"))[:2]:
+            shutil.copy(file, folder)
+        (folder / "0.json").write_text("{}")
+        command = ["recognize", tmp_path / "mine", "--model", tiny_export, "--out", tmp_path / "results.csv"]
+        code, _, err = run(*command)
+        with (tmp_path / "results.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert code == 2 and "0.json" in err and "1 of 3 files" in err.splitlines()[-1]
+        assert [bool(row["label"]) for row in rows] == [False, True, True] and rows[0]["error"]
+        (folder / "0.json").unlink()
+        rows[1]["label"] = "kept from before"
+        with (tmp_path / "results.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows[:2])
+        assert run(*command)[0] == 0
+        with (tmp_path / "results.csv").open() as file:
+            again = list(csv.DictReader(file))
+        assert [row["label"] for row in again] == ["kept from before", rows[2]["label"]]
+
+    def test_what_was_inferred_is_printed_and_doubts_go_to_stderr(self, run, tiny_export, file, tmp_path):
+        from llm_action import read_skeleton
+
+        joints = read_skeleton(file).joints[0]
+        np.save(tmp_path / "turned.npy", (joints * 1000).transpose(2, 0, 1))
+        asked = ["recognize", tmp_path / "turned.npy", "--model", tiny_export]
+        out = run(*asked, "--verbose")[1]
+        assert "axes are read as CTV" in out and "kinect20_utd" in out and "mm" in out
+        assert run(*asked, "--axes", "CTV", "--layout", "kinect20_utd")[0] == 0
+        np.save(tmp_path / "z_up.npy", np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], axis=-1))
+        err = run("recognize", tmp_path / "z_up.npy", "--model", tiny_export)[2]
+        assert "warning: z_up" in err and "up=" in err
+        assert "warning" not in run("recognize", tmp_path / "z_up.npy", "--model", tiny_export, "--up", "z")[2]
+
     @pytest.mark.slow
     def test_in_a_process_of_its_own_only_results_are_printed(self, tiny_export, file, tmp_path):
         (tmp_path / "binary.skeleton").write_bytes(bytes(range(256)) * 9)

@@ -469,7 +469,7 @@ class TestBadInput:
             (np.zeros((4, 17, 3)), LAYOUT, "expected 20 joints.*17.*coco17"),
             (np.full((4, 20, 3), np.nan), LAYOUT, "NaN"),
             (np.zeros((0, 20, 3)), LAYOUT, "at least one person and one frame"),
-            (np.zeros((4, 20, 5)), LAYOUT, "2 or 3"),
+            (np.zeros((4, 21, 5)), LAYOUT, "2 or 3"),
             (np.zeros((4, 20, 3)), "octopus8", "octopus8.*kinect20"),
             (np.random.default_rng(0).normal(size=(4, 20, 3)), None, "layout="),
         ],

@@ -118,3 +118,53 @@ def test_bad_lists(tmp_path, text, message):
     listing.write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         scan_folder(tmp_path, listing)
+
+
+def body(shift: float = 0.0) -> np.ndarray:
+    """(frames, 25, 3) of somebody waving."""
+    from llm_action.datasets.synthetic.sequences import perform_action
+
+    return perform_action("waving a hand", 2)[0].astype(np.float32) + shift
+
+
+def test_a_stray_json_that_sorts_first_stops_nothing(class_folders, tmp_path):
+    (class_folders / "sit_down" / "0.json").write_text('{"settings": 1}')
+    out = tmp_path / "prepared"
+    assert main(["prepare", "folder", "--source", str(class_folders), "--out", str(out), "--workers", "1"]) == 0
+    assert len(open_dataset(out)[1]) == 12
+    assert "0.json" in (out / "dropped.csv").read_text()
+
+
+def test_channels_first_arrays_are_understood_or_refused(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        padded = np.zeros((3, 300, 25, 2), np.float32)
+        joints = body()
+        padded[:, : len(joints), :, 0] = joints.transpose(2, 0, 1)
+        np.save(tmp_path / "mine" / label / "wave.npy", padded)
+        np.save(tmp_path / "mine" / label / "noise.npy", np.random.default_rng(0).normal(size=(3, 40, 25, 2)))
+    out = tmp_path / "prepared"
+    assert main(["prepare", "folder", "--source", str(tmp_path / "mine"), "--out", str(out), "--workers", "1"]) == 0
+    table = open_dataset(out)[1].with_format("numpy")
+    assert [list(shape) for shape in table["shape"]] == [[1, len(body()), 25, 3]] * 2
+    np.testing.assert_allclose(np.reshape(table[0]["joints"], (-1, 25, 3)), body(), atol=1e-5)
+    assert (out / "dropped.csv").read_text().count("noise.npy") == 2
+
+
+def test_a_pickle_of_many_clips_is_prepared_whole_with_its_splits(tmp_path):
+    import pickle
+
+    clips = [
+        {"frame_dir": f"clip{number}", "label": number % 2 * 3, "keypoint": body(number)[None]} for number in range(6)
+    ]
+    names = [clip["frame_dir"] for clip in clips]
+    split = {"xsub_train": names[:4], "xsub_val": names[4:], "xview_train": names[2:], "xview_val": names[:2]}
+    (tmp_path / "set.pkl").write_bytes(pickle.dumps({"split": split, "annotations": clips}))
+    (tmp_path / "label_map.txt").write_text("wave\nsit\nstand\nkick\n")
+    out = tmp_path / "prepared"
+    assert main(["prepare", "folder", "--source", str(tmp_path / "set.pkl"), "--out", str(out), "--workers", "1"]) == 0
+    benchmark, table = open_dataset(out)
+    assert (benchmark.labels, benchmark.protocols, benchmark.layout) == (("wave", "kick"), ("xsub", "xview"), "ntu25")
+    assert list(table["name"]) == names and list(table["label"]) == [0, 1] * 3
+    assert list(table["xsub"]) == ["train"] * 4 + ["test"] * 2
+    assert list(table["xview"]) == ["test"] * 2 + ["train"] * 4

@@ -112,7 +112,7 @@ def test_any_number_of_workers_and_a_kill_give_the_same(ntu_tree, tmp_path, monk
     assert content(tmp_path / "out2") == expected == content(tmp_path / "out3")
     assert set(expected) == {
         *(name for name in expected if name.endswith(".arrow")),
-        "dataset_info.json", "dropped.csv", "manifest.json", "state.json",
+        "dataset_info.json", "doubtful.csv", "dropped.csv", "manifest.json", "state.json",
     }  # fmt: skip
 
     written = []

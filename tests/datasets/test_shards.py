@@ -13,6 +13,7 @@ from llm_action.cli import main
 from llm_action.datasets import prepare, shards
 from llm_action.datasets.folder import scan_folder
 from llm_action.datasets.shards import Shard, merge_shards, prepare_shard
+from llm_action.datasets.synthetic.sequences import generate_sequence
 
 FILES_PER_PART = 2  # of 11 files: six parts
 CLEANING = prepare.Cleaning(layout="ntu25")
@@ -27,11 +28,11 @@ def small_parts(monkeypatch):
 def source(tmp_path_factory) -> Path:
     """Eleven recordings of two classes, one of them damaged."""
     root = tmp_path_factory.mktemp("source")
-    rng = np.random.default_rng(0)
     for index in range(11):
         file = root / ("wave" if index % 2 else "clap") / f"{index:02}.npy"
         file.parent.mkdir(exist_ok=True)
-        np.save(file, rng.normal(size=(12, 25, 3)).astype(np.float32))
+        action = "waving a hand" if index % 2 else "clapping hands"
+        np.save(file, generate_sequence(action, index + 1, 2, 1).to_layout("ntu25").joints[0])
     (root / "wave" / "05.npy").write_bytes(b"rubbish")
     return root
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -146,16 +149,57 @@ def test_every_layout_is_read_by_a_kinect20_model(waving, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_can_be_the_model_s_own(waving, layout):
     extractor = SkeletonFeatureExtractor(layout=layout, num_frames=8)
-    sequence = waving.to_layout(layout)
-    output = extractor([sequence, changed(sequence, 2 * turned(sequence.joints, 50) + 1)], return_tensors="pt")
-    skeletons = output["skeletons"][:, 0]
+    hand = layout == "hand21"  # has no shoulders and hips to turn it by
+    sequence = some_hand() if hand else waving.to_layout(layout)
+    other = changed(sequence, 2 * (sequence.joints if hand else turned(sequence.joints, 50)) + 1)
+    skeletons = extractor([sequence, other], return_tensors="pt")["skeletons"][:, 0]
     assert np.isfinite(skeletons.numpy()).all()
     np.testing.assert_allclose(skeletons[1], skeletons[0], atol=5e-4)
-    own = map_joints(skeletons[:1].numpy(), layout, "kinect20")
-    hips = own[0, 0, get_layout("kinect20").index("hip_center")]
-    np.testing.assert_allclose(hips, 0, atol=1e-4)
+    if hand:
+        np.testing.assert_allclose(skeletons[0, 0].mean(axis=0), 0, atol=1e-4)
+        away = np.linalg.norm(skeletons[0] - skeletons[0].mean(axis=1, keepdims=True), axis=-1)
+        np.testing.assert_allclose(away.mean(), 1, atol=0.1)
+    else:
+        own = map_joints(skeletons[:1].numpy(), layout, "kinect20")
+        hips = own[0, 0, get_layout("kinect20").index("hip_center")]
+        np.testing.assert_allclose(hips, 0, atol=1e-4)
     vqvae = ActionVQVAE(ActionVQVAEConfig(layout=layout, num_frames=8, hidden_size=16, num_heads=2, num_layers=1))
     assert vqvae.eval().decode(vqvae.encode(skeletons)).shape == skeletons.shape
+
+
+def some_hand() -> SkeletonSequence:
+    rng = np.random.default_rng(0)
+    hand = rng.normal(size=(1, 21, 3)) + 0.1 * rng.normal(size=(12, 21, 3)).cumsum(axis=0)
+    return SkeletonSequence(hand.astype(np.float32), "hand21")
+
+
+def test_somebody_without_hips_keeps_place_and_size(waving):
+    """A desk hides hips and legs: the torso's length and the hips' place follow from shoulders and arms."""
+    joints = waving.joints.copy()
+    names = get_layout("ntu25").joints
+    hidden = [n for n, joint in enumerate(names) if joint.endswith(("hip", "knee", "ankle", "foot")) or "hip" in joint]
+    joints[:, :, [*hidden, names.index("spine")]] = np.nan
+    whole, half = features(waving)[0], features(changed(waving, joints))[0]
+    arms = [get_layout("kinect20").index(f"{side}_{part}") for side in ("left", "right") for part in ("elbow", "wrist")]
+    assert np.linalg.norm(whole[:, arms] - half[:, arms], axis=-1).mean() < 0.35  # torso lengths
+
+
+OWN = {"name": "upper4", "joints": ["skull", "l", "r", "hand"], "left_right": [["l", "r"]],
+       "standard": {"skull": "head", "l": "left_shoulder", "r": "right_shoulder", "hand": "right_wrist"}}  # fmt: skip
+
+
+def test_a_layout_of_one_s_own_is_kept_with_the_extractor(tmp_path):
+    """A fresh process, which never heard of the layout, loads it."""
+    SkeletonFeatureExtractor(layout=OWN, num_frames=8).save_pretrained(tmp_path)
+    code = (
+        "from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor as E; import numpy as np;"
+        "from llm_action import SkeletonSequence as S;"
+        f"e = E.from_pretrained({str(tmp_path)!r});"
+        "s = S(np.random.default_rng(0).normal(size=(5, 4, 3)), 'upper4');"
+        "print(e.layout, np.isfinite(e([s])['skeletons']).all())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["upper4", "True"]
 
 
 def test_saved_and_loaded(tmp_path, waving):

@@ -13,6 +13,7 @@ from llm_action.modeling.plausibility import measure_body, measure_orientation, 
 from llm_action.modeling.recording_conventions import Interpretation, infer_conventions
 from llm_action.modeling.skeleton_cleaning import mark_missing
 from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_layout, map_joints
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 NTU = get_layout("ntu25")
 ACTIONS = ("waving a hand", "kicking", "bowing", "sitting down", "walking in place")
@@ -81,7 +82,7 @@ def test_the_order_of_axes_is_found(axes: str, action: str):
     result = infer_conventions(AXES[axes](joints), LAYOUTS)
     assert result.verdict == "right", said(result)
     assert result.conventions.axes == axes and result.conventions.layout == "ntu25"
-    assert same_motion(result.joints[0], joints)
+    assert same_motion(SkeletonSequence(result.joints, "ntu25").joints[0], joints)
 
 
 def test_the_order_of_axes_is_taken_as_stated():
@@ -129,8 +130,15 @@ def test_one_count_and_two_layouts():
     contradicted = infer_conventions(joints, layouts, layout="coco17")
     assert contradicted.verdict == "refused"
     assert "layout=human36m17" in contradicted.refusal
-    alone = infer_conventions(joints, {"coco17": LAYOUTS["coco17"]})
+    others = {name: layout for name, layout in LAYOUTS.items() if name != "human36m17"}
+    alone = infer_conventions(joints, others)
     assert alone.verdict == "refused" and "layout=" in alone.refusal
+
+
+@pytest.mark.parametrize("layout", ["kinect15", "jhmdb15"])
+def test_fifteen_joints_are_told_apart_by_bones(layout):
+    result = infer_conventions(as_layout(recording("walking in place"), layout), LAYOUTS)
+    assert result.verdict != "refused" and result.conventions.layout == layout
 
 
 def test_layouts_that_both_fit_are_named():
@@ -228,10 +236,10 @@ def test_pixels_are_right_and_shares_of_a_picture_are_doubted():
     assert infer_conventions(flat, LAYOUTS, layout="coco17").verdict == "right"
     shares = flat / [1920, 1080]
     result = infer_conventions(shares, LAYOUTS, layout="coco17")
-    assert result.verdict == "doubtful" and "unit=WIDTHxHEIGHT" in said(result)
+    assert result.verdict == "doubtful" and "image_size=(width, height)" in said(result)
     stated = infer_conventions(shares, LAYOUTS, layout="coco17", unit="image", image_size=(1920, 1080))
     assert stated.verdict == "right"
-    np.testing.assert_allclose(stated.joints[0] * 1080, flat, rtol=1e-5)
+    np.testing.assert_allclose(stated.joints[0], flat, rtol=1e-5)
 
 
 def test_screen_coordinates_with_a_depth_say_so():
@@ -241,7 +249,7 @@ def test_screen_coordinates_with_a_depth_say_so():
         [160 + joints[..., :1] * 285 / depth, 120 - joints[..., 1:2] * 285 / depth, depth * 1e3], -1
     )
     result = infer_conventions(screen, LAYOUTS, layout="kinect20_msr", axes="TVC")
-    assert result.verdict != "right" and "unit=pixels" in said(result)
+    assert result.verdict != "right" and "unit=px" in said(result)
     flat = infer_conventions(screen, LAYOUTS, layout="kinect20_msr", axes="TVC", unit="px")
     assert flat.verdict == "right" and flat.joints.shape[3] == 2
 
@@ -275,13 +283,13 @@ def test_half_a_body_is_a_body():
     desk[:, 11:] = np.nan
     for joints in (desk, pixels(desk)):
         result = infer_conventions(joints, LAYOUTS, layout="coco17")
-        assert result.verdict == "right", said(result)
+        assert result.verdict == "doubtful" and len(result.warnings) == 1 and "hips" in said(result)
 
 
 def test_many_recordings_in_one_array_are_not_one():
     for persons in (1, 2):
         result = infer_conventions(np.stack([[recording()] * persons] * 2), LAYOUTS)
-        assert result.verdict == "refused" and "one at a time" in result.refusal
+        assert result.verdict == "refused" and "as a list" in result.refusal
 
 
 def test_a_layout_that_only_its_count_chose_is_doubted():

@@ -16,6 +16,7 @@ COUNTS = {
     "mediapipe33": 33,
     "smarthome13": 13,
     "kinect15": 15,
+    "jhmdb15": 15,
     "body25": 25,
     "halpe26": 26,
     "human36m17": 17,

@@ -113,7 +113,7 @@ def test_content_tells_the_format_whatever_the_name(tmp_path):
     path.write_text(json.dumps({"skeletons": joints(5, 20, 3).tolist()}))
     path.rename(tmp_path / "clip.txt")
     assert read_skeleton(tmp_path / "clip.txt").layout == "kinect20"
-    np.save(tmp_path / "array.npy", joints(5, 13, 3))
+    np.save(tmp_path / "array.npy", motion("smarthome13"))
     (tmp_path / "array.npy").rename(tmp_path / "array.bin")
     assert read_skeleton(tmp_path / "array.bin").layout == "smarthome13"
 
