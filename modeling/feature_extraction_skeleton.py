@@ -388,16 +388,6 @@ _STATURE: dict[str, tuple[float, float, float]] = {
     "eye_outer": (0.027, 0.936, 0.045),
     "ear": (0.042, 0.930, 0),
     "mouth": (0.015, 0.895, 0.05),
-    "head_top": (0, 1.0, 0),
-    "root": (0, 0.530, 0),
-    "spine1": (0, 0.590, 0),
-    "spine2": (0, 0.674, 0),
-    "spine3": (0, 0.730, 0),
-    "chest": (0, 0.730, 0),
-    "collar": (0.03, 0.800, 0),
-    "clavicle": (0.03, 0.800, 0),
-    "big_toe": (0.085, 0, 0.112),
-    "small_toe": (0.115, 0, 0.095),
 }
 _TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
 
