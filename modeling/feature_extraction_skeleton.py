@@ -9,11 +9,18 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
+from .skeleton_geometry import (
+    GEOMETRY_VERSION,
+    about_vertical,
+    body_scale,
+    normalize_bones,
+    normalize_geometry,
+    normalize_geometry_1,
+    torso_length,
+)
 from .skeleton_layouts import get_layout, map_joints
 from .skeleton_sequence import SkeletonSequence
 
-_FACING_FRAMES = 8
-_SMALLEST_TORSO = 1e-4
 # Yaw (radians), begin and end (shares of the whole) of the ways in which a sequence can be seen: where somebody faces
 # and when a recording begins are chance (this project's choice, made on held-out training views of NW-UCLA).
 VIEWS = (
@@ -33,11 +40,11 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
     """Normalises skeleton sequences (all steps are this project's choice).
 
     In order: 2-D sequences become 3-D with depth 0 and y up; joints are mapped to `layout` by name; noise bodies are
-    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is moved so
-    that the first person's hips of the first frame are the origin, divided by the first person's median torso length
-    and, if `align_facing`, turned about the vertical so that the first person's shoulders and hips lie along the x axis
-    at the start; if `normalize_bones`, every bone keeps its direction and gets the length it has in the reference body
-    (`normalize_bones`); frames are resampled linearly to `num_frames`.
+    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is turned
+    upright, moved so that the first person's hips are on average the origin, divided by the first person's torso length
+    and, if `align_facing`, turned about the vertical so that the first person faces along -z on average, right along x
+    (`skeleton_geometry.normalize_geometry`); if `normalize_bones`, every bone keeps its direction and gets the length
+    it has in the reference body (`skeleton_geometry.normalize_bones`); frames are resampled linearly to `num_frames`.
 
     Args:
         layout: name of the layout the model sees, default "kinect20".
@@ -46,6 +53,11 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         align_facing: default True.
         normalize_bones: default False. Makes subjects of other proportions alike. Not for flat recordings: there a
             bone's length is the only cue of depth.
+        geometry: version of the steps from upright to facing, default the newest; what was saved before there were
+            versions is version 1. A model is read with the one that it was trained with.
+
+    Raises:
+        ValueError: a geometry newer than this package.
     """
 
     model_input_names: ClassVar[list[str]] = ["skeletons", "person_mask"]
@@ -57,8 +69,14 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         max_persons: int = 2,
         align_facing: bool = True,
         normalize_bones: bool = False,
+        geometry: int = GEOMETRY_VERSION,
         **kwargs,
     ):
+        if not 1 <= geometry <= GEOMETRY_VERSION:
+            raise ValueError(
+                f"Expected geometry 1 to {GEOMETRY_VERSION}, got {geometry}: the model was trained with a geometry "
+                "that this version of the package does not know; update the package."
+            )
         kwargs["auto_map"] = FEATURE_EXTRACTOR_AUTO_MAP
         super().__init__(**kwargs)
         self.layout = get_layout(layout).name
@@ -66,6 +84,12 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         self.max_persons = max_persons
         self.align_facing = align_facing
         self.normalize_bones = normalize_bones
+        self.geometry = geometry
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict, **kwargs):
+        """As any extractor's; one saved before geometry had a version reads with version 1."""
+        return super().from_dict({"geometry": 1, **feature_extractor_dict}, **kwargs)
 
     def __call__(
         self, sequences: list[SkeletonSequence], return_tensors: str | None = None, views: int = 1
@@ -91,24 +115,25 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
             normalized = self.normalize(sequence)
             person_mask[number * views : (number + 1) * views, : len(normalized)] = True
             for view, (yaw, start, end) in enumerate(VIEWS[:views]):
-                seen = resample(normalized, self.num_frames, start, end) @ _about_vertical(-yaw).T
+                seen = resample(normalized, self.num_frames, start, end) @ about_vertical(-yaw).T
                 skeletons[number * views + view, : len(normalized)] = seen
         return BatchFeature({"skeletons": skeletons, "person_mask": person_mask}, tensor_type=return_tensors)
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
         """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
         persons, landmarks = self._cleaned(sequence)
-        hips = landmarks[0, 0, _LANDMARKS.index("hip_center")]
-        persons = (persons - hips) / max(_torso_length(landmarks[0]), _SMALLEST_TORSO)
-        if self.align_facing:
-            persons = persons @ _facing_rotation(landmarks[0]).T
+        if self.geometry == 1:
+            persons = normalize_geometry_1(persons, landmarks, self.align_facing)
+        else:
+            persons = normalize_geometry(persons, landmarks, self.align_facing)
         if self.normalize_bones:
             persons = normalize_bones(persons, self.layout)
         return persons.astype(np.float32)
 
     def torso_length(self, sequence: SkeletonSequence) -> float:
-        """What one torso length is in the sequence's own unit: the first person's median distance of hips and neck."""
-        return _torso_length(self._cleaned(sequence)[1][0])
+        """What one torso length is in the sequence's own unit."""
+        landmarks = self._cleaned(sequence)[1][0]
+        return torso_length(landmarks) if self.geometry == 1 else body_scale(landmarks)
 
     def _cleaned(self, sequence: SkeletonSequence) -> tuple[np.ndarray, np.ndarray]:
         """The persons kept, without gaps, in the model's layout and in that of the landmarks."""
@@ -139,25 +164,6 @@ def _in_three_dimensions(joints: np.ndarray) -> np.ndarray:
         return joints
     flipped = joints * np.array([1, -1], joints.dtype)  # image rows grow downwards
     return np.concatenate([flipped, np.zeros_like(joints[..., :1]) + flipped[..., :1] * 0], axis=-1)
-
-
-def _torso_length(landmarks: np.ndarray) -> float:
-    hips, neck = (landmarks[:, _LANDMARKS.index(joint)] for joint in ("hip_center", "shoulder_center"))
-    return float(np.median(np.linalg.norm(neck - hips, axis=-1)))
-
-
-def _facing_rotation(landmarks: np.ndarray) -> np.ndarray:
-    """Rotation about the vertical that lays shoulders and hips, right minus left, along x in the first frames."""
-    across = np.zeros(3)
-    for part in ("shoulder", "hip"):
-        right, left = (landmarks[:, _LANDMARKS.index(f"{side}_{part}")] for side in ("right", "left"))
-        across = across + np.median((right - left)[:_FACING_FRAMES], axis=0)
-    return _about_vertical(np.arctan2(across[2], across[0]))
-
-
-def _about_vertical(angle: float) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
 
 
 MAX_NOISE_FRAMES = 11
@@ -287,73 +293,3 @@ def _interpolate(track: np.ndarray, seen: np.ndarray) -> None:
     frames = np.arange(len(track))
     for channel in range(track.shape[1]):
         track[~seen, channel] = np.interp(frames[~seen], frames[seen], track[seen, channel])
-
-
-_SMALLEST_BONE = 1e-4  # torso lengths; shorter ones (a joint that stands in for another) have no direction
-
-# A standing body in shares of its stature, (right, up, forward); of paired joints the right one. Heights and half
-# widths from shoulders to ankles, and the lengths of hand and foot, are the segment lengths of Drillis and Contini
-# (1966); joints between and beside them (spine, head, face, hand, fingers) are placed by this project.
-_STATURE: dict[str, tuple[float, float, float]] = {
-    "hip_center": (0, 0.530, 0),
-    "spine": (0, 0.674, 0),
-    "shoulder_center": (0, 0.818, 0),
-    "neck": (0, 0.844, 0),
-    "head": (0, 0.935, 0),
-    "nose": (0, 0.925, 0.06),
-    "shoulder": (0.129, 0.818, 0),
-    "elbow": (0.129, 0.630, 0),
-    "wrist": (0.129, 0.485, 0),
-    "hand": (0.129, 0.431, 0),
-    "hand_tip": (0.129, 0.377, 0),
-    "index": (0.129, 0.431, 0.02),
-    "pinky": (0.129, 0.431, -0.02),
-    "thumb": (0.129, 0.445, 0.035),
-    "hip": (0.0955, 0.530, 0),
-    "knee": (0.0955, 0.285, 0),
-    "ankle": (0.0955, 0.039, 0),
-    "heel": (0.0955, 0, -0.04),
-    "foot": (0.0955, 0, 0.112),
-    "foot_index": (0.0955, 0, 0.112),
-    "eye": (0.018, 0.936, 0.05),
-    "eye_inner": (0.009, 0.936, 0.052),
-    "eye_outer": (0.027, 0.936, 0.045),
-    "ear": (0.042, 0.930, 0),
-    "mouth": (0.015, 0.895, 0.05),
-}
-_TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
-
-
-def reference_body(layout: str) -> np.ndarray:
-    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up."""
-    return np.stack([_place(joint) for joint in get_layout(layout).joints])
-
-
-def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
-    """Gives every bone the length it has in the reference body, joint after joint from the root outwards.
-
-    Args:
-        persons: (persons, frames, joints, 3) in torso lengths, no NaN.
-        layout: whose tree is followed; the root keeps its path.
-
-    Returns:
-        The same shape. A bone of length 0 stays one: it has no direction.
-    """
-    tree, reference = get_layout(layout), reference_body(layout)
-    rebuilt = persons.copy()
-    for joint, parent in sorted(tree.bones, key=lambda bone: _depth(tree.parents, bone[0])):
-        bone = persons[:, :, joint] - persons[:, :, parent]
-        length = np.linalg.norm(bone, axis=-1, keepdims=True)
-        wanted = np.where(length > _SMALLEST_BONE, np.linalg.norm(reference[joint] - reference[parent]), 0)
-        rebuilt[:, :, joint] = rebuilt[:, :, parent] + bone * wanted / np.maximum(length, _SMALLEST_BONE)
-    return rebuilt
-
-
-def _place(joint: str) -> np.ndarray:
-    side, _, paired = joint.partition("_")
-    x, y, z = _STATURE[paired if side in ("left", "right") else joint]
-    return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], z]) / _TORSO
-
-
-def _depth(parents: tuple[int, ...], joint: int) -> int:
-    return 0 if parents[joint] < 0 else 1 + _depth(parents, parents[joint])

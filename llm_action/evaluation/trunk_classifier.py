@@ -1,0 +1,101 @@
+"""The strongest peer a user would train on the same joints: the trunk that follows the skeleton, with a classifier.
+
+AdamW with a one-cycle schedule, label smoothing, the experiment's augmentation, and the moving average of the weights
+instead of a chosen epoch (this project's choice).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from llm_action.evaluation.evaluate import over_views
+from llm_action.evaluation.probe import Trained
+from llm_action.evaluation.recordings import Recordings
+from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.skeleton_trunk import SIZES, SkeletonTrunk
+
+BATCH = 32
+STEPS = 2400
+LEARNING_RATE = 2e-3
+_AVERAGED_STEPS = 500  # over which weights are averaged
+_LONGEST_GRADIENT = 5.0
+
+
+class TrunkClassifier(nn.Module):
+    """Class scores (batch, classes) of skeletons (batch, persons, frames, joints, 3) and person_mask (batch, persons).
+
+    Features are averaged over steps and persons; every body part has weights of its own in the last layer.
+    """
+
+    def __init__(self, trunk: SkeletonTrunk, classes: int, dropout: float = 0.3):
+        super().__init__()
+        self.trunk, self.dropout = trunk, nn.Dropout(dropout)
+        self.outputs = nn.Linear(len(trunk.parts) * trunk.width, classes)
+
+    def forward(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
+        features = self.trunk(skeletons[person_mask]).mean(1).flatten(1).float()
+        rows = person_mask.nonzero()[:, 0]
+        summed = features.new_zeros(len(skeletons), features.shape[1]).index_add(0, rows, features)
+        return self.outputs(self.dropout(summed / person_mask.sum(1, keepdim=True)))
+
+
+def train_trunk(
+    recordings: Recordings,
+    size: str = "large",
+    steps: int = STEPS,
+    views: int = 1,
+    downsample: int = 4,
+    after_step: Callable[[int, nn.Module], None] | None = None,
+) -> Trained:
+    """Trains the trunk with a classifier; the result is the moving average of its weights.
+
+    Args:
+        size: see `skeleton_trunk.SIZES`.
+        views: of `Trained.score_views`.
+        after_step: is given the number of steps made and the averaged model, for learning curves.
+    """
+    torch.manual_seed(recordings.experiment.seed)
+    layout = get_layout(recordings.extractor.layout)
+    model = TrunkClassifier(SkeletonTrunk(layout, SIZES[size], downsample), len(recordings.split.labels))
+    averaged = copy.deepcopy(model).eval()
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
+    half = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    batches = recordings.augmented(BATCH, steps)
+    for step, (skeletons, person_mask, targets) in enumerate(tqdm(batches, desc="training the trunk", total=steps), 1):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            scores = model(skeletons, person_mask)
+        loss = F.cross_entropy(scores.float(), targets, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
+        optimizer.step()
+        schedule.step()
+        update_average(averaged, model, step)
+        if after_step is not None:
+            after_step(step, averaged)
+
+    @torch.no_grad()
+    def score(sequences: list[SkeletonSequence], views: int = 1) -> np.ndarray:
+        return over_views(averaged(*map(torch.from_numpy, recordings.read(sequences, views))), views).numpy()
+
+    return Trained(
+        score, sum(weight.numel() for weight in model.parameters()), partial(score, views=views) if views > 1 else None
+    )
+
+
+@torch.no_grad()
+def update_average(averaged: nn.Module, model: nn.Module, step: int) -> None:
+    """Moves the averaged weights to the model's: by the mean of the first steps, later by an exponential average."""
+    share = max(1 / _AVERAGED_STEPS, 9 / (step + 9))
+    for mean, weight in zip(averaged.parameters(), model.parameters(), strict=True):
+        mean.lerp_(weight, share)
