@@ -78,6 +78,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(f"Expected geometry 'hyperbolic', 'euclidean' or 'continuous', got {self.geometry!r}.")
         if self.encoder not in ("transformer", "trunk"):
             raise ValueError(f"Expected encoder 'transformer' or 'trunk', got {self.encoder!r}.")
+        if not self.trunk_widths or any(width < 8 or width % 8 for width in self.trunk_widths):
+            raise ValueError(f"Expected trunk_widths to be multiples of 8, got {self.trunk_widths}.")
         if self.curvature_learnable and self.geometry != "hyperbolic":
             raise ValueError(f"Expected geometry 'hyperbolic' with curvature_learnable, got {self.geometry!r}.")
         if self.curvature <= 0 or self.max_norm <= 0:

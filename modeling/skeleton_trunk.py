@@ -32,14 +32,13 @@ class SkeletonTrunk(nn.Module):
         widths: of the blocks, multiples of 8; see `SIZES`.
         downsample: frames a step stands for, a power of two: halved first at the stem, then where widths grow, the rest
             at the stem.
-        dropout: of whole channels between joint mixing and time, while training, default 0.
+        dropout: between joint mixing and time, while training, default 0.
     """
 
     def __init__(self, layout: SkeletonLayout, widths: Sequence[int], downsample: int = 4, dropout: float = 0.0):
         super().__init__()
         self.root, self.parts = layout.root, [list(joints) for joints in layout.body_parts.values()]
-        self.register_buffer("parents", torch.tensor([max(parent, 0) for parent in layout.parents]), persistent=False)
-        self.parents[layout.root] = layout.root
+        self.parents = [joint if joint == layout.root else parent for joint, parent in enumerate(layout.parents)]
         strides = _strides(widths, downsample)
         stem = strides[0]
         self.stem = nn.Conv2d(_CHANNELS, widths[0], (1, 2 * stem + 1), (1, stem), (0, stem))
@@ -125,7 +124,7 @@ class JointMixing(nn.Module):
     def __init__(self, layout: SkeletonLayout, heads: int):
         super().__init__()
         ways = tree_adjacencies(layout)
-        self.register_buffer("tree", ways.repeat(-(-heads // len(ways)), 1, 1)[:heads], persistent=False)
+        self.register_buffer("tree", ways.repeat(-(-heads // len(ways)), 1, 1)[:heads])
         self.learned = nn.Parameter(0.01 * torch.randn_like(self.tree))
 
     def forward(self, hidden: Tensor) -> Tensor:
