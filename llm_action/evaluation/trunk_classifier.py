@@ -33,16 +33,26 @@ _LONGEST_GRADIENT = 5.0
 class TrunkClassifier(nn.Module):
     """Class scores (batch, classes) of skeletons (batch, persons, frames, joints, 3) and person_mask (batch, persons).
 
-    Features are averaged over steps and persons; every body part has weights of its own in the last layer.
+    The body parts' features of every step become one vector; attention layers with learned positions put the steps in
+    an order, which a mean over time alone forgets; then the mean over steps and persons.
+
+    Args:
+        steps: of the trunk's features, frames / downsample.
     """
 
-    def __init__(self, trunk: SkeletonTrunk, classes: int, dropout: float = 0.3):
+    def __init__(self, trunk: SkeletonTrunk, classes: int, steps: int, hidden: int = 128, dropout: float = 0.3):
         super().__init__()
-        self.trunk, self.dropout = trunk, nn.Dropout(dropout)
-        self.outputs = nn.Linear(len(trunk.parts) * trunk.width, classes)
+        self.trunk = trunk
+        self.inputs = nn.Linear(len(trunk.parts) * trunk.width, hidden)
+        self.positions = nn.Parameter(0.02 * torch.randn(steps, hidden))
+        layer = nn.TransformerEncoderLayer(hidden, 4, 2 * hidden, dropout, "gelu", batch_first=True, norm_first=True)
+        self.attention = nn.TransformerEncoder(layer, 2, nn.LayerNorm(hidden), enable_nested_tensor=False)
+        self.dropout = nn.Dropout(dropout)
+        self.outputs = nn.Linear(hidden, classes)
 
     def forward(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
-        features = self.trunk(skeletons[person_mask]).mean(1).flatten(1).float()
+        steps = self.inputs(self.trunk(skeletons[person_mask]).flatten(2)) + self.positions
+        features = self.attention(steps).mean(1).float()
         rows = person_mask.nonzero()[:, 0]
         summed = features.new_zeros(len(skeletons), features.shape[1]).index_add(0, rows, features)
         return self.outputs(self.dropout(summed / person_mask.sum(1, keepdim=True)))
@@ -65,7 +75,8 @@ def train_trunk(
     """
     torch.manual_seed(recordings.experiment.seed)
     layout = get_layout(recordings.extractor.layout)
-    model = TrunkClassifier(SkeletonTrunk(layout, SIZES[size], downsample), len(recordings.split.labels))
+    trunk = SkeletonTrunk(layout, SIZES[size], downsample)
+    model = TrunkClassifier(trunk, len(recordings.split.labels), recordings.extractor.num_frames // downsample)
     averaged = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
