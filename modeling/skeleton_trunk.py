@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .skeleton_layouts import SkeletonLayout
 
-SIZES: dict[str, tuple[int, ...]] = {"small": (32, 48, 56), "large": (64, 64, 128, 128, 128)}
+SIZES: dict[str, tuple[int, ...]] = {"small": (24, 48, 48), "large": (64, 64, 128, 128, 128)}
 """Widths of the blocks."""
 
 _CHANNELS = 12  # of a joint: place relative to the root, root path, bone, velocity

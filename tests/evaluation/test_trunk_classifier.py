@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from llm_action.evaluation.trunk_classifier import TrunkClassifier, update_average
 from llm_action.modeling.skeleton_layouts import get_layout
-from llm_action.modeling.skeleton_trunk import SkeletonTrunk
+from llm_action.modeling.skeleton_trunk import SIZES, SkeletonTrunk
 
 
 @pytest.fixture
@@ -38,3 +39,10 @@ def test_the_average_of_the_weights_follows_them():
         update_average(averaged, model, step)
         means.append(float(averaged.bias))
     assert abs(means[100]) < 0.01 and 0.1 < means[2050] < 0.3 and means[-1] > 0.95
+
+
+def test_the_small_one_costs_at_most_40_million_operations_a_person():
+    small = TrunkClassifier(SkeletonTrunk(get_layout("kinect20"), SIZES["small"], 4), classes=60, steps=16)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():  # in training, whose attention is not fused
+        small.train()(torch.randn(1, 1, 64, 20, 3), torch.ones(1, 1, dtype=torch.bool))
+    assert small.trunk.flops(64) < counter.get_total_flops() <= 40e6
