@@ -98,7 +98,7 @@ def heading(landmarks: np.ndarray) -> np.ndarray:
         (frames, 2) x and z of the direction, in the unit given; the longer, the surer.
     """
     across = _across(landmarks, "shoulder") + _across(landmarks, "hip")
-    toes = sum(_bone(landmarks, f"{side}_ankle", f"{side}_foot") for side in ("left", "right"))
+    toes = _bone(landmarks, "left_ankle", "left_foot") + _bone(landmarks, "right_ankle", "right_foot")
     return np.stack([across[:, 2] + toes[:, 0], toes[:, 2] - across[:, 0]], axis=-1)
 
 

@@ -72,14 +72,14 @@ class SkeletonTrunk(nn.Module):
 
     def flops(self, num_frames: int) -> int:
         """Of one person, a multiplication and an addition each counting one, norms and activations left out."""
-        steps, joints = num_frames // self.stem.stride[1], len(self.joints)
-        total = 2 * self.stem.weight.numel() * steps * joints
-        for block in self.blocks:
-            places, (width, channels) = steps * joints, block.project.weight.shape
-            total += 2 * places * width * (channels + joints)
+        joints, steps = len(self.joints), num_frames // self.stem.stride[1]
+        total = steps * self.stem.weight.numel()
+        for block in self.blocks.children():
+            assert isinstance(block, TrunkBlock)
+            total += steps * block.project.weight.numel() + steps * joints * block.project.out_features
             steps //= block.stride
-            total += 2 * steps * joints * sum(weight.numel() for weight in block.time_weights())
-        return total
+            total += steps * block.time_weights()
+        return 2 * joints * total
 
 
 class TrunkBlock(nn.Module):
@@ -102,14 +102,18 @@ class TrunkBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         mixed = F.relu(self.middle_norm(self.mixing(self.project(self.norm(hidden)))))
         mixed = self.dropout(mixed)
-        moved = torch.cat([over_time(scale, mixed) for scale in self.scales], dim=-1)
+        moved = torch.cat([over_time(scale, mixed) for scale in self._scales()], dim=-1)
         if self.stride > 1:
             hidden = hidden.unflatten(2, (-1, self.stride)).mean(3)
         return moved + (hidden if self.shortcut is None else self.shortcut(hidden))
 
-    def time_weights(self) -> list[Tensor]:
-        shortcut = [] if self.shortcut is None else [self.shortcut.weight]
-        return [scale.weight for scale in self.scales] + shortcut
+    def time_weights(self) -> int:
+        """Numbers multiplied with every joint's channels at every step that the block gives."""
+        own = sum(scale.weight.numel() for scale in self._scales())
+        return own if self.shortcut is None else own + self.shortcut.weight.numel()
+
+    def _scales(self) -> list[nn.Conv2d]:
+        return [scale for scale in self.scales if isinstance(scale, nn.Conv2d)]
 
 
 class JointMixing(nn.Module):

@@ -39,9 +39,11 @@ def test_joints_are_treated_alike():
     trunk, other = (SkeletonTrunk(each, (16, 16, 32)).eval() for each in (layout, shuffled))
     weights = {}
     for name, weight in trunk.state_dict().items():
-        if name.endswith("learned"):
+        if name.endswith(("learned", "tree")):
             weight = weight[:, order][:, :, order]
         weights[name] = weight[order] if name == "joints" else weight
+    for name, weight in other.state_dict().items():  # the tree is found from the parents
+        assert not name.endswith("tree") or torch.equal(weight, weights[name])
     other.load_state_dict(weights)
     given = other.joint_features(skeletons(layout)[:, :, order])
     torch.testing.assert_close(given, trunk.joint_features(skeletons(layout))[:, order], atol=1e-4, rtol=1e-4)
