@@ -1,12 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LOWEST_PYTHON ?= python3.10
+LOWEST := .venv-lowest/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test test-all lowest check licences hooks clean
 
 help:  ## say what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: $(STAMP)  ## install the package, its tests and its linters into .venv, in the tested versions
 
@@ -18,14 +20,29 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## train and evaluate a small model on made-up skeletons, on a CPU; see runs/demo
 	$(BIN)/llm-action demo --out runs/demo
 
-test: setup  ## run the tests
+test: setup  ## run the fast tests, some minutes on two cores
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-all: setup  ## run all tests, the slow ones too: processes, kills and resumes, installs, the whole way to the Hub
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m ""
+
+lowest:  ## run the fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest (needs python3.10)
+	test -x $(LOWEST)/python || $(LOWEST_PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt -e ".[test]"
+	$(LOWEST)/python -m pytest --numprocesses auto --dist loadfile
 
 check: setup  ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:  ## remove what was built, except .venv and runs
+licences: setup  ## list the licences of all that is installed with the package, in .github/LICENCES.md
+	$(BIN)/python .ci/licences.py > .github/LICENCES.md
+
+hooks: setup  ## let git run the checks of `make check` before every commit
+	$(BIN)/pre-commit install
+
+clean:  ## remove what was built, except .venv, .venv-lowest and runs
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
-	find . -name __pycache__ -not -path './.venv/*' -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -type d -prune -exec rm -rf {} +

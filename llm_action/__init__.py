@@ -4,6 +4,13 @@ Importing the package makes `AutoConfig`, `AutoModel`, `AutoProcessor` and
 `pipeline("skeleton-action-recognition")` know its classes, without `trust_remote_code`.
 """
 
+import os
+
+# How long torch's threads turn in circles before they sleep is decided when torch loads. The 300,000 turns of libgomp
+# hold the core that a busy machine needs for the very thread they wait for.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "5000"
+
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -17,8 +24,8 @@ from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonAct
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
+from llm_action.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "ActionVQVAE",
     "ActionVQVAEConfig",
@@ -28,6 +35,7 @@ __all__ = [
     "SkeletonActionRecognitionPipeline",
     "SkeletonFeatureExtractor",
     "SkeletonSequence",
+    "__version__",
     "read_skeleton",
 ]
 

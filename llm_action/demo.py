@@ -17,7 +17,8 @@ from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import load_experiment, save_experiment
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.split import load_split
-from llm_action.evaluation.evaluate import evaluate_recognizer
+from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model, tiny_llama
 from llm_action.hub.model_folder import add_result
 from llm_action.modeling.hub_repository import TASK
@@ -49,7 +50,9 @@ def run_demo(out: Path, resume: bool = True) -> dict:
     seconds |= train(experiment, None, out, resume)
     with _timed(seconds, "evaluate", "naming sequences of unseen subjects"):
         recognize = pipeline(TASK, model=str(out / "model"))
-        metrics = evaluate_recognizer(recognize.model, recognize.processor, split.test)
+        fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
+        origin = Origin("demo", config_hash(experiment), fingerprint)
+        metrics = evaluate(recognizer_scorer(recognize, split.labels), split, origin)
         add_result(out / "model", {"dataset": experiment.dataset, "protocol": split.protocol, **metrics})
     with _timed(seconds, "pictures", "drawing"):
         plot_confusion(np.array(metrics["confusion"]), metrics["labels"], out / "confusion.png")
@@ -79,7 +82,7 @@ def _base_or_tiny(out: Path) -> tuple[str, bool]:
 
 
 def _animate_reconstructions(processor: LlmArProcessor, table: Dataset, path: Path) -> None:
-    """Left what the VQ-VAE reads, right what its tokens say."""
+    """Draws the normalised skeletons on the left and what their tokens decode to on the right."""
     rows, titles = [], []
     for row in table.select(range(_DRAWN)):
         sequence = row_to_sequence(row)

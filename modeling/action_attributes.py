@@ -1,7 +1,8 @@
-"""Answers to the questions of `label_descriptions`, computed from the joints themselves.
+"""The attributes of an action: a question to ask of a text, and the value that the joints of a recording show.
 
-They need no label, so an LLM that is asked them learns what action tokens mean rather than what a class looks like. All
-thresholds are this project's choice, in torso lengths, for skeletons as `SkeletonFeatureExtractor` normalises them.
+A value computed from the joints needs no label. So a language model that is asked for it learns what action tokens mean
+rather than which class they belong to. Attributes and thresholds are this project's choice; lengths are in torso
+lengths, for skeletons as `SkeletonFeatureExtractor` normalises them.
 """
 
 from __future__ import annotations
@@ -15,25 +16,24 @@ from .skeleton_layouts import get_layout, map_joints
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question about a movement.
+class Attribute:
+    """One property of a movement.
 
     Attributes:
-        text: the question.
-        answers: each answer and what it says as a phrase of a description.
+        question: that asks for it.
+        values: each possible value and its phrase in a description.
     """
 
-    text: str
-    answers: dict[str, str]
+    question: str
+    values: dict[str, str]
 
 
-def _yes_no(text: str, yes: str, no: str) -> Question:
-    return Question(text, {"yes": yes, "no": no})
+def _yes_no(question: str, yes: str, no: str) -> Attribute:
+    return Attribute(question, {"yes": yes, "no": no})
 
 
-# This project's choice; training answers each from the joints.
-QUESTIONS: dict[str, Question] = {
-    "arms": Question(
+ATTRIBUTES: dict[str, Attribute] = {
+    "arms": Attribute(
         "Which arm moves most?",
         {
             "right arm": "the right arm moves",
@@ -42,7 +42,7 @@ QUESTIONS: dict[str, Question] = {
             "neither arm": "the arms hang still",
         },
     ),
-    "hands": Question(
+    "hands": Attribute(
         "How high do the hands get?",
         {
             "above the head": "a hand goes above the head",
@@ -51,7 +51,7 @@ QUESTIONS: dict[str, Question] = {
             "at the hips": "the hands stay at the hips",
         },
     ),
-    "direction": Question(
+    "direction": Attribute(
         "Which way does the hand move most?",
         {
             "sideways": "the hand moves sideways",
@@ -59,7 +59,7 @@ QUESTIONS: dict[str, Question] = {
             "forward and back": "the hand moves forward and back",
         },
     ),
-    "sweep": Question(
+    "sweep": Attribute(
         "Where does the raised hand go?",
         {
             "to the left": "the raised hand goes to the left",
@@ -67,7 +67,7 @@ QUESTIONS: dict[str, Question] = {
             "neither side": "the raised hand ends where it began",
         },
     ),
-    "turn": Question(
+    "turn": Attribute(
         "Which way does the hand circle?",
         {
             "clockwise": "the hand circles clockwise",
@@ -82,7 +82,7 @@ QUESTIONS: dict[str, Question] = {
     "floor": _yes_no(
         "Do the hands go down to the knees?", "a hand goes down to the knees", "the hands stay above the knees"
     ),
-    "body": Question(
+    "body": Attribute(
         "How does the body move?",
         {
             "down": "the body goes down",
@@ -91,7 +91,7 @@ QUESTIONS: dict[str, Question] = {
             "level": "the body stays level",
         },
     ),
-    "feet": Question(
+    "feet": Attribute(
         "What do the feet do?",
         {
             "stay": "the feet stay where they are",
@@ -120,12 +120,12 @@ _FAR = 0.7  # share of the arm's length, horizontally
 _LEAN = 25.0  # degrees
 
 
-def motion_answers(persons: np.ndarray, layout: str) -> dict[str, str]:
-    """The answer to every question of `QUESTIONS` about the first person.
+def attribute_values(persons: np.ndarray, layout: str) -> dict[str, str]:
+    """The value of each of `ATTRIBUTES` that the first person's joints show.
 
     Args:
         persons: (persons, frames, joints, 3) normalised: torso lengths, y up.
-        layout: the joints' layout.
+        layout: name of the joints' layout.
     """
     joints = np.nan_to_num(map_joints(persons[:1], layout, _LAYOUT.name)[0])
     body = _Body(_in_body_axes(_smooth(joints)))
@@ -178,13 +178,13 @@ class _Body:
 
     def highest_hand(self) -> str:
         hand = np.maximum(self["right_hand"][:, 1], self["left_hand"][:, 1])
-        for joint, above, answer in (
+        for joint, above, value in (
             ("head", 0.0, "above the head"),
             ("shoulder_center", 0.0, "at the head"),
             ("hip_center", _CHEST, "at the chest"),
         ):
             if np.percentile(hand - self[joint][:, 1], 95) > above:
-                return answer
+                return value
         return "at the hips"
 
     def lowest_hand(self) -> float:

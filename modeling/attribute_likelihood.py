@@ -1,13 +1,14 @@
-"""What the joints themselves say for a label: its attributes against the answers computed from a motion.
+"""How likely an action's attributes are, given the values that the joints show: what the `attributes` score is made of.
 
-Direct attribute prediction (Lampert et al., CVPR 2009) through a noisy channel (this project's choice): the training
-part tells how often the joints answer c where a description says a. "Which arm moves" they get right far more often
-than "is it repeated", and a hand told to reach the floor is missed more often than one told not to is seen there. A
-label counts log(P(c | its answer) / P(c)) for each of its attributes.
+Direct attribute prediction (Lampert et al., CVPR 2009) through a noisy channel, which is this project's choice. The
+training part gives P(c | a), how often the joints show the value c where a description has the value a. A label scores
+log(P(c | its value) / P(c)) for each of its attributes. So an attribute counts for as much as the joints show it
+reliably: "which arm moves" far more than "is it repeated".
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,43 +16,49 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .action_attributes import QUESTIONS, motion_answers
-from .feature_extraction_skeleton import SkeletonFeatureExtractor
+from .action_attributes import ATTRIBUTES, attribute_values
 from .label_descriptions import LabelDescription, parse_description
 from .label_tree import label_key, normalize_label
-from .skeleton_sequence import SkeletonSequence
+from .prompt_states import KeptStates
 
 _AGREEMENT = 0.8  # expected of joints and description before any training motion is seen ...
 _CLASSES = 2.0  # ... as if of so many classes
-_RAREST = 0.02  # share; what was hardly ever seen is no overwhelming evidence
-_IMPOSSIBLE = 1e-3  # likelihood below which one answer cannot rule a label out
-_BATCH = 64
+_RAREST = 0.02  # share; a value that was hardly ever seen shall not decide alone
+_IMPOSSIBLE = 1e-3  # likelihood below which one value cannot rule a label out
 
-Told = dict[str, np.ndarray]
-"""Each question of `QUESTIONS` to (labels, answers) shares of what the labels say, zeros where one says nothing."""
+ValueShares = dict[str, np.ndarray]
+"""Each of `ATTRIBUTES` to (labels, values) how likely a label means each value; zeros where it says nothing."""
 
 
-def motion_numbers(extractor: SkeletonFeatureExtractor, sequences: Sequence[SkeletonSequence]) -> np.ndarray:
-    """(sequences, questions) the number of each question's answer, in the order of `QUESTIONS`."""
+def value_numbers(skeletons: np.ndarray, person_mask: np.ndarray, layout: str) -> np.ndarray:
+    """The values that the joints show, as numbers.
+
+    Args:
+        skeletons, person_mask: as `SkeletonFeatureExtractor` gives them, (batch, persons, frames, joints, 3) and
+            (batch, persons).
+        layout: name of the joints' layout.
+
+    Returns:
+        (batch, attributes) int64, the number of each attribute's value, in the order of `ATTRIBUTES`.
+    """
     rows = []
-    for start in range(0, len(sequences), _BATCH):
-        features = extractor(list(sequences[start : start + _BATCH]))
-        for skeletons, mask in zip(features["skeletons"], features["person_mask"], strict=True):
-            answers = motion_answers(skeletons[mask], extractor.layout)
-            rows.append([list(question.answers).index(answers[name]) for name, question in QUESTIONS.items()])
-    return np.array(rows, np.int64).reshape(-1, len(QUESTIONS))
+    for persons, mask in zip(skeletons, person_mask, strict=True):
+        values = attribute_values(persons[mask], layout)
+        rows.append([list(attribute.values).index(values[name]) for name, attribute in ATTRIBUTES.items()])
+    return np.array(rows, np.int64).reshape(-1, len(ATTRIBUTES))
 
 
 @dataclass(frozen=True)
 class AttributeStatistics:
-    """What training motions say about each question of `QUESTIONS`.
+    """How the values that joints show relate to those that descriptions have, in the training part.
 
     Attributes:
-        answered: question to (told, computed) probabilities of each answer of the joints, given the description's.
-        shares: question to the share of each answer of the joints among the training motions.
+        confusions: attribute to (described, shown) probabilities of each value that the joints show, given the
+            description's.
+        shares: attribute to the share of each value that the joints show.
     """
 
-    answered: dict[str, list[list[float]]]
+    confusions: dict[str, list[list[float]]]
     shares: dict[str, list[float]]
 
     @classmethod
@@ -61,61 +68,61 @@ class AttributeStatistics:
         """From training motions.
 
         Args:
-            numbers: (sequences, questions), see `motion_numbers`.
+            numbers: (sequences, attributes), see `value_numbers`.
             labels: of each sequence.
-            descriptions: of the labels; classes count alike.
+            descriptions: of the labels; each class has the same weight.
         """
-        answered, shares, of_label = {}, {}, np.array(labels)
-        for column, (name, question) in zip(numbers.T, QUESTIONS.items(), strict=True):
-            answers = len(question.answers)
-            share = (np.bincount(column, minlength=answers) + 1) / (len(column) + answers)
+        confusions, shares, of_label = {}, {}, np.array(labels)
+        for column, (name, attribute) in zip(numbers.T, ATTRIBUTES.items(), strict=True):
+            values = len(attribute.values)
+            share = (np.bincount(column, minlength=values) + 1) / (len(column) + values)
             expected = _expected(share)
             counts = _CLASSES * expected
             for label in dict.fromkeys(labels):
-                if told := fitting_answers(descriptions[label], name):
-                    found = np.bincount(column[of_label == label], minlength=answers) / (of_label == label).sum()
-                    # of several told answers the one that explains what was found has been meant
-                    meant = expected[told] * share[told, None]
-                    counts[told] += meant / meant.sum(0) * found
-            answered[name] = (counts / counts.sum(1, keepdims=True)).round(4).tolist()
+                if described := fitting_values(descriptions[label], name):
+                    found = np.bincount(column[of_label == label], minlength=values) / (of_label == label).sum()
+                    # of several described values the one that explains what the joints show has been meant
+                    meant = expected[described] * share[described, None]
+                    counts[described] += meant / meant.sum(0) * found
+            confusions[name] = (counts / counts.sum(1, keepdims=True)).round(4).tolist()
             shares[name] = share.round(4).tolist()
-        return cls(answered, shares)
+        return cls(confusions, shares)
 
-    def told(self, descriptions: Sequence[LabelDescription]) -> Told:
-        """What labels say: of several answers each as often as the joints give it."""
-        found = {name: np.zeros((len(descriptions), len(question.answers))) for name, question in QUESTIONS.items()}
+    def value_shares(self, descriptions: Sequence[LabelDescription]) -> ValueShares:
+        """What descriptions mean: of several values each as often as the joints show it."""
+        found = {name: np.zeros((len(descriptions), len(attribute.values))) for name, attribute in ATTRIBUTES.items()}
         for name, rows in found.items():
             share = np.array(self.shares[name])
             for row, description in zip(rows, descriptions, strict=True):
-                if fitting := fitting_answers(description, name):
+                if fitting := fitting_values(description, name):
                     row[fitting] = share[fitting] / share[fitting].sum()
         return found
 
-    def scores(self, numbers: np.ndarray, told: Told) -> np.ndarray:
-        """(sequences, labels) log-likelihood ratios of what the labels say; 0 of a label that says nothing.
+    def scores(self, numbers: np.ndarray, meant: ValueShares) -> np.ndarray:
+        """(sequences, labels) log-likelihood ratios of the labels' attributes; 0 for a label that has none.
 
         Args:
-            numbers: (sequences, questions), see `motion_numbers`.
-            told: what the labels say.
+            numbers: (sequences, attributes), see `value_numbers`.
+            meant: what the labels mean.
         """
-        total = np.zeros((len(numbers), len(next(iter(told.values())))))
-        for column, (name, meant) in zip(numbers.T, told.items(), strict=True):
-            says, likelihood = meant.any(1), meant @ np.array(self.answered[name])
+        total = np.zeros((len(numbers), len(next(iter(meant.values())))))
+        for column, (name, shares) in zip(numbers.T, meant.items(), strict=True):
+            has_one, likelihood = shares.any(1), shares @ np.array(self.confusions[name])
             ratios = np.log(likelihood.clip(_IMPOSSIBLE) / np.array(self.shares[name]).clip(_RAREST))
-            total[:, says] += ratios[says][:, column].T
+            total[:, has_one] += ratios[has_one][:, column].T
         return total
 
 
 def _expected(share: np.ndarray) -> np.ndarray:
-    """(told, computed) probabilities if joints and description agree `_AGREEMENT` of the time, else by chance."""
+    """(described, shown) probabilities if joints and description agree `_AGREEMENT` of the time, else by chance."""
     others = np.where(np.eye(len(share), dtype=bool), 0, share)
     return _AGREEMENT * np.eye(len(share)) + (1 - _AGREEMENT) * others / others.sum(1, keepdims=True)
 
 
-def fitting_answers(description: LabelDescription, name: str) -> list[int]:
-    """The numbers of the answers that fit a label; none where the label says nothing about the question."""
-    answers = list(QUESTIONS[name].answers)
-    return [answers.index(answer) for answer in description.attributes.get(name, ())]
+def fitting_values(description: LabelDescription, name: str) -> list[int]:
+    """The numbers of an attribute's values that fit a label; none where the description leaves the attribute out."""
+    values = list(ATTRIBUTES[name].values)
+    return [values.index(value) for value in description.attributes.get(name, ())]
 
 
 _BEFORE, _AFTER = 'The movement "', '" means that the body'
@@ -126,7 +133,7 @@ _READ_AT_ONCE = 64
 
 
 class LabelLexicon:
-    """Names and what they mean, for telling what further names do.
+    """Guesses the attributes of an undescribed label from described ones whose names the language model finds alike.
 
     Args:
         entries: names to their attributes, see `attributes_entry`.
@@ -134,52 +141,53 @@ class LabelLexicon:
 
     def __init__(self, entries: Mapping[str, str]):
         self.known = {label_key(name): _attributes(entry, name) for name, entry in entries.items()}
-        self._states: np.ndarray | None = None
 
-    def told(
+    def value_shares(
         self,
         labels: Sequence[str],
         descriptions: Sequence[LabelDescription],
-        evidence: AttributeStatistics,
+        statistics: AttributeStatistics,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-    ) -> Told:
-        """What labels say: by their own attributes, else those of the same name here, else by a guess.
+        states: KeptStates,
+    ) -> ValueShares:
+        """What labels mean: by their own attributes, else by those of the same name here, else by a guess.
 
         Args:
             labels, descriptions: one description a label; phrasings help a guess.
-            evidence: which of several answers is the usual one.
-            model: a causal language model; it reads each entry of the lexicon once.
+            statistics: give the usual one of several values.
+            model, tokenizer: a causal language model; it reads the whole lexicon if there is something to guess ...
+            states: ... and these do not have it yet.
         """
         meant = [
             one if one.attributes else self.known.get(label_key(label), one)
             for label, one in zip(labels, descriptions, strict=True)
         ]
-        told = evidence.told(meant)
+        found = statistics.value_shares(meant)
         unknown = [number for number, one in enumerate(meant) if not one.attributes]
         if unknown and self.known:
-            if self._states is None:
-                self._states = _states([[name] for name in self.known], model, tokenizer)
             texts = [[labels[number], *descriptions[number].phrasings] for number in unknown]
-            weights = _weights(_states(texts, model, tokenizer), self._states)
-            for question, shares in evidence.told(list(self.known.values())).items():
-                told[question][unknown] = _guess(weights, shares)
-        return told
+            names = tuple(self.known)
+            known = states.kept(("names", names), lambda: _states([[name] for name in names], model, tokenizer))
+            weights = _weights(_states(texts, model, tokenizer), known)
+            for name, shares in statistics.value_shares(list(self.known.values())).items():
+                found[name][unknown] = _guess(weights, shares)
+        return found
 
 
 def attributes_entry(description: LabelDescription) -> str:
     """A description's attributes as one line: "arms: right arm, left arm; repeated: yes"."""
-    return "; ".join(f"{question}: {', '.join(answers)}" for question, answers in description.attributes.items())
+    return "; ".join(f"{name}: {', '.join(values)}" for name, values in description.attributes.items())
 
 
 def _attributes(entry: str, name: str) -> LabelDescription:
     parts = (part.partition(":") for part in entry.split(";") if part.strip())
-    attributes = {question.strip(): [answer.strip() for answer in said.split(",")] for question, _, said in parts}
+    attributes = {attribute.strip(): [one.strip() for one in values.split(",")] for attribute, _, values in parts}
     return parse_description({"attributes": attributes}, f"label_lexicon: {name!r}")
 
 
 def _weights(states: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(names, known names) how much each known name tells of each name; they sum to 1."""
+    """(names, known names) how much each known name counts for each name; they sum to 1."""
     centre = known.mean(0)  # what all names share would make all alike
     ours, theirs = (
         centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-8)
@@ -191,11 +199,11 @@ def _weights(states: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _guess(weights: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """(names, answers) of one question from the known names' shares; known names that say nothing count nothing."""
-    says = shares.any(1)
-    if not says.any():
+    """(names, values) of one attribute from the known names' shares; known names without it count nothing."""
+    has_one = shares.any(1)
+    if not has_one.any():
         return np.zeros((len(weights), shares.shape[1]))
-    guessed = weights @ shares + _PRIOR * shares[says].mean(0)
+    guessed = weights @ shares + _PRIOR * shares[has_one].mean(0)
     return guessed / guessed.sum(1, keepdims=True)
 
 
@@ -205,12 +213,21 @@ def _states(texts: Sequence[Sequence[str]], model: PreTrainedModel, tokenizer: P
     before = len(tokenizer(_BEFORE)["input_ids"])
     flat = [normalize_label(text) for of_name in texts for text in of_name]
     layer, found = max(1, round(_DEPTH * model.config.num_hidden_layers)), []
+    decoder = _first_layers(model.get_decoder(), layer + 1)  # the last layer's states come normalised
     for start in range(0, len(flat), _READ_AT_ONCE):
         rows = [tokenizer(_BEFORE + text + _AFTER)["input_ids"] for text in flat[start : start + _READ_AT_ONCE]]
         batch = tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt").to(model.device)
-        states = model.get_decoder()(**batch, output_hidden_states=True, use_cache=False).hidden_states[layer].float()
+        states = decoder(**batch, output_hidden_states=True, use_cache=False).hidden_states[layer].float()
         of_name = batch["attention_mask"].clone()
         of_name[:, :before] = 0
         found.append(((states * of_name[..., None]).sum(1) / of_name.sum(1, keepdim=True)).cpu().numpy())
     means, ends = np.concatenate(found), np.cumsum([len(of_name) for of_name in texts])
     return np.stack([rows.mean(0) for rows in np.split(means, ends[:-1])])
+
+
+def _first_layers(decoder: PreTrainedModel, count: int) -> PreTrainedModel:
+    """The same decoder, its weights shared, that reads with its first `count` layers alone."""
+    shallow = copy.copy(decoder)
+    shallow.config = copy.copy(decoder.config)
+    shallow.config.num_hidden_layers = min(count, decoder.config.num_hidden_layers)
+    return shallow

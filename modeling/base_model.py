@@ -1,13 +1,14 @@
-"""The base LLaMA: where its weights are, which ones they are, and how they are kept in int8."""
+"""The base LLaMA: where its weights are, whether they are the ones trained with, and which arithmetic suits them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel
 from .configuration_llm_ar import LlmArConfig
 
 BASE_MODEL_VARIABLE = "LLM_ACTION_BASE_MODEL"
+Weight = tuple[str, Callable[[], Tensor]]  # a name, and how to read it: one tensor is in memory at a time
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -55,30 +57,13 @@ def check_base(base: PreTrainedModel, config: LlmArConfig, name: str) -> None:
         )
 
 
-def parse_dtype(dtype: torch.dtype | str) -> torch.dtype | None:
-    """A dtype or its name; None for "auto".
-
-    Raises:
-        ValueError: something else than "auto", float32, bfloat16, float16, float64 and int8.
-    """
-    if dtype == "auto":
-        return None
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found not in (*_FLOATS, torch.int8):
-        raise ValueError(f"Expected dtype 'auto', float32, bfloat16, float16, float64 or int8, got {dtype!r}.")
-    return found
-
-
-Weight = tuple[str, Callable[[], torch.Tensor]]  # a name, and how to read it: one tensor is in memory at a time
-
-
-def weights_fingerprint(model_or_folder: torch.nn.Module | str | os.PathLike[str]) -> str:
+def weights_fingerprint(model_or_folder: nn.Module | str | os.PathLike[str]) -> str:
     """SHA-256 (64 hex digits) over the names, shapes and float32 values of a LLaMA's weights.
 
     The same for a folder of safetensors and for the model loaded from it, in whatever dtype that holds its values; tied
     weights count once. What PEFT adds to a base model does not count: LoRA leaves the fingerprint as it was.
     """
-    if isinstance(model_or_folder, torch.nn.Module):
+    if isinstance(model_or_folder, nn.Module):
         return _hash_tensors(_model_weights(model_or_folder))
     return _hash_tensors(_folder_weights(Path(model_or_folder)))
 
@@ -92,7 +77,7 @@ def _hash_tensors(weights: Iterable[Weight]) -> str:
     return digest.hexdigest()
 
 
-def _model_weights(model: torch.nn.Module) -> Iterator[Weight]:
+def _model_weights(model: nn.Module) -> Iterator[Weight]:
     for name, parameter in model.named_parameters():  # names a shared parameter once
         if "lora_" not in name:
             yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), parameter.detach
@@ -109,9 +94,66 @@ def _folder_weights(folder: Path) -> Iterator[Weight]:
                 yield name, partial(_read_tensor, file, name)
 
 
-def _read_tensor(file: Path, name: str) -> torch.Tensor:
+def _read_tensor(file: Path, name: str) -> Tensor:
     with safe_open(file, framework="pt") as tensors:
         return tensors.get_tensor(name)
+
+
+def parse_dtype(dtype: torch.dtype | str) -> torch.dtype | None:
+    """A dtype or its name; None for "auto".
+
+    Raises:
+        ValueError: something else than "auto", float32, bfloat16, float16, float64 and int8.
+    """
+    if dtype == "auto":
+        return None
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (*_FLOATS, torch.int8):
+        raise ValueError(f"Expected dtype 'auto', float32, bfloat16, float16, float64 or int8, got {dtype!r}.")
+    return found
+
+
+def fast_dtype(stored: torch.dtype, device: str | torch.device | None = None) -> torch.dtype:
+    """Chooses what to compute in: `stored` where the device multiplies that faster than float32, else float32.
+
+    A CPU without AVX512-BF16 or AMX multiplies bfloat16 some 70 times slower than float32. A CUDA device does not
+    emulate bfloat16 either; other accelerators compute in what is stored.
+
+    Args:
+        stored: what weights are stored in.
+        device: default the accelerator if there is one, else the CPU.
+    """
+    if stored.itemsize >= torch.float32.itemsize:
+        return stored
+    device = torch.device(device) if device is not None else torch.accelerator.current_accelerator()
+    if device is None or device.type == "cpu":
+        fast = _outruns_float32(stored)
+    else:
+        emulated = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+        fast = not (emulated and stored == torch.bfloat16)
+    return stored if fast else torch.float32
+
+
+@cache
+def _outruns_float32(dtype: torch.dtype) -> bool:
+    """Times products on one CPU thread, some 100 ms at worst. Flags do not tell what oneDNN makes of the hardware."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        matrix = torch.ones(256, 256, dtype=dtype, device="cpu")
+        runs = []
+        for _ in range(6):
+            started = time.perf_counter()
+            torch.mm(matrix, matrix)
+            runs.append(time.perf_counter() - started)
+        return min(runs)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # whatever else the machine does, no thread waits for another
+    try:
+        with torch.no_grad():
+            return seconds(dtype) < seconds(torch.float32)
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Int8Linear(nn.Module):
@@ -140,7 +182,7 @@ class Int8Linear(nn.Module):
 
 
 def quantize_linears(module: nn.Module) -> None:
-    """Turns all linear layers inside `module` into `Int8Linear`, in place.
+    """Turns all linear layers inside `module` but those of an adapter into `Int8Linear`, in place.
 
     Raises:
         ValueError: the module is not on a CPU.
@@ -149,6 +191,8 @@ def quantize_linears(module: nn.Module) -> None:
     if device.type != "cpu":
         raise ValueError(f"Expected a model on the CPU for int8, got {device}; use dtype bfloat16 there.")
     for name, child in module.named_children():
+        if name.startswith("lora_"):
+            continue
         if isinstance(child, nn.Linear):
             setattr(module, name, Int8Linear(child))
         elif next(child.parameters(), None) is not None:

@@ -1,10 +1,10 @@
-"""What classes look like: the mean of each and the scatter around it, of numbers computed from the joints.
+"""Class prototypes: the mean of each class and the scatter around it, in motion features computed from the joints.
 
-Action tokens keep what told the classes of stage 1 apart, and lose much of what tells later ones apart. So a class
-learned from a few examples is also known by its prototype (this project's choice): a linear discriminant analysis
-(Fisher, 1936), whose scatter within classes comes from all classes, most of it from old ones. A mean of n examples lies
-itself 1/n of the scatter off, so distances are measured in units of 1 + 1/n. Other people, and cameras, scatter more
-than the examples do, and not as the discriminant analysis assumes: what it says counts for a share of its likelihood.
+Action tokens keep what tells the classes of stage 1 apart, and lose much of what tells later classes apart. So a class
+that is learned from a few examples has a prototype as well (this project's choice). The distances are those of a linear
+discriminant analysis (Fisher, 1936), whose scatter within classes comes from all classes. The mean of n examples lies
+itself 1/n of the scatter off, so distances are measured in units of 1 + 1/n. Other people and cameras scatter more than
+the examples do, so a prototype counts for a share of its log-likelihood.
 """
 
 from __future__ import annotations
@@ -16,36 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .feature_extraction_skeleton import SkeletonFeatureExtractor
-from .skeleton_sequence import SkeletonSequence
-
 _FREQUENCIES = 12  # of a joint's path, half a period of the slowest is the whole sequence
 _PERCENTILES = (5, 25, 50, 75, 95)  # of a joint's place over time
 _ENDS = 16  # the part of the sequence that its beginning and end each are: a sixteenth
 _MEAN_SPEED, _TOP_SPEED = 1 / 8, 1 / 32  # of the sequence's length: makes speeds as large as places
 _DIMENSIONS = 120
 _SHRINKAGE = 0.1  # share of the scatter that is taken to be the same in all directions
-_CERTAINTY = 0.15  # share of the log-likelihood; 0.08 to 0.35 was best of left-out training subjects of three data sets
-_BATCH = 64
+_CERTAINTY = 0.15  # share of the log-likelihood, chosen on left-out training subjects of three data sets
 
 
-def motion_features(
-    extractor: SkeletonFeatureExtractor, sequences: Sequence[SkeletonSequence], views: int = 1
-) -> np.ndarray:
-    """(sequences * views, features) float32 of normalised sequences, in torso lengths.
+def motion_features(skeletons: np.ndarray) -> np.ndarray:
+    """(batch, features) float32 of normalised skeletons (batch, persons, frames, joints, 3), in torso lengths.
 
     For each coordinate of each joint of each person: the slowest 12 frequencies of its path (discrete cosine
     transform), five percentiles of its place, mean and top speed, and the way from beginning to end.
     """
-    batches = []
-    for start in range(0, max(1, len(sequences)), _BATCH):
-        skeletons = extractor(list(sequences[start : start + _BATCH]), views=views)["skeletons"]
-        batches.append(_features(np.moveaxis(skeletons, 2, 1)))
-    return np.concatenate(batches)
-
-
-def _features(paths: np.ndarray) -> np.ndarray:
-    """(sequences, features) of (sequences, frames, persons, joints, 3)."""
+    paths = np.moveaxis(skeletons, 2, 1)
     frames = paths.shape[1]
     paths = paths.reshape(len(paths), frames, math.prod(paths.shape[2:])).astype(np.float64)
     orders = np.arange(_FREQUENCIES)[:, None]
@@ -83,8 +69,7 @@ class ClassPrototypes(nn.Module):
     def fitted(cls, features: Sequence[np.ndarray]) -> ClassPrototypes:
         """From the features (examples, views, features) of each class; one without examples is never recognised.
 
-        Examples of a few are best seen from several sides, which tells what scatters with the camera; in counting they
-        stay one each.
+        Several views of an example show what scatters with the camera; the example still counts once.
 
         Raises:
             ValueError: no class with two examples or views.

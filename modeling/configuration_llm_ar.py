@@ -8,7 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .hub_repository import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
-from .skeleton_layouts import get_layout
+from .skeleton_layouts import get_layout, own_layout
 
 
 @strict
@@ -17,6 +17,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     Args:
         layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; others are mapped to it by joint name.
+        own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
         downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
@@ -45,6 +46,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     model_type = "action_vqvae"
 
     layout: str = "kinect20"
+    own_layout: dict | None = None
     num_frames: int = 64
     downsample: int = 2
     codebook_size: int = 512
@@ -67,7 +69,9 @@ class ActionVQVAEConfig(PreTrainedConfig):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "action tokenizer")
         kwargs["auto_map"] = VQVAE_AUTO_MAP
         super().__post_init__(**kwargs)
-        get_layout(self.layout)
+        if self.own_layout is not None:
+            get_layout(self.own_layout)
+        self.own_layout = own_layout(self.layout)
         if self.downsample < 1 or self.downsample & (self.downsample - 1):
             raise ValueError(f"Expected downsample to be a power of two, got {self.downsample}.")
         if self.num_frames < 1 or self.num_frames % self.downsample:
@@ -93,18 +97,23 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     @property
     def num_steps(self) -> int:
-        """Moments a person's sentence tells of."""
+        """Moments in a person's sentence."""
         return self.num_frames // self.downsample
 
     @property
     def num_streams(self) -> int:
-        """Things told of each moment: the whole body, or each of its parts."""
+        """Streams of tokens: one for the whole body, or one for each of its parts."""
         return len(get_layout(self.layout).body_parts) if self.body_parts else 1
 
     @property
     def num_places(self) -> int:
         """Latent vectors of a person's sentence: step by step, within a step stream by stream."""
         return self.num_steps * self.num_streams
+
+    @property
+    def tokens_per_person(self) -> int:
+        """Action tokens of a person's sentence."""
+        return self.num_places * self.num_levels
 
     @property
     def num_action_tokens(self) -> int:
@@ -115,27 +124,30 @@ class ActionVQVAEConfig(PreTrainedConfig):
         return {**super().to_dict(), "format_version": FORMAT_VERSION}
 
 
-_FORMAT_1_FIELDS = {"motion_evidence": "attribute_statistics"}
+_FORMAT_1_FIELDS = {"motion_evidence": "attribute_statistics", "readings": "taught"}
+_FORMAT_1_STATISTICS = {"answered": "confusions"}
 
 
 @strict
 class LlmArConfig(PreTrainedConfig):
-    """Configuration of `LlmArForActionRecognition`, a LoRA-tuned LLaMA that reads action sentences.
+    """Configuration of `LlmArForActionRecognition`, a LoRA-tuned LLaMA that names the action of action sentences.
 
     Args:
         base_model: Hub id or folder of the LlamaForCausalLM underneath; its weights are not part of this model.
         base_fingerprint: hash of the base weights trained on; another base at load gives a warning.
         base_vocab_size: ids below it are the base's words, ids from it up are action tokens.
         num_action_tokens: rows of the action-embedding table.
-        vqvae_fingerprint: hash of the VQ-VAE whose sentences this model reads; the processor has the same one.
+        vqvae_fingerprint: hash of the VQ-VAE whose sentences this model knows; the processor has the same one.
         hidden_size: word-embedding width of the base.
         label_names: the classes, index = class id.
         label_token_ids: each class's answer as the base's token ids.
         end_token_id: closes every answer.
-        readings: what it was taught to say of a sentence, see `open_vocabulary`; default the label alone.
-        attribute_statistics: what its training motions say about the questions of `label_descriptions`, see
-            `attribute_statistics.AttributeStatistics`; None leaves that reading out.
-        label_lexicon: names of movements to what they mean, see `label_lexicon`; None guesses nothing of other names.
+        taught: what training taught it to say after a sentence, some of "label", "description" and "questions"; see
+            `open_vocabulary`. Default the label alone.
+        attribute_statistics: fields of `attribute_likelihood.AttributeStatistics`, from the training part; default
+            None: attributes do not count.
+        label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
+            attributes are guessed.
     """
 
     model_type = "llm_ar"
@@ -149,7 +161,7 @@ class LlmArConfig(PreTrainedConfig):
     label_names: list[str] | None = None
     label_token_ids: list[list[int]] | None = None
     end_token_id: int | None = None
-    readings: list[str] | None = None
+    taught: list[str] | None = None
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
 
@@ -158,6 +170,8 @@ class LlmArConfig(PreTrainedConfig):
         for earlier, name in _FORMAT_1_FIELDS.items():
             if (value := kwargs.pop(earlier, None)) is not None:
                 setattr(self, name, value)
+        if statistics := self.attribute_statistics:
+            self.attribute_statistics = {_FORMAT_1_STATISTICS.get(name, name): of for name, of in statistics.items()}
         kwargs["auto_map"] = MODEL_AUTO_MAP
         # pipeline() asks for trust_remote_code when it sees this entry; the installed package needs no remote code
         pipelines = kwargs.pop("custom_pipelines", None)

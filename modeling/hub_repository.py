@@ -1,15 +1,22 @@
-"""What a saved folder needs so that transformers loads it without this package: its code and where the classes are."""
+"""A repository on the Hub: what it holds, the code that transformers loads without this package, and the way there."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from huggingface_hub import HfApi, ModelCard, ModelCardData
+from huggingface_hub import HfApi, ModelCard, ModelCardData, get_token
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors.torch import load_file
+from torch import Tensor
 
 FORMAT_VERSION = 2  # raised when an older release could no longer read what this one writes
 
@@ -34,6 +41,23 @@ PIPELINES = {
 }
 
 
+# All that a repository holds. A checkpoint's optimizer state and training arguments are pickles: never among them.
+ROOT_FILES = (
+    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json"),
+    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"),
+    *("*.py", "README.md", "LICENSE*"),
+)
+FOLDER_FILES = {
+    "adapter": ("adapter_config.json", "adapter_model.safetensors"),
+    "vqvae": ("config.json", "model.safetensors"),
+    "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
+    "training": ("*.yaml", "*.json", "*.png"),
+    ".eval_results": ("*.yaml",),
+}
+_SECRET = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
+
+
 def copy_code(folder: str | Path) -> None:
     """Copies the modules of this package into `folder`, flat, as the Hub wants them."""
     for module in sorted(Path(__file__).parent.glob("*.py")):
@@ -42,8 +66,163 @@ def copy_code(folder: str | Path) -> None:
             shutil.copyfile(module, target)
 
 
+def repository_files(folder: str | Path) -> list[str]:
+    """Lists the files of a folder that belong into a repository, as relative paths; whatever else lies there stays."""
+    folder = Path(folder)
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    wanted = sorted(name for name in names if belongs(name))
+    # without config.json the folder is an action tokenizer's, and a model.safetensors in it a training's
+    return wanted if "config.json" in wanted else [name for name in wanted if name != "model.safetensors"]
+
+
+def belongs(name: str) -> bool:
+    """Whether a repository holds a file of this relative path."""
+    parent, _, file = name.rpartition("/")
+    return any(fnmatch(file, pattern) for pattern in (FOLDER_FILES.get(parent, ()) if parent else ROOT_FILES))
+
+
+def repository_patterns() -> list[str]:
+    """Lists the patterns of all files that a repository can hold."""
+    inside = [f"{folder}/{pattern}" for folder, patterns in FOLDER_FILES.items() for pattern in patterns]
+    return [*ROOT_FILES, *inside]
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a model's name is one on the Hub (owner/name) rather than a path of this machine."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None and not Path(name).exists()
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """Hashes weights by name and value, in float32: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_parts_agree(folder: str | Path) -> None:
+    """Refuses a folder whose parts, as far as there are any, are of different models, or whose index leads out of it.
+
+    Raises:
+        ValueError: names the part.
+    """
+    folder = Path(folder)
+    check_file_names(folder)
+    if (folder / "vqvae" / "model.safetensors").is_file():
+        with reading(folder / "vqvae"):
+            found = weights_hash(load_file(folder / "vqvae" / "model.safetensors"))
+        for part in ("config.json", "processor_config.json"):
+            noted = _read_json(folder / part).get("vqvae_fingerprint")
+            if noted is not None and noted != found:
+                raise ValueError(
+                    f"{folder}: {part} belongs to the VQ-VAE {noted}, vqvae/ holds {found}; export the model again."
+                )
+
+
+def check_upload(folder: str | Path) -> None:
+    """Refuses a folder, whole or a part of a model, that should not be shared.
+
+    Raises:
+        ValueError: its parts are of different models, an index leads out of it, a text file holds an access token of
+            the Hub, or its base model is a folder of this machine; the text says what to do.
+    """
+    folder = Path(folder)
+    check_parts_agree(folder)
+    config = _read_json(folder / "config.json")
+    base = config.get("base_model")
+    if base is not None and not is_hub_id(base) and not (folder / "base").is_dir():
+        raise ValueError(
+            f"{folder}: its base model {base!r} is a folder of this machine, so nobody else could load it. Run "
+            "`llm-action export` with --base-model USER/NAME, or with --include-base if its licence allows."
+        )
+    check_secrets(folder)
+
+
+def check_secrets(folder: str | Path) -> None:
+    """Refuses a folder in which a text file holds an access token of the Hub."""
+    token = get_token()
+    for name in repository_files(folder):
+        if not name.endswith((".safetensors", ".png", ".model")):
+            text = (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
+            if _SECRET.search(text) or (token and token in text):
+                raise ValueError(f"{Path(folder) / name}: holds an access token; remove it before sharing this folder.")
+
+
+def upload(
+    folder: str | Path,
+    repo_id: str,
+    message: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    whole: bool = False,
+    in_background: bool = False,
+    **commit: Any,
+) -> Any:
+    """Uploads a folder's `repository_files` as one commit; every way to the Hub ends here.
+
+    What is too large to lie in the commit itself is sent first, and not again after an interruption.
+
+    Args:
+        folder: a model folder or a part of one.
+        repo_id: "user/name", made if need be.
+        private: of a new repository; default public, or what the organisation has set.
+        revision: branch, made if need be; default main.
+        whole: whether files of ours that the repository holds and the folder does not are removed.
+        in_background: return a future at once.
+        commit: further arguments of `HfApi.upload_folder`.
+
+    Returns:
+        `huggingface_hub.CommitInfo`, or a future of one.
+
+    Raises:
+        ValueError: see `check_upload`.
+        OSError: nobody is logged in, the Hub refused or the connection broke; one line that says what to do.
+    """
+    check_upload(folder)
+    check_login(repo_id, token)
+    api = HfApi(token=token)
+    patterns = repository_patterns()
+    try:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None and not revision.startswith("refs/pr"):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=message,
+            revision=revision,
+            allow_patterns=patterns,
+            delete_patterns=[pattern for pattern in patterns if "/" in pattern] if whole else None,
+            **{"run_as_future": in_background, **commit},
+        )
+    except (HfHubHTTPError, RuntimeError) as error:
+        raise OSError(explain_refusal(repo_id, error)) from error
+
+
+def check_login(repo_id: str, token: str | bool | None = None) -> None:
+    """Raises an OSError where there is no access token to upload with."""
+    if not (token if isinstance(token, str) else get_token()):
+        raise OSError(f"{repo_id}: nobody is logged in; run `hf auth login` or set HF_TOKEN")
+
+
+def explain_refusal(repo_id: str, error: Exception) -> str:
+    """One line on why the Hub refused and what to do."""
+    cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
+    status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+    advice = {
+        401: "log in with `hf auth login` or set HF_TOKEN",
+        403: "the token may not write there; make one with write access",
+        404: "check the name, and whether the token may see it",
+    }.get(status or 0, "run the same command again; what has arrived is not sent again")
+    reason = next(iter(str(cause or error).strip().splitlines()), type(error).__name__)
+    return f"{repo_id}: {reason}; {advice}"
+
+
 class HubUpload:
-    """`push_to_hub` of a part: `save_pretrained` into a temporary folder, uploaded as one commit.
+    """`push_to_hub` of a part: `save_pretrained` into a temporary folder, sent by `upload`.
 
     A card that the repository has already stays; else one is written, in full by the installed package.
     """
@@ -71,22 +250,31 @@ class HubUpload:
             private: of a new repository.
             revision: branch, made if need be; default main.
             kwargs: for `save_pretrained`.
+
+        Raises:
+            ValueError, OSError: see `upload`.
         """
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if revision is not None and not revision.startswith("refs/pr"):
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        check_login(repo_id, token)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             self.save_pretrained(folder, **kwargs)
-            if not api.file_exists(repo_id, "README.md", revision=revision):
+            check_upload(folder)
+            api = HfApi(token=token)
+            try:
+                repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+                has_card = api.file_exists(repo_id, "README.md", revision=revision)
+            except HfHubHTTPError as error:
+                raise OSError(explain_refusal(repo_id, error)) from error
+            if not has_card:
                 (type(self).card_writer or _short_card)(folder, repo_id)
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                commit_message=commit_message or f"Upload {type(self).__name__}",
-                commit_description=commit_description,
+            commit = upload(
+                folder,
+                repo_id,
+                commit_message or f"Upload {type(self).__name__}",
+                token=token,
+                private=private,
                 revision=revision,
+                commit_description=commit_description,
                 create_pr=create_pr,
             )
         return str(commit)
@@ -96,6 +284,13 @@ def _short_card(folder: Path, name: str) -> None:
     data = ModelCardData(library_name="transformers", tags=[TASK, "llm-action"])
     text = f"# {name}\n\nPart of a skeleton action recognizer (LLM-AR) made with llm-action."
     ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n").save(folder / "README.md")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    with reading(file):
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 def check_file_names(folder: str | Path) -> None:

@@ -1,4 +1,8 @@
-"""The action tokenizer's codebook: nearest codes in the Poincare ball, whose curvature may be learned."""
+"""The action tokenizer's codebook: nearest codes in the Poincare ball, whose curvature may be learned.
+
+The codebook comes first, the ball's maps and distances after it. Points are given by tangent vectors at the origin,
+of curvature -c, c > 0.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +41,9 @@ class HyperbolicCodebook(nn.Module):
     """Nearest-code search in the Poincare ball.
 
     `config.geometry = "euclidean"` searches in flat space instead, "continuous" hands the latent vectors on as they
-    are. Codes are kept in the tangent space at the origin and mapped into the ball for the search, so that averages and
-    ordinary optimisers work on them and log0(code) is the stored vector itself. How codes learn (moving averages or
-    gradient, revival of dead codes) is training's business. Distances are float32 whatever dtype surrounds them.
+    are. Codes are kept as tangent vectors at the origin and mapped into the ball for the search, so that averages and
+    ordinary optimisers work on them. How codes learn (moving averages or gradient, revival of dead codes) is training's
+    business. Distances are float32 whatever dtype surrounds them.
 
     With `config.curvature_learnable` the curvature is c = config.curvature exp(log_curvature), positive whatever the
     parameter is, saved with the weights. The search for the nearest code has no gradient, and what is decoded are
@@ -78,12 +82,12 @@ class HyperbolicCodebook(nn.Module):
         c = self.curvature
         return nearest(exp0(vectors, c), exp0(codes, c), c)
 
-    def soft_assignments(self, vectors: Tensor, level: int = 0) -> Tensor:
-        """(points, codes) softmax(-d^2 / 0.1) of tangent vectors (points, code_dim), differentiable.
+    def soft_assignments(self, vectors: Tensor) -> Tensor:
+        """(points, codes) shares of the first level's codes in tangent vectors (points, code_dim), differentiable.
 
-        Sibling work has this form; the temperature is this project's choice.
+        softmax(-d^2 / 0.1), the form of sibling work; the temperature is this project's choice.
         """
-        return self._soften(vectors, self.codes[level])
+        return self._soften(vectors, self.codes[0])
 
     def distances(self, vectors: Tensor, codes: Tensor) -> Tensor:
         """(points, codes) distances of tangent vectors (points, code_dim) to (codes, code_dim), differentiable."""
@@ -141,26 +145,12 @@ def exp0(v: Tensor, c: float | Tensor = 1.0) -> Tensor:
     return torch.tanh(scaled) / scaled * v
 
 
-def log0(y: Tensor, c: float | Tensor = 1.0) -> Tensor:
-    """Logarithmic map at the origin, the inverse of `exp0`: artanh(sqrt(c)|y|) y / (sqrt(c)|y|)."""
-    y = _at_least_float32(y)
-    scaled = c**0.5 * _norm(y)
-    return torch.atanh(scaled.clamp(max=1 - torch.finfo(y.dtype).eps)) / scaled * y
-
-
-def distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
-    """Geodesic distance between points of the ball, last dimension reduced, the others broadcast.
+def pairwise_distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
+    """Geodesic distances of all pairs of points of the ball: x (points, width), y (codes, width) to (points, codes).
 
     (1/sqrt(c)) arcosh(1 + 2u) with u = c|x-y|^2 / ((1-c|x|^2)(1-c|y|^2)), computed as (2/sqrt(c)) arsinh(sqrt(u)): the
-    same number, exact for points close to each other where arcosh(1 + tiny) loses all digits.
+    same number, without arcosh's loss of digits near 1. One matrix product gives all |x-y|^2.
     """
-    x, y = _at_least_float32(x), _at_least_float32(y)
-    u = c * (x - y).square().sum(-1) / (_conformal(x, c) * _conformal(y, c))
-    return 2 / c**0.5 * torch.asinh(u.clamp(min=_TINY**2).sqrt())
-
-
-def pairwise_distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
-    """Distances of all pairs: x (points, width) and y (codes, width) give (points, codes), by one matrix product."""
     return 2 / c**0.5 * torch.asinh(_pairwise_ratio(x, y, c).clamp(min=_TINY**2).sqrt())
 
 

@@ -1,4 +1,4 @@
-"""What class names mean, in words: phrasings, phases, and answers to questions that a skeleton can be asked too.
+"""What class names mean: phrasings, phases, and attributes whose values the joints of a recording show as well.
 
 As a mapping, say in JSON, all three optional:
 
@@ -6,7 +6,8 @@ As a mapping, say in JSON, all three optional:
      "phases": ["the right hand goes up", "it swings left and right", "it goes down"],
      "attributes": {"arms": "right arm", "hands": ["at the head", "above the head"], "repeated": "yes"}}
 
-Attributes are answers to `QUESTIONS`, several where a label allows several, the most telling questions first.
+Attributes are those of `action_attributes`, the most distinctive ones first. An attribute has several values where a
+label allows several.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .action_attributes import QUESTIONS
+from .action_attributes import ATTRIBUTES
 from .label_tree import normalize_label
 
-_TOLD_ATTRIBUTES = 4  # all of them would be too long a text
+_ATTRIBUTES_IN_TEXT = 4  # all of them would be too long a text
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class LabelDescription:
     Attributes:
         phrasings: ways to say it.
         phases: what happens first, then, and last.
-        attributes: question of `QUESTIONS` to the answers that fit the label.
+        attributes: name in `ATTRIBUTES` to the values that fit the label.
     """
 
     phrasings: tuple[str, ...] = ()
@@ -35,12 +36,12 @@ class LabelDescription:
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def phrases(self) -> list[str]:
-        """Each attribute with one fitting answer, as a phrase."""
-        return [QUESTIONS[name].answers[answers[0]] for name, answers in self.attributes.items() if len(answers) == 1]
+        """The phrase of each attribute that has one fitting value."""
+        return [ATTRIBUTES[name].values[values[0]] for name, values in self.attributes.items() if len(values) == 1]
 
     def texts(self, label: str) -> list[str]:
         """The texts a label is scored by: its phrasings, else its phases, else its attributes, else its name."""
-        for texts in (self.phrasings, [self.in_phases()], [", ".join(self.phrases()[:_TOLD_ATTRIBUTES])]):
+        for texts in (self.phrasings, [self.in_phases()], [", ".join(self.phrases()[:_ATTRIBUTES_IN_TEXT])]):
             if found := [text for text in dict.fromkeys(map(normalize_label, texts)) if text]:
                 return found
         return [normalize_label(label)]
@@ -68,12 +69,12 @@ def parse_description(entry: Any, where: str) -> LabelDescription:
         raise ValueError(f"{where}: expected {', '.join(parts)}, got {entry!r:.80}")
     attributes = entry.get("attributes", {})
     if not isinstance(attributes, dict):
-        raise ValueError(f"{where}: expected attributes as question and answer, got {attributes!r:.80}")
+        raise ValueError(f"{where}: expected attributes as a mapping of names to values, got {attributes!r:.80}")
     for name, given in attributes.items():
-        if name not in QUESTIONS:
-            raise ValueError(f"{where}: unknown attribute {name!r}; known: {', '.join(QUESTIONS)}")
-        known = QUESTIONS[name].answers
-        if wrong := [answer for answer in _texts(given, f"{where}: {name}") if answer not in known]:
+        if name not in ATTRIBUTES:
+            raise ValueError(f"{where}: unknown attribute {name!r}; known: {', '.join(ATTRIBUTES)}")
+        known = ATTRIBUTES[name].values
+        if wrong := [value for value in _texts(given, f"{where}: {name}") if value not in known]:
             raise ValueError(f"{where}: {name} is {wrong[0]!r}; expected one or several of {', '.join(known)}")
     return LabelDescription(
         _texts(entry.get("phrasings", []), f"{where}: phrasings"),

@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-NORMALIZATIONS = ("vocabulary", "children")
-
 
 def normalize_label(label: str) -> str:
     """The spelling a label is read and reported in: Unicode NFC, outer white space gone, inner runs one space.
@@ -81,21 +79,19 @@ class LabelTree:
     paths: Tensor
 
     @classmethod
-    def from_labels(
-        cls, labels: Sequence[str], tokenizer, end_token_id: int | None = None, with_end: bool = True
-    ) -> LabelTree:
+    def from_labels(cls, labels: Sequence[str], tokenizer, end_token_id: int | None = None) -> LabelTree:
         """Tokenises the labels and builds their tree.
+
+        Every label is closed with the end token, so that "throw" next to "throw a ball" means "throw" and no more.
 
         Args:
             labels: candidate labels; white space and Unicode form are normalised, case is kept.
             tokenizer: the language model's Hugging Face tokenizer.
             end_token_id: token that closes a label; default `tokenizer.eos_token_id`.
-            with_end: close every label with the end token (default), so that "throw" next to "throw a ball" means
-                "throw" and no more. Without it a label's probability is that of every answer that begins with it.
 
         Raises:
             ValueError: no labels, an empty label, two labels that are the same after normalisation or have the same
-                tokens, no end token, or (without end) a label that begins another.
+                tokens, or no end token.
         """
         names = [normalize_label(label) for label in labels]
         for name, label in zip(names, labels, strict=True):
@@ -109,11 +105,10 @@ class LabelTree:
                     "white space and Unicode normalisation; remove one."
                 )
             first_spelling[name] = label
-        if with_end and end_token_id is None:
-            end_token_id = tokenizer.eos_token_id
-            if end_token_id is None:
-                raise ValueError("The tokenizer has no end-of-sequence token; give end_token_id.")
-        return cls.from_token_ids(label_token_ids(names, tokenizer), end_token_id if with_end else None, names)
+        end = tokenizer.eos_token_id if end_token_id is None else end_token_id
+        if end is None:
+            raise ValueError("The tokenizer has no end-of-sequence token; give end_token_id.")
+        return cls.from_token_ids(label_token_ids(names, tokenizer), end, names)
 
     @classmethod
     def from_token_ids(
@@ -123,11 +118,12 @@ class LabelTree:
 
         Args:
             token_ids: one sequence of token ids a label, without the end token.
-            end_token_id: token that closes every label; None: labels are not closed.
+            end_token_id: token that closes every label; None: labels are not closed, and a label's probability is that
+                of every answer that begins with it.
             labels: texts for messages and results; default "label 0", "label 1", ...
 
         Raises:
-            ValueError: see `from_labels`.
+            ValueError: see `from_labels`; without an end token, a label that begins another.
         """
         names = tuple(labels) if labels is not None else tuple(f"label {i}" for i in range(len(token_ids)))
         if not names:
@@ -186,32 +182,18 @@ class LabelTree:
         tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "labels"}
         return replace(self, **tensors)
 
-    @staticmethod
-    def check_normalization(normalization: str) -> None:
-        """Refuses an unknown normalisation.
-
-        Raises:
-            ValueError: names the known ones.
-        """
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
-
-    def must_be_read(self, normalization: str) -> Tensor:
+    def must_be_read(self) -> Tensor:
         """(nodes,) bool: the nodes whose token the language model has to read before every label is scored.
 
-        Never the root (the prompt was read) nor a leaf (nothing follows it). With `"children"` only nodes with a
-        choice at or below them: along the rest of a label every step has one child, hence probability 1.
+        Never the root (the prompt was read) nor a leaf (nothing follows it).
         """
-        self.check_normalization(normalization)
-        decides = self.num_children > (0 if normalization == "vocabulary" else 1)
-        decisions_before = torch.nn.functional.pad(decides.long().cumsum(0), (1, 0))
-        nodes = torch.arange(len(self.token_ids), device=self.token_ids.device)
-        return (decisions_before[self.subtree_ends] > decisions_before[nodes]) & (nodes > 0)
+        is_inner = self.num_children > 0
+        is_inner[0] = False
+        return is_inner
 
-    def settled_at(self, read: Tensor) -> Tensor:
-        """(labels,): the node whose log-probability is the label's: the first on its path that is not in `read`."""
-        depth = read[self.paths].sum(1)
-        return self.paths.gather(1, depth[:, None]).squeeze(1)
+    def leaves(self) -> Tensor:
+        """(labels,): the last node of each label, whose log-probability after the prompt is the label's."""
+        return self.paths.amax(1)  # preorder: a node's number is above its ancestors'
 
     def labels_below(self) -> Tensor:
         """(nodes,): how many labels end at or below each node."""

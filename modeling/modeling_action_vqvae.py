@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from transformers.initialization import normal_
 from transformers.utils import ModelOutput
 
 from .configuration_llm_ar import ActionVQVAEConfig
-from .hub_repository import HubUpload, check_file_names, copy_code
+from .hub_repository import HubUpload, check_file_names, copy_code, weights_hash
 from .hyperbolic_codebook import HyperbolicCodebook, Quantized
 from .skeleton_layouts import get_layout
 from .skeleton_trunk import JointMixing, SkeletonTrunk
@@ -167,11 +166,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     def fingerprint(self) -> str:
         """Hash of the weights that decide which tokens a skeleton becomes and what they look like decoded."""
-        digest = hashlib.sha256()
-        for name, weight in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(weight.detach().float().contiguous().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_hash(self.state_dict())
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, subfolder: str = "", **kwargs) -> ActionVQVAE:

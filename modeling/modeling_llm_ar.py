@@ -1,4 +1,4 @@
-"""The recognizer: a LLaMA with LoRA, its own weights untouched, that reads an action sentence and names the action."""
+"""The recognizer: a LLaMA with LoRA that names the action of an action sentence; the base's weights never change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from transformers.utils import ModelOutput
 
 from .base_model import (
     BASE_MODEL_VARIABLE,
+    Int8Linear,
     base_from_environment,
     base_location,
     check_base,
+    fast_dtype,
     parse_dtype,
     quantize_linears,
     weights_fingerprint,
@@ -33,7 +35,7 @@ from .configuration_llm_ar import LlmArConfig
 from .hub_repository import HubUpload, check_file_names, check_parts, copy_code, reading
 from .label_scoring import RankedLabels, rank_labels, ranked, score_labels
 from .label_tree import LabelTree
-from .prompt_states import PromptPrefix, common_words, without_first
+from .prompt_states import KeptStates, common_words, encode_prompts, without_first
 
 # of transformers, which peft asks for an attribute renamed since
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -67,7 +69,9 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         language_model: the PeftModel; use `from_base` for a new model and `from_pretrained` for a saved one.
 
     Attributes:
-        prototypes: what its classes look like, of a model that has learned some from a few examples; else None.
+        prototypes: of its classes, if it has learned some from a few examples; else None.
+        is_merged: whether the adapter is folded into the base's weights, see `merge`.
+        base_name: folder or Hub id the base was loaded from.
     """
 
     config_class = LlmArConfig
@@ -84,7 +88,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
         self.prototypes: ClassPrototypes | None = None
         self.is_merged = False
-        self._prefix = PromptPrefix()
+        self.base_name = config.base_model
 
     @classmethod
     def from_base(
@@ -169,6 +173,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         attention_mask: Tensor | None = None,
         tree: LabelTree | None = None,
         motion_features: Tensor | None = None,
+        states: KeptStates | None = None,
     ) -> Tensor:
         """(batch, labels) exact log-likelihood of every label after the prompts; a softmax over them is the posterior.
 
@@ -176,15 +181,17 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             input_ids, attention_mask: (batch, tokens) prompts, as the processor makes them.
             tree: the candidates (`LabelTree.from_labels`); default the classes trained on.
             motion_features: (batch, features) as the processor of a model with `prototypes` gives them. Where all
-                candidates are classes of the model, the log-likelihoods of their prototypes come on top.
+                candidates are classes of the model, the log-likelihoods of their prototypes are added.
+            states: of several calls between which no weight changes; the words before the action tokens are then read
+                in the first of them alone. Not used where gradients are taken, which run through those words.
 
         Raises:
             ValueError: no tree, and the model knows no classes.
         """
         tree = tree or self.trained_labels
-        scores = score_labels(self.causal_lm, tree, **self._read_before(input_ids, attention_mask))
-        looks = self._looks(tree, motion_features)
-        return scores if looks is None else scores + looks
+        scores = score_labels(self.causal_lm, tree, **self._prompts(input_ids, attention_mask, states))
+        of_prototypes = self._prototype_scores(tree, motion_features)
+        return scores if of_prototypes is None else scores + of_prototypes
 
     @torch.no_grad()
     def rank(
@@ -195,11 +202,12 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         k: int | None = None,
         tolerance: float | None = None,
         motion_features: Tensor | None = None,
+        states: KeptStates | None = None,
     ) -> RankedLabels:
         """The k best labels after the prompts with their exact log-likelihoods, by whichever exact way is fastest.
 
         Args:
-            input_ids, attention_mask, tree, motion_features: see `score`.
+            input_ids, attention_mask, tree, motion_features, states: see `score`.
             k: labels wanted a prompt, best first; default all.
             tolerance: what `posterior_bounds` may differ by where not all labels are scored; default any amount.
 
@@ -207,29 +215,28 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             ValueError: see `score`; k < 1; a tolerance that is not above 0.
         """
         tree = tree or self.trained_labels
-        if self._looks(tree, motion_features) is not None:
-            return ranked(self.score(input_ids, attention_mask, tree, motion_features), k)
-        prompts = self._read_before(input_ids, attention_mask)
+        if self._prototype_scores(tree, motion_features) is not None:
+            return ranked(self.score(input_ids, attention_mask, tree, motion_features, states), k)
+        prompts = self._prompts(input_ids, attention_mask, states)
         return rank_labels(self.causal_lm, tree, **prompts, k=k, tolerance=tolerance)
 
-    def _looks(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
-        """(batch, labels) what the prototypes say of the labels; None if not all of them are classes of the model."""
+    def _prototype_scores(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
+        """(batch, labels) log-likelihoods of the labels' prototypes; None if some label is no class of the model."""
         if self.prototypes is None or motion_features is None:
             return None
         numbers = [self.config.label2id.get(label, -1) for label in tree.labels]
         return None if -1 in numbers else self.prototypes(motion_features)[:, numbers]
 
-    def _read_before(self, input_ids: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
-        """The prompts for `label_scoring`, without the words before the action tokens where all begin with the same.
-
-        Those are read once and kept until a weight changes. Not for gradients, which run through them.
-        """
+    def _prompts(self, input_ids: Tensor, attention_mask: Tensor | None, states: KeptStates | None) -> dict[str, Any]:
+        """The prompts as `label_scoring` takes them; with `states`, without the words that all begin with."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        fixed = not torch.is_grad_enabled() and not self.training
         prefix = None
-        if fixed and (words := common_words(input_ids, mask, self.config.base_vocab_size)):
-            prefix = self._prefix.states(self.causal_lm, self.embed, words)
-            input_ids, mask = without_first(input_ids, mask, len(words))
+        if states is not None and not torch.is_grad_enabled() and not self.training:
+            words = common_words(input_ids, mask, self.config.base_vocab_size)
+            if words:
+                ids = torch.tensor([words], device=input_ids.device)
+                prefix = states.kept(("words", words), lambda: encode_prompts(self.causal_lm, self.embed(ids)))
+                input_ids, mask = without_first(input_ids, mask, len(words))
         return {"inputs_embeds": self.embed(input_ids), "attention_mask": mask, "prefix": prefix}
 
     @cached_property
@@ -264,18 +271,37 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
     def merge(self) -> None:
         """Folds the adapter into the base's weights: the same scores, to rounding, in fewer operations.
 
-        For inference. A merged model can be neither trained nor saved, as its base is no longer the one it names.
+        For inference: a merged model cannot be trained. The adapter is kept beside the weights, so it can be saved.
         """
-        self.language_model.merge_and_unload()
-        self.is_merged = True
-        self._prefix = PromptPrefix()
+        if not self.is_merged:
+            self.language_model.merge_adapter()
+            self.is_merged = True
+
+    def train(self, mode: bool = True) -> LlmArForActionRecognition:
+        """As of any module; refused for a merged model, whose adapter would learn nothing."""
+        if mode:
+            self._check_not_merged()
+        return super().train(mode)
 
     def _check_not_merged(self) -> None:
         if self.is_merged:
             raise ValueError(
-                "This model's adapter is merged into its base, for inference only; load it without merge=True and "
-                "dtype int8 to save it or to load trained weights."
+                "This model's adapter is merged into its base, for inference only; load it with is_trainable=True to "
+                "train it or to load trained weights. A pipeline merges what was loaded without that."
             )
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether the adapter's weights take gradients."""
+        return any(weight.requires_grad for weight in self.language_model.parameters())
+
+    @property
+    def arithmetic(self) -> str:
+        """The base and what it computes in, for people: "owner/base in float32 on cpu, adapter merged"."""
+        is_int8 = any(isinstance(module, Int8Linear) for module in self.causal_lm.modules())
+        dtype = "int8" if is_int8 else str(self.causal_lm.dtype).removeprefix("torch.")
+        beside = "adapter merged" if self.is_merged else "adapter beside it"
+        return f"{self.base_name} in {dtype} on {self.device}, {beside}"
 
     def save_pretrained(
         self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
@@ -287,9 +313,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 its own.
 
         Raises:
-            ValueError: the adapter is merged into the base, or a state_dict lacks the action embeddings.
+            ValueError: a state_dict lacks the action embeddings.
         """
-        self._check_not_merged()
         if not is_main_process:
             return
         folder = Path(save_directory)
@@ -337,12 +362,14 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         Args:
             base_model: the base to use; default the environment variable LLM_ACTION_BASE_MODEL, then the folder
                 `base/` of the model, then `config.base_model`.
-            dtype: of the base's weights: "auto" (default) as they were saved, float32, bfloat16, float16 or int8, each
-                as `torch.float32` or "float32". int8 rounds the decoder's linear layers (see `Int8Linear`), runs on
-                CPUs and implies merge.
+            dtype: of the base's weights: "auto" (default) as they were saved where the device multiplies that fast,
+                else float32 (see `fast_dtype`); or float32, bfloat16, float16 or int8, each as `torch.float32` or
+                "float32". int8 rounds the decoder's linear layers (see `Int8Linear`), runs on CPUs and implies merge.
             merge: fold the adapter into the base, see `merge`.
             is_trainable: whether the adapter's weights take gradients.
-            revision, token, cache_dir, local_files_only, device_map: as everywhere in transformers.
+            device_map: as everywhere in transformers; "auto" arithmetic is for its device, default the accelerator if
+                there is one, else the CPU.
+            revision, token, cache_dir, local_files_only: as everywhere in transformers.
 
         Raises:
             OSError: the folder, a part of it or the base cannot be found.
@@ -373,14 +400,16 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 f"{BASE_MODEL_VARIABLE}; `llm-action base-model` fetches the default one and prints its folder."
             ) from error
         check_base(base, config, base_name)  # before a change of dtype, which may round the weights
-        if wanted is not None:
+        if wanted is None:
+            base.to(fast_dtype(base.dtype, None if device_map is None else base.device))
+        else:
             base.to(torch.float32 if wanted == torch.int8 else wanted)
         with reading(folder / ADAPTER_FOLDER):
             adapted = PeftModel.from_pretrained(base, str(folder / ADAPTER_FOLDER), is_trainable=is_trainable)
         model = cls(config, adapted)
         model.load_trained(folder)
         model.action_embeddings.to(base.device)
-        model.name_or_path = str(pretrained_model_name_or_path)
+        model.name_or_path, model.base_name = str(pretrained_model_name_or_path), str(base_name)
         if merge:
             model.merge()
         if wanted == torch.int8:
@@ -402,8 +431,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         if own:
             self.prototypes = ClassPrototypes(**{name.removeprefix(_PROTOTYPES): part for name, part in own.items()})
         self.load_state_dict(weights, strict=False)
-        trainable = any(weight.requires_grad for weight in self.language_model.parameters())
-        self.language_model.load_adapter(str(Path(folder) / ADAPTER_FOLDER), "default", is_trainable=trainable)
+        adapter = str(Path(folder) / ADAPTER_FOLDER)
+        self.language_model.load_adapter(adapter, "default", is_trainable=self.is_trainable)
 
 
 def _local_folder(name: str | os.PathLike, hub: dict, other_base: bool) -> Path:

@@ -1,23 +1,22 @@
-"""Scores of labels that nobody trained on: by name, by description, by answers about the motion, by its joints.
+"""Scores candidate labels, seen in training or not: the one place that decides which scores count.
 
-Three readings of one action sentence, each a log-likelihood of every label, and one of the joints behind it:
+There are four kinds of score, each a log-likelihood of every label:
 
 - `label`: of the name and its phrasings after the prompt, averaged (log-mean-exp) over them.
 - `description`: of the label's texts after the request for a description, averaged (log-mean-exp) over the texts.
 - `questions`: of answers that fit the label's attributes, summed over the questions.
-- `motion`: the same attributes against answers computed from the joints, see `attribute_statistics`; of labels without
-  attributes those that a `label_lexicon` has or guesses.
+- `attributes`: of the same attributes given the values that the joints show, see `attribute_likelihood`; a label
+  without attributes has those that a `LabelLexicon` guesses.
 
-A frequent name or answer is likely whatever moves. So each reading is taken minus `calibration` times its prior, what
-is read from an empty sentence (this project's choice; on held-out classes it did better than training sentences and
-random ones).
+A frequent name or answer is likely whatever moves. So each score is taken minus `calibration` times its prior, the
+score of an empty sentence; this is this project's choice.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,25 +24,173 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from .action_attributes import QUESTIONS
-from .attribute_likelihood import AttributeStatistics, LabelLexicon, fitting_answers
+from .action_attributes import ATTRIBUTES
+from .attribute_likelihood import AttributeStatistics, LabelLexicon, ValueShares, fitting_values
 from .configuration_llm_ar import LlmArConfig
-from .label_descriptions import LabelDescription
-from .label_scoring import score_labels
+from .label_descriptions import LabelDescription, parse_description
+from .label_scoring import SCORE_TOLERANCE, score_labels
 from .label_tree import LabelTree, normalize_label
 from .modeling_llm_ar import LlmArForActionRecognition
-from .processing_llm_ar import LlmArProcessor
-from .prompt_states import EncodedPrompts, encode_prompts
+from .processing_llm_ar import EncodedRecording, LlmArProcessor
+from .prompt_states import EncodedPrompts, KeptStates, encode_prompts
 
-READINGS = ("label", "description", "questions", "motion")
+KINDS = ("label", "description", "questions", "attributes")
 Scores = dict[str, np.ndarray]
-"""(sequences, labels) log-likelihoods of each reading."""
+"""(sequences, labels) log-likelihoods of each kind."""
 Prior = dict[str, np.ndarray]
-"""(labels,) each reading of a sentence that tells nothing."""
+"""(labels,) the scores of an empty sentence, of each kind."""
 
 _DESCRIPTION = "\nThe movement is:"
 _QUESTION = "\nQuestion: {question} Answer:"
 _IMPOSSIBLE = 1e-6  # likelihood below which one answer cannot rule a label out
+
+
+def candidates_for(
+    model: LlmArForActionRecognition,
+    processor: LlmArProcessor,
+    given: Sequence[str] | Mapping[str, object] | None,
+    calibrate: bool | None,
+) -> NamedCandidates | WeightedCandidates:
+    """The candidates that a user names, with the scores that count for them.
+
+    Args:
+        given: names, default the classes trained on; or a mapping of names to what they mean, see
+            `label_descriptions.parse_description`.
+        calibrate: whether scores are taken relative to their priors and the attributes of undescribed names guessed;
+            default: of a mapping, and of a list if some names are new and the model can guess what they mean.
+
+    Raises:
+        ValueError: no list of distinct names, or a bad description.
+    """
+    if given is None and not calibrate:
+        return NamedCandidates(model, processor)
+    names = model.trained_labels if given is None else _names(given, processor)
+    if isinstance(given, Mapping):
+        described = {
+            name: parse_description(entry, f"candidate_labels: {name!r}")
+            for name, entry in zip(names.labels, given.values(), strict=True)
+        }
+        return WeightedCandidates(model, processor, described, calibrate is not False)
+    if calibrate or (calibrate is None and _can_guess(model.config, names.labels)):
+        return WeightedCandidates(model, processor, dict.fromkeys(names.labels, LabelDescription()), calibrate=True)
+    return NamedCandidates(model, processor, names)
+
+
+def _names(given: Sequence[str] | Mapping[str, object], processor: LlmArProcessor) -> LabelTree:
+    """Checked, and spelled as results spell them."""
+    if isinstance(given, str):
+        raise ValueError(f"Expected candidate_labels as a list of names, got the text {given!r}.")
+    names = list(given)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"Expected candidate_labels as a list of names, got {names!r:.80}.")
+    return LabelTree.from_labels(names, processor.tokenizer)
+
+
+def kinds_that_count(
+    config: LlmArConfig, descriptions: Mapping[str, LabelDescription], calibrate: bool = True
+) -> tuple[str, ...]:
+    """The kinds of score that mean something for these labels.
+
+    All that the model was taught, and `attributes`, if some label has attributes; the texts alone if labels have texts;
+    else the names alone. Where attributes can be guessed and `calibrate`, `attributes` count as well.
+    """
+    taught, statistics = config.taught or ["label"], config.attribute_statistics
+    if any(description.attributes for description in descriptions.values()):
+        return (*taught, *(["attributes"] if statistics else []))
+    guessed = ["attributes"] if calibrate and _can_guess(config, descriptions) else []
+    if all(description == LabelDescription() for description in descriptions.values()):
+        return ("label", *guessed)
+    return (*(kind for kind in taught if kind in ("label", "description")), *guessed)
+
+
+def _can_guess(config: LlmArConfig, labels: Sequence[str] | Mapping[str, object]) -> bool:
+    """Whether some labels are new to the model and it can guess their attributes."""
+    known = set(config.label_names or ())
+    able = config.attribute_statistics and config.label_lexicon
+    return bool(able) and any(normalize_label(label) not in known for label in labels)
+
+
+class NamedCandidates:
+    """Candidates that are scored by their names alone, with the model's own likelihoods.
+
+    Args:
+        tree: of the names; None: the classes trained on.
+    """
+
+    needs_attributes = False
+
+    def __init__(self, model: LlmArForActionRecognition, processor: LlmArProcessor, tree: LabelTree | None = None):
+        self._model, self._processor, self._tree = model, processor, tree
+
+    @property
+    def tree(self) -> LabelTree:
+        """The prefix tree of the names."""
+        return self._tree or self._model.trained_labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names, as results spell them."""
+        return self.tree.labels
+
+    def best(
+        self, recordings: Sequence[EncodedRecording], top_k: int | None, states: KeptStates
+    ) -> tuple[Tensor, Tensor]:
+        """Posteriors (recordings, k) and numbers (recordings, k) of the best labels, best first.
+
+        Args:
+            recordings: all with the same number of views, whose posteriors are averaged.
+            top_k: default all. Of many labels the best few are found by a search; their posteriors may be up to
+                `SCORE_TOLERANCE` too low.
+            states: of this call.
+        """
+        views = len(recordings[0].sentences)
+        prompts = self._processor.prompts(recordings, return_tensors="pt").to(self._model.device)
+        k = top_k if views == 1 else None
+        ranked = self._model.rank(**prompts, tree=self.tree, k=k, tolerance=SCORE_TOLERANCE, states=states)
+        posteriors, numbers = ranked.posterior_bounds()[0], ranked.indices
+        if views == 1:
+            return posteriors, numbers
+        return _best_over_views(torch.zeros_like(posteriors).scatter(1, numbers, posteriors), views, top_k)
+
+
+class WeightedCandidates:
+    """Candidates that are scored in several ways, or relative to their priors.
+
+    Args:
+        described: labels and what they mean.
+        calibrate: whether each score is taken relative to its prior, and the attributes of undescribed labels guessed.
+    """
+
+    def __init__(
+        self,
+        model: LlmArForActionRecognition,
+        processor: LlmArProcessor,
+        described: Mapping[str, LabelDescription],
+        calibrate: bool,
+    ):
+        self.labels = tuple(described)
+        kinds = kinds_that_count(model.config, described, calibrate)
+        self.scorer = OpenVocabularyScorer(model, processor, self.labels, described, kinds)
+        self.weights = ScoreWeights(calibration=float(calibrate))
+
+    @property
+    def needs_attributes(self) -> bool:
+        """Whether recordings have to come with their attributes."""
+        return "attributes" in self.scorer.kinds
+
+    def best(
+        self, recordings: Sequence[EncodedRecording], top_k: int | None, states: KeptStates
+    ) -> tuple[Tensor, Tensor]:
+        """Shares (recordings, k) and numbers (recordings, k) of the best labels; see `NamedCandidates`."""
+        scores, prior = self.scorer(recordings, states=states), self.scorer.prior(states)
+        shares = torch.from_numpy(self.weights.combine(scores, prior, self.scorer.trained)).exp()
+        return _best_over_views(shares, len(recordings[0].sentences), top_k)
+
+
+def _best_over_views(shares: Tensor, views: int, top_k: int | None) -> tuple[Tensor, Tensor]:
+    """The best of the mean over the views of shares (recordings * views, labels)."""
+    means, count = shares.unflatten(0, (-1, views)).mean(1), shares.shape[1]
+    return means.topk(min(top_k or count, count))
 
 
 def description_request(processor: LlmArProcessor) -> list[int]:
@@ -52,8 +199,8 @@ def description_request(processor: LlmArProcessor) -> list[int]:
 
 
 def question_request(processor: LlmArProcessor, name: str) -> list[int]:
-    """The ids that ask a question of `QUESTIONS`."""
-    return _ids(processor, _QUESTION.format(question=QUESTIONS[name].text))
+    """The ids that ask the question of one of `ATTRIBUTES`."""
+    return _ids(processor, _QUESTION.format(question=ATTRIBUTES[name].question))
 
 
 def _ids(processor: LlmArProcessor, text: str) -> list[int]:
@@ -61,17 +208,15 @@ def _ids(processor: LlmArProcessor, text: str) -> list[int]:
 
 
 class OpenVocabularyScorer:
-    """Reads action sentences for labels of any kind.
+    """Scores labels of any kind after action sentences, each kind of score apart.
 
-    Labels that the model was trained on (`trained`, unless there is one reading only) are read by their names, or by
-    their descriptions where it was taught no names; the other readings of them are 0, but for `motion`.
+    Labels that the model was trained on (`trained`, unless there is one kind only) are scored by their names, or by
+    their descriptions where it was taught no names; their other scores are 0, but for `attributes`.
 
     Args:
         labels: any names.
         descriptions: of each label, see `label_descriptions`.
-        readings: which of `READINGS` to take, default those that the model was taught, and `motion` if it was trained
-            with evidence of it.
-        lexicon: what names mean; default the model's own, read anew.
+        kinds: which of `KINDS` to compute, default `kinds_that_count`.
     """
 
     def __init__(
@@ -80,65 +225,68 @@ class OpenVocabularyScorer:
         processor: LlmArProcessor,
         labels: Sequence[str],
         descriptions: Mapping[str, LabelDescription],
-        readings: Sequence[str] | None = None,
-        lexicon: LabelLexicon | None = None,
+        kinds: Sequence[str] | None = None,
     ):
-        self.model, self.processor = model, processor
-        self.readings = tuple(taught_readings(model.config) if readings is None else readings)
-        described = [descriptions[label] for label in labels]
-        trained = set(model.config.label_names or ()) if len(self.readings) > 1 else set()
+        self.model, self.processor, self.labels = model, processor, tuple(labels)
+        self.described = [descriptions[label] for label in labels]
+        self.kinds = tuple(kinds_that_count(model.config, descriptions) if kinds is None else kinds)
+        trained = set(model.config.label_names or ()) if len(self.kinds) > 1 else set()
         self.trained = np.array([normalize_label(label) in trained for label in labels])
         tokenizer = processor.tokenizer
         self.before, self.label_request = processor.prompt_parts()
-        phrasings = [() if known else one.phrasings for one, known in zip(described, self.trained, strict=True)]
+        phrasings = [() if known else one.phrasings for one, known in zip(self.described, self.trained, strict=True)]
         names = [[label, *more] for label, more in zip(labels, phrasings, strict=True)]
-        texts = [one.texts(label) for label, one in zip(labels, described, strict=True)]
-        if "label" in self.readings:
+        texts = [one.texts(label) for label, one in zip(labels, self.described, strict=True)]
+        if "label" in self.kinds:
             texts = [[] if known else more for more, known in zip(texts, self.trained, strict=True)]
         self.names, self.texts = _Texts(names, processor), _Texts(texts, processor)
         self.description_request = description_request(processor)
         self.questions = [
-            (question_request(processor, name), LabelTree.from_labels(list(question.answers), tokenizer), fits)
-            for name, question in QUESTIONS.items()
+            (question_request(processor, name), LabelTree.from_labels(list(attribute.values), tokenizer), fits)
+            for name, attribute in ATTRIBUTES.items()
             if any(
                 fits := [
-                    [] if known else fitting_answers(description, name)
-                    for description, known in zip(described, self.trained, strict=True)
+                    [] if known else fitting_values(description, name)
+                    for description, known in zip(self.described, self.trained, strict=True)
                 ]
             )
         ]
-        if "motion" in self.readings:
-            lexicon = lexicon or LabelLexicon(model.config.label_lexicon or {})
-            self.evidence = AttributeStatistics(**model.config.attribute_statistics)
-            self.told = lexicon.told(labels, described, self.evidence, model.causal_lm, tokenizer)
+        if "attributes" in self.kinds:
+            self.statistics = AttributeStatistics(**model.config.attribute_statistics)
+            self.lexicon = LabelLexicon(model.config.label_lexicon or {})
+        self._key = repr((self.labels, self.described, self.kinds))
 
     @torch.no_grad()
     def __call__(
-        self, sentences: Sequence[list[int]], motion: np.ndarray | None = None, batch_size: int = 16
+        self, recordings: Sequence[EncodedRecording], batch_size: int = 16, states: KeptStates | None = None
     ) -> Scores:
-        """Each reading of every sentence: (sentences, labels).
+        """The scores of every action sentence, a recording's views one after the other: (sentences, labels).
 
         Args:
-            sentences: ids as `LlmArProcessor.encode` gives them.
-            motion: (sentences, questions) what the joints answer, see `motion_numbers`; None: they say nothing.
-            batch_size: sentences read at a time.
+            recordings: those without attributes score 0 in `attributes`.
+            batch_size: sentences in a forward.
+            states: of several calls between which no weight changes; what labels mean is then guessed once.
         """
+        states = states or KeptStates()
+        sentences = [sentence for recording in recordings for sentence in recording.sentences]
         order = np.argsort([len(sentence) for sentence in sentences], kind="stable")
-        parts: dict[str, list[Tensor]] = {name: [] for name in self.readings if name != "motion"}
+        parts: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds if kind != "attributes"}
         batches = range(0, len(order), batch_size)
         for start in logging.tqdm(batches, desc="scoring labels", disable=len(batches) < 2):
-            prompts = self._read([sentences[index] for index in order[start : start + batch_size]])
-            for name in parts:
-                parts[name].append(getattr(self, f"_{name}")(prompts).float().cpu())
+            prompts = self._encode([sentences[index] for index in order[start : start + batch_size]])
+            for kind in parts:
+                parts[kind].append(getattr(self, f"_{kind}")(prompts).float().cpu())
         back = np.argsort(order)
-        scores = {name: torch.cat(found).numpy()[back] for name, found in parts.items()}
-        return scores | ({"motion": self._motion(len(order), motion)} if "motion" in self.readings else {})
+        scores = {kind: torch.cat(found).numpy()[back] for kind, found in parts.items()}
+        return scores | ({"attributes": self._attributes(recordings, states)} if "attributes" in self.kinds else {})
 
-    def prior(self) -> Prior:
-        """Each reading of a sentence that tells nothing: (labels,)."""
-        return {name: found[0] for name, found in self([[]]).items()}
+    def prior(self, states: KeptStates | None = None) -> Prior:
+        """The scores of an empty sentence: (labels,); `states` as in a call."""
+        states = states or KeptStates()
+        empty = [EncodedRecording([[]])]
+        return states.kept(("prior", self._key), lambda: {kind: found[0] for kind, found in self(empty).items()})
 
-    def _read(self, sentences: list[list[int]]) -> EncodedPrompts:
+    def _encode(self, sentences: list[list[int]]) -> EncodedPrompts:
         """The beginning that all requests share, read once."""
         ids = [self.before + sentence for sentence in sentences]
         batch = self.processor.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
@@ -166,11 +314,6 @@ class OpenVocabularyScorer:
                     means[:, label] = found[:, numbers].logsumexp(1) - math.log(len(numbers))
         return means
 
-    def _motion(self, count: int, motion: np.ndarray | None) -> np.ndarray:
-        if motion is None:
-            return np.zeros((count, len(self.trained)))
-        return self.evidence.scores(motion, self.told)
-
     def _questions(self, prompts: EncodedPrompts) -> Tensor:
         total = torch.zeros(len(prompts.mask), len(self.trained), device=self.model.device)
         for request, tree, fits in self.questions:
@@ -180,6 +323,19 @@ class OpenVocabularyScorer:
             )
             total += fitting.clamp(min=_IMPOSSIBLE).log()
         return total
+
+    def _attributes(self, recordings: Sequence[EncodedRecording], states: KeptStates) -> np.ndarray:
+        rows = [np.zeros((len(recording.sentences), len(self.labels))) for recording in recordings]
+        for row, recording in zip(rows, recordings, strict=True):
+            if recording.attributes is not None:
+                meant = states.kept(("meant", self._key), lambda: self._meant(states))
+                row += self.statistics.scores(recording.attributes[None], meant)
+        return np.concatenate(rows)
+
+    def _meant(self, states: KeptStates) -> ValueShares:
+        """What the labels mean, guessed where nobody says it."""
+        model, tokenizer = self.model.causal_lm, self.processor.tokenizer
+        return self.lexicon.value_shares(self.labels, self.described, self.statistics, model, tokenizer, states)
 
 
 class _Texts:
@@ -192,41 +348,25 @@ class _Texts:
         self.of_labels = [[distinct.index(text) for text in of_label] for of_label in normalized]
 
 
-def taught_readings(config: LlmArConfig) -> list[str]:
-    """The readings that a model's answers mean something in."""
-    return [*(config.readings or ["label"]), *(["motion"] if config.attribute_statistics else [])]
-
-
-def guesses(config: LlmArConfig, labels: Iterable[str]) -> bool:
-    """Whether some of the labels are new to a model that can tell by their names what they mean."""
-    known = set(config.label_names or ())
-    able = config.attribute_statistics and config.label_lexicon
-    return bool(able) and any(normalize_label(label) not in known for label in labels)
-
-
 @dataclass(frozen=True)
-class Weights:
-    """How readings become one score.
+class ScoreWeights:
+    """Makes one score of the kinds.
 
-    A class's name is the best reading among classes trained on, and misleads about others: they sound like the names
-    the model knows by heart. So the best of the trained classes, by name, and the best of the others, by all readings,
-    are found apart; the joints, which training had no part in, decide between the two (names, of a model without
-    evidence of its motions; this project's choice).
-
-    The defaults did better than the joints alone, by 1 to 9 points, in each of three trainings without five classes of
-    UTD-MHAD. With larger weights of what the LLM says two of them did better still, by up to 15, and one no better than
-    the joints alone; such gains do not last from one tokenizer to the next, so they were not chosen.
+    A class's name is the best score among classes trained on, and misleads about others: they sound like the names the
+    model knows by heart. So the best of the trained classes, by name, and the best of the others, by all kinds, are
+    found apart. The attributes that the joints show, which training had no part in, decide between the two; of a model
+    without attribute statistics the names do. All this is this project's choice.
 
     Args:
-        label, description, questions, motion: weight of each reading for classes not trained on.
-        calibration: share of a reading's prior that is taken off.
+        label, description, questions, attributes: weight of each kind for classes not trained on.
+        calibration: share of a score's prior that is taken off.
         seen_penalty: how much better the joints have to fit the trained class of the two.
     """
 
     label: float = 0.05
     description: float = 0.05
     questions: float = 0.25
-    motion: float = 1.0
+    attributes: float = 1.0
     calibration: float = 1.0
     seen_penalty: float = 0.0
 
@@ -237,64 +377,18 @@ class Weights:
             scores, prior: as `OpenVocabularyScorer` gives them.
             seen: (labels,) bool, the classes trained on.
         """
-        relative = {name: scores[name].astype(np.float64) - self.calibration * prior[name] for name in scores}
-        largest = max(getattr(self, name) for name in scores)
-        total = sum(getattr(self, name) / largest * found for name, found in relative.items())
+        relative = {kind: scores[kind].astype(np.float64) - self.calibration * prior[kind] for kind in scores}
+        largest = max(getattr(self, kind) for kind in scores)
+        total = sum(getattr(self, kind) / largest * found for kind, found in relative.items())
         by_name = "label" if "label" in scores else "description"
         if seen.all() or not seen.any():
             return _log_softmax(scores[by_name] if seen.all() else total)
         shares = np.empty_like(total)
         shares[:, seen], shares[:, ~seen] = _log_softmax(scores[by_name][:, seen]), _log_softmax(total[:, ~seen])
-        judge, rows = relative.get("motion", relative[by_name]), np.arange(len(total))
+        judge, rows = relative.get("attributes", relative[by_name]), np.arange(len(total))
         trained, other = (np.where(group, shares, -np.inf).argmax(1) for group in (seen, ~seen))
         gap = (judge[rows, trained] - judge[rows, other] - self.seen_penalty)[:, None]
         return shares - np.logaddexp(0, np.where(seen, -gap, gap))
-
-
-class CalibratedScorer:
-    """The share of each label by everything that can be read of a motion.
-
-    Args:
-        described: labels and what they mean; if none is described, all are read by their names alone.
-        calibrate: whether each reading is taken relative to its prior, and the meaning of bare names guessed.
-        lexicon: see `OpenVocabularyScorer`.
-    """
-
-    def __init__(
-        self,
-        model: LlmArForActionRecognition,
-        processor: LlmArProcessor,
-        described: Mapping[str, LabelDescription],
-        calibrate: bool,
-        lexicon: LabelLexicon | None = None,
-    ):
-        self.labels, self._processor = tuple(described), processor
-        readings = taught_readings(model.config)
-        joints = ("motion",) if calibrate and guesses(model.config, described) else ()
-        if all(description == LabelDescription() for description in described.values()):
-            readings = ["label", *joints]
-        elif not any(description.attributes for description in described.values()):
-            readings = [name for name in readings if name in ("label", "description", *joints)]
-        self._read = OpenVocabularyScorer(model, processor, self.labels, described, readings, lexicon)
-        self._weights, self._prior = Weights(calibration=float(calibrate)), self._read.prior()
-
-    @property
-    def asks_joints(self) -> bool:
-        """Whether it wants to know what the joints answer."""
-        return "motion" in self._read.readings
-
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor, motion: Tensor | None = None) -> Tensor:
-        """(batch, labels) shares that sum to 1.
-
-        Args:
-            input_ids, attention_mask: (batch, tokens) prompts as the processor makes them.
-            motion: (batch, questions), see `motion_numbers`.
-        """
-        before, after = map(len, self._processor.prompt_parts())
-        prompts = [ids[real].tolist() for ids, real in zip(input_ids, attention_mask.bool(), strict=True)]
-        sentences = [prompt[before : len(prompt) - after] for prompt in prompts]
-        scores = self._read(sentences, None if motion is None else motion.cpu().numpy())
-        return torch.from_numpy(self._weights.combine(scores, self._prior, self._read.trained)).exp()
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:

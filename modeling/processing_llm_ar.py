@@ -1,8 +1,9 @@
-"""The tokenizer-like face of the VQ-VAE, and the prompt: skeletons in, token ids out, and back."""
+"""Turns recordings into action sentences and prompts, and action sentences back into skeletons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,37 @@ import numpy as np
 import torch
 from transformers import BatchEncoding, ProcessorMixin
 
+from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
+from .skeleton_recording import recording_from_array, recording_from_mapping, warn
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
-_BATCH = 64
+_LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
+_BATCH = 64  # recordings normalised at a time
+
+
+@dataclass(frozen=True)
+class EncodedRecording:
+    """All that a recognizer is given of one recording.
+
+    Attributes:
+        sentences: the action sentence of each test-time view, ids without the prompt.
+        attributes: (attributes,) int64, the values that the joints show, see `value_numbers`; None if not asked for.
+        motion_features: (views, features) float32, see `class_prototypes`; None of a processor that gives none.
+    """
+
+    sentences: list[list[int]]
+    attributes: np.ndarray | None = None
+    motion_features: np.ndarray | None = None
 
 
 class LlmArProcessor(HubUpload, ProcessorMixin):
-    """Turns skeletons into the prompt `LlmArForActionRecognition` reads.
+    """Turns recordings into prompts for `LlmArForActionRecognition`.
 
     An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
     written `<a17>` (`<b17>`, `<c17>` ... for further levels). A sentence lists the first person's tokens in time, the
@@ -34,7 +53,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         feature_extractor: a `SkeletonFeatureExtractor`.
         tokenizer: the base model's tokenizer.
         vqvae: an `ActionVQVAE`; saved to and loaded from the subfolder `vqvae`.
-        prompt: text with one `{motion}` where the sentence goes (the paper gives an instruction; the words are ours).
+        prompt: text with one `{motion}` where the sentence goes. The paper has an instruction, too; its words are this
+            project's choice.
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
         motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
@@ -91,35 +111,78 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return_tensors: str | None = None,
         padding: bool | str = True,
         views: int = 1,
-        **kwargs,
+        **conventions: Any,
     ) -> BatchEncoding:
         """Prompts of one or several sequences.
 
         Args:
-            skeletons: a `SkeletonSequence`, a path, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3)
-                with `layout`, a mapping with the keys joints and layout, or a list of such.
-            layout: layout of arrays that carry none.
-            fps: frames per second of arrays.
+            skeletons: a `SkeletonSequence`, a path, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3),
+                a mapping with the key joints, or a list of such.
+            layout: layout of inputs that carry none; default: the one whose bones fit.
+            fps: frames per second of inputs that carry none.
             return_tensors: "pt", "np" or None for lists.
             padding: as a tokenizer's; prompts are padded on the left.
-            views: prompts of each sequence, default 1; further ones tell it as seen from another side or begun at
-                another moment, see `SkeletonFeatureExtractor`.
+            views: test-time views of each sequence, a prompt each, default 1; see `SkeletonFeatureExtractor`.
+            conventions: what else is known of inputs that do not say it, see `read`.
 
         Returns:
-            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; with
-            `motion_features` these, too, (batch * views, features).
+            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; of a processor
+            with `motion_features` these as well, (batch * views, features).
+
+        Raises:
+            ValueError: bad input; views out of range.
         """
         given = list(skeletons) if is_several(skeletons) else [skeletons]
-        sequences = [self.read(skeleton, layout, fps) for skeleton in given]
-        sentences = self.encode_batch(sequences, views=views)
-        prompts = self.build_prompts(sentences, return_tensors=return_tensors, padding=padding, **kwargs)
-        if self.motion_features:
-            features = motion_features(self.feature_extractor, sequences, views)
-            prompts |= BatchEncoding({"motion_features": features}, tensor_type=return_tensors)
+        recordings = self.encode_recordings(given, layout, fps, views, **conventions)
+        return self.prompts(recordings, return_tensors=return_tensors, padding=padding)
+
+    def encode_recordings(
+        self,
+        skeletons: Sequence[Any],
+        layout: str | None = None,
+        fps: float | None = None,
+        views: int = 1,
+        attributes: bool = False,
+        **conventions: Any,
+    ) -> list[EncodedRecording]:
+        """Encodes recordings; each is cleaned and normalised once, whatever is asked for.
+
+        Args:
+            skeletons, layout, fps, views, conventions: see `__call__`.
+            attributes: whether to compute the values of `ATTRIBUTES` that the joints show, default False.
+        """
+        extractor, encoded = self.feature_extractor, list[EncodedRecording]()
+        for start in range(0, len(skeletons), _BATCH):
+            batch = [self.read(skeleton, layout, fps, **conventions) for skeleton in skeletons[start : start + _BATCH]]
+            normalized = extractor(batch, views=views)
+            seen, mask = normalized["skeletons"], normalized["person_mask"]
+            sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask))
+            values = value_numbers(seen[::views], mask[::views], extractor.layout) if attributes else None
+            features = motion_features(seen) if self.motion_features else None
+            for number in range(len(batch)):
+                of_views = slice(number * views, (number + 1) * views)
+                encoded.append(
+                    EncodedRecording(
+                        sentences[of_views],
+                        None if values is None else values[number],
+                        None if features is None else features[of_views],
+                    )
+                )
+        return encoded
+
+    def prompts(
+        self, recordings: Sequence[EncodedRecording], return_tensors: str | None = None, padding: bool | str = True
+    ) -> BatchEncoding:
+        """The prompts of encoded recordings, as a batch; see `__call__`."""
+        sentences = [sentence for recording in recordings for sentence in recording.sentences]
+        prompts = self.build_prompts(sentences, return_tensors=return_tensors, padding=padding)
+        features = [one.motion_features for one in recordings if one.motion_features is not None]
+        if features:
+            prompts |= BatchEncoding({"motion_features": np.concatenate(features)}, tensor_type=return_tensors)
         return prompts
 
     def build_prompts(
-        self, sentences: Sequence[Sequence[int]], return_tensors=None, padding=True, **kwargs
+        self, sentences: Sequence[Sequence[int]], return_tensors: str | None = None, padding: bool | str = True
     ) -> BatchEncoding:
         """The prompts around action sentences (ids), as a batch; see `__call__`."""
         before, after = self.prompt_parts()
@@ -135,20 +198,15 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (before.rstrip(" "), after)
         )
 
-    def encode(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> list[int]:
+    def encode(self, skeleton: Any, layout: str | None = None, fps: float | None = None, **conventions) -> list[int]:
         """The action sentence of one sequence: ids without the prompt."""
-        return self.encode_batch([skeleton], layout, fps)[0]
+        return self.encode_batch([skeleton], layout, fps, **conventions)[0]
 
     def encode_batch(
-        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None, views: int = 1
+        self, skeletons: Sequence[Any], layout: str | None = None, fps: float | None = None, **conventions: Any
     ) -> list[list[int]]:
-        """The action sentences of several sequences, `views` of each one after the other."""
-        sequences = [self.read(skeleton, layout, fps) for skeleton in skeletons]
-        sentences: list[list[int]] = []
-        for start in range(0, len(sequences), _BATCH):
-            features = self.feature_extractor(sequences[start : start + _BATCH], return_tensors="pt", views=views)
-            sentences += self.encode_features(features["skeletons"], features["person_mask"])
-        return sentences
+        """The action sentences of several sequences."""
+        return [recording.sentences[0] for recording in self.encode_recordings(skeletons, layout, fps, **conventions)]
 
     def encode_features(self, skeletons: torch.Tensor, person_mask: torch.Tensor) -> list[list[int]]:
         """Sentences of normalised skeletons (batch, persons, frames, joints, 3) with person_mask (batch, persons)."""
@@ -166,7 +224,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return sentences
 
     def decode(self, ids: Any, **kwargs) -> SkeletonSequence:
-        """The skeletons an action sentence tells: words (prompt, padding, separator) are skipped.
+        """The skeletons of an action sentence; words (prompt, padding, separator) are skipped.
 
         Returns:
             A sequence in the VQ-VAE's layout, in torso lengths with the first person's hips at the origin.
@@ -193,36 +251,62 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """`decode` of each row."""
         return [self.decode(ids) for ids in batch]
 
-    def tokenize(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> list[str]:
+    def tokenize(self, skeleton: Any, layout: str | None = None, fps: float | None = None, **conventions) -> list[str]:
         """The action sentence of one sequence in readable form: ['<a17>', '<a402>', ...]."""
-        return self.convert_ids_to_tokens(self.encode(skeleton, layout, fps))
+        return self.convert_ids_to_tokens(self.encode(skeleton, layout, fps, **conventions))
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
         """Readable form of ids, words as the base's tokenizer writes them."""
         return [self._token(int(index)) for index in ids]
 
-    def read(self, skeleton: Any, layout: str | None = None, fps: float | None = None) -> SkeletonSequence:
-        """Any accepted input as a `SkeletonSequence`; see `__call__`."""
-        if hasattr(skeleton, "joints") and hasattr(skeleton, "layout"):  # duck-typed: hub code has a class of its own
+    def read(self, skeleton: Any, layout: Any = None, fps: float | None = None, **conventions: Any) -> SkeletonSequence:
+        """Any accepted input as a `SkeletonSequence`; see `__call__`.
+
+        A `SkeletonSequence` and a row of a prepared table are taken as they are. Of all else, what neither the input
+        nor the caller says is inferred, and doubts are said with a `RecordingWarning`.
+
+        Args:
+            skeleton: see `__call__`.
+            layout, fps: of inputs that do not say theirs.
+            conventions: axes, up, unit, mirrored, missing, image_size, as `SkeletonRecording` has them.
+
+        Raises:
+            ValueError: bad input; says what to pass.
+        """
+        if hasattr(skeleton, "to_layout"):  # duck-typed: hub code has a class of its own
             return skeleton
+        if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
+            return _from_row(skeleton, layout, fps)
+        sequence = self._inferred(skeleton, layout, fps, conventions)
+        if sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
+            seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
+            doubt = (
+                f"it lasts {seconds:.0f} s, of which {self.feature_extractor.num_frames} moments are looked at for one "
+                "label; what is done in turn is named by stream()."
+            )
+            warn(sequence.name, (doubt,))
+        return sequence
+
+    def _inferred(
+        self, skeleton: Any, layout: Any, fps: float | None, conventions: Mapping[str, Any]
+    ) -> SkeletonSequence:
         if isinstance(skeleton, (str, Path)):
-            return self._read_file(Path(skeleton), layout, fps)
+            return self._read_file(Path(skeleton), layout, fps, **conventions)
+        if hasattr(skeleton, "to_sequence"):
+            return skeleton.to_sequence()
         if isinstance(skeleton, Mapping):
-            return _from_mapping(skeleton, layout, fps)
+            return recording_from_mapping(skeleton, layout, fps=fps, **conventions).to_sequence()
         if torch.is_tensor(skeleton):
             skeleton = skeleton.detach().float().cpu().numpy()
         try:
-            joints = np.asarray(skeleton)
+            array = np.asarray(skeleton)
         except ValueError:  # lists of unequal lengths
-            joints = np.asarray(None)
-        if not np.issubdtype(joints.dtype, np.number):
+            array = np.asarray(None)
+        if not np.issubdtype(array.dtype, np.number) or array.ndim < 2:
             raise ValueError(
-                "Expected a path, a SkeletonSequence, a mapping with joints and layout, or a numeric array, "
-                f"got {skeleton!r:.80}."
+                f"Expected a path, a SkeletonSequence, a mapping with joints, or a numeric array, got {skeleton!r:.80}."
             )
-        if layout is None:
-            raise ValueError(f"Expected layout= with an array of shape {joints.shape}: it says which joint is which.")
-        return SkeletonSequence(joints, layout, fps)
+        return recording_from_array(array, layout, fps=fps, **conventions).to_sequence()
 
     @property
     def model_input_names(self) -> list[str]:
@@ -282,16 +366,15 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     def _separator(self) -> list[int]:
         return self.tokenizer(PERSON_SEPARATOR, add_special_tokens=False)["input_ids"]
 
-    def _read_file(self, path: Path, layout: str | None, fps: float | None) -> SkeletonSequence:
+    def _read_file(self, path: Path, layout: Any, fps: float | None, **conventions: Any) -> SkeletonSequence:
         if (read := self.file_reader) is not None:
-            return read(path, layout=layout, fps=fps)
+            return read(path, layout=layout, fps=fps, **conventions)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        if path.suffix != ".npy" or layout is None:
-            raise ValueError(
-                f"{path}: without the llm-action package only .npy files with layout= are read; pip install llm-action"
-            )
-        return SkeletonSequence(np.load(path, allow_pickle=False), layout, fps, name=path.name)
+        if path.suffix != ".npy":
+            raise ValueError(f"{path}: without the llm-action package only .npy files are read; pip install llm-action")
+        array = np.load(path, allow_pickle=False)
+        return recording_from_array(array, layout, fps=fps, name=path.name, **conventions).to_sequence()
 
 
 def is_several(skeletons: Any) -> bool:
@@ -305,20 +388,17 @@ def is_several(skeletons: Any) -> bool:
     return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 
-def _from_mapping(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
-    """A mapping, for example a data-set row whose joints are flat beside their shape."""
+def _from_row(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
+    """A data set's row, whose joints are flat beside their shape and in the package's convention."""
     if "joints" not in row or (layout is None and "layout" not in row):
-        raise ValueError(f"Expected a mapping with the keys joints and layout, got the keys {sorted(row)}.")
-    joints, name = row["joints"], str(row.get("name", ""))
-    if row.get("shape") is not None:
-        shape = tuple(int(size) for size in row["shape"])
-        joints = np.asarray(joints, np.float32)
-        if joints.size != np.prod(shape):
-            raise ValueError(f"{name}: expected {np.prod(shape)} numbers for the shape {shape}, got {joints.size}.")
-        joints = joints.reshape(shape)
+        raise ValueError(f"Expected a row with the keys joints and layout, got the keys {sorted(row)}.")
+    name, shape = str(row.get("name", "")), tuple(int(size) for size in row["shape"])
+    joints = np.asarray(row["joints"], np.float32)
+    if joints.size != np.prod(shape):
+        raise ValueError(f"{name}: expected {np.prod(shape)} numbers for the shape {shape}, got {joints.size}.")
     given = fps or row.get("fps") or np.nan  # a table's missing value is NaN in numpy's format
     fps = None if np.isnan(float(given)) else float(given)
-    return SkeletonSequence(joints, str(layout or row["layout"]), fps, name=name)
+    return SkeletonSequence(joints.reshape(shape), str(layout or row["layout"]), fps, name=name)
 
 
 def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:

@@ -1,15 +1,15 @@
-"""What every way of scoring labels does to the language model: read prompts once, read tree nodes after them.
+"""Runs the language model for every way of scoring labels: over prompts, once, and over tree nodes after them.
 
 Attention implementations: "eager" and "sdpa" (others do not take a 4-D mask). Log-softmax is in float32 at least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, PreTrainedModel
@@ -64,8 +64,7 @@ def encode_prompts_and_nodes(
         tree, nodes: (n,) the nodes, each after its ancestors, which must be among them; None: the prompts alone.
         inputs_embeds: (batch, tokens, hidden) the prompts' embeddings, padded left or right.
         attention_mask: (batch, tokens) 1 for tokens, 0 for padding; default: no padding.
-        prefix: states of what comes before `inputs_embeds`, of one row (shared by all) or of `batch` rows: an
-            instruction that all prompts begin with is read once and passed here ever after.
+        prefix: states of what comes before `inputs_embeds`, of one row (shared by all) or of `batch` rows.
 
     Returns:
         the prompts, and (batch, n, hidden) the decoder's output at the nodes.
@@ -164,7 +163,7 @@ def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def child_log_probs(
-    model: PreTrainedModel, tree: LabelTree, hidden: Tensor, row_of: Tensor, nodes: Tensor, normalization: str
+    model: PreTrainedModel, tree: LabelTree, hidden: Tensor, row_of: Tensor, nodes: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probability of every child of the nodes read, given its parent.
 
@@ -172,7 +171,6 @@ def child_log_probs(
     Returns (edges,) rows, (edges,) child nodes, (edges,) log-probabilities.
     """
     head = model.get_output_embeddings()
-    pick = _among_vocabulary if normalization == "vocabulary" else _among_children
     found = []
     step = max(1, LOGITS_BYTES // (4 * model.config.vocab_size))
     for part, part_rows, part_nodes in zip(hidden.split(step), row_of.split(step), nodes.split(step), strict=True):
@@ -180,35 +178,19 @@ def child_log_probs(
         parent = torch.arange(len(part), device=nodes.device).repeat_interleave(counts)
         children = tree.children[_ranges(tree.first_child[part_nodes], counts)]
         if torch.is_grad_enabled() and part.requires_grad:  # logits are made again in backward, not kept
-            values = checkpoint(pick, head, part, parent, tree.token_ids[children], use_reentrant=False)
+            values = checkpoint(_token_log_probs, head, part, parent, tree.token_ids[children], use_reentrant=False)
         else:
-            values = pick(head, part, parent, tree.token_ids[children])
+            values = _token_log_probs(head, part, parent, tree.token_ids[children])
         found.append((part_rows[parent], children, values))
     rows, children, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     return rows, children, values
 
 
-def _among_vocabulary(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
+def _token_log_probs(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
     """Log-probability of `tokens` (edges,) after `hidden[parent]`, among all tokens the head knows."""
     logits = head(hidden)
     logits = logits.to(at_least_float32(logits.dtype))
     return logits[parent, tokens] - logits.logsumexp(-1)[parent]
-
-
-def _among_children(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probability of `tokens` (edges,) after `hidden[parent]`, among the edges of the same parent."""
-    wanted, column = tokens.unique(return_inverse=True)
-    # A plain linear head gives single rows of its weight; an adapted or quantised one is asked for everything.
-    if isinstance(head, nn.Linear) and type(head.weight) is nn.Parameter and not head.weight.is_meta:
-        bias = head.bias[wanted] if head.bias is not None else None
-        logits = nn.functional.linear(hidden, head.weight[wanted], bias)
-    else:
-        logits = head(hidden)[:, wanted]
-    picked = logits[parent, column].to(at_least_float32(logits.dtype))
-    no_edge = torch.full((len(hidden),), -torch.inf, dtype=picked.dtype, device=picked.device)
-    largest = no_edge.scatter_reduce(0, parent, picked.detach(), "amax")[parent]
-    total = torch.zeros_like(no_edge).index_add(0, parent, (picked - largest).exp())
-    return picked - largest - total.log()[parent]
 
 
 def state_bytes(model: PreTrainedModel) -> int:
@@ -254,22 +236,24 @@ def _check_decoder(decoder: PreTrainedModel) -> None:
         )
 
 
-class PromptPrefix:
-    """Keeps the language model's states after the last prefix until a weight, the adapter or the prefix changes."""
+Found = TypeVar("Found")
+
+
+class KeptStates:
+    """What a language model has read and shall not read again: the words all prompts begin with, priors, a lexicon.
+
+    It lives as long as whoever makes it: one call of the pipeline, one stream. It does not notice that weights,
+    adapters or devices change; a new one does not know what they were.
+    """
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
-        self._states: EncodedPrompts | None = None
+        self._found: dict[Hashable, Any] = {}
 
-    def states(
-        self, language_model: PreTrainedModel, embed: Callable[[Tensor], Tensor], words: tuple[int, ...]
-    ) -> EncodedPrompts:
-        """The states after the ids `words`, which `embed` turns into (1, tokens, hidden)."""
-        key = (words, _weights_state(language_model))
-        if self._key != key or self._states is None:
-            ids = torch.tensor([words], device=language_model.device)
-            self._key, self._states = key, encode_prompts(language_model, embed(ids))
-        return self._states
+    def kept(self, key: Hashable, read: Callable[[], Found]) -> Found:
+        """What `read` gave the first time it was asked for under this key."""
+        if key not in self._found:
+            self._found[key] = read()
+        return self._found[key]
 
 
 def common_words(input_ids: Tensor, mask: Tensor, first_action_id: int) -> tuple[int, ...]:
@@ -284,12 +268,3 @@ def without_first(input_ids: Tensor, mask: Tensor, count: int) -> tuple[Tensor, 
     """Prompts (batch, tokens), padded on either side, and their mask without the first `count` tokens of each."""
     rest = mask * (mask.cumsum(1) > count)
     return input_ids[:, count:], rest[:, count:]  # the columns before hold padding and the tokens to drop
-
-
-def _weights_state(language_model: PreTrainedModel) -> tuple:
-    """Equal as long as no weight has changed and the same adapter is in use."""
-    weights = list(language_model.parameters())
-    versions = sum(0 if weight.is_inference() else weight._version for weight in weights)
-    adapted = next((layer for layer in language_model.modules() if isinstance(layer, BaseTunerLayer)), None)
-    adapter = None if adapted is None else (adapted.disable_adapters, tuple(adapted.active_adapters))
-    return versions, len(weights), weights[0].dtype, weights[0].device, adapter

@@ -16,7 +16,9 @@ _SHORTEST = 1e-4
 _FACING_FRAMES = 8
 
 
-def normalize_geometry(persons: np.ndarray, landmarks: np.ndarray, align_facing: bool = True) -> np.ndarray:
+def normalize_geometry(
+    persons: np.ndarray, landmarks: np.ndarray, unit: float, align_facing: bool = True
+) -> np.ndarray:
     """Persons upright, facing along -z on average, around the first person's hips, in torso lengths.
 
     One rotation, one translation and one scale for the whole recording, so that what persons do relative to each other
@@ -24,7 +26,8 @@ def normalize_geometry(persons: np.ndarray, landmarks: np.ndarray, align_facing:
 
     Args:
         persons: (persons, frames, joints, 3), y up, any unit, no NaN.
-        landmarks: (persons, frames, 20, 3) the same persons in layout "kinect20".
+        landmarks: (persons, frames, 20, 3) the same persons in layout "kinect20", NaN for joints no body has.
+        unit: the first person's torso length, for what has no bones of a body.
 
     Returns:
         The shape of `persons`. A flat recording (all depths alike) is not rotated.
@@ -33,16 +36,24 @@ def normalize_geometry(persons: np.ndarray, landmarks: np.ndarray, align_facing:
     if align_facing:
         rotation = facing_rotation(landmarks[0] @ rotation.T) @ rotation
     hips = landmarks[0, :, _LANDMARKS.index("hip_center")].mean(0)
-    return (persons - hips) @ rotation.T / body_scale(landmarks[0])
+    centre = persons[0].mean((0, 1)) if np.isnan(hips).any() else hips
+    return (persons - centre) @ rotation.T / body_scale(landmarks[0], unit)
 
 
-def normalize_geometry_1(persons: np.ndarray, landmarks: np.ndarray, align_facing: bool = True) -> np.ndarray:
+def normalize_geometry_1(
+    persons: np.ndarray, landmarks: np.ndarray, unit: float, align_facing: bool = True
+) -> np.ndarray:
     """The same in version 1: not upright, facing and place of the first frames, median torso length."""
     hips = landmarks[0, 0, _LANDMARKS.index("hip_center")]
-    persons = (persons - hips) / max(torso_length(landmarks[0]), _SHORTEST)
+    centre = persons[0, 0].mean(axis=0) if np.isnan(hips).any() else hips
+    persons = (persons - centre) / max(unit, _SHORTEST)
     if not align_facing:
         return persons
-    across = sum(np.median(_across(landmarks[0], part)[:_FACING_FRAMES], axis=0) for part in ("shoulder", "hip"))
+    across = np.zeros(3)
+    for part in ("shoulder", "hip"):
+        width = _across(landmarks[0], part)
+        if not np.isnan(width).any():
+            across = across + np.median(width[:_FACING_FRAMES], axis=0)
     return persons @ about_vertical(np.arctan2(across[2], across[0])).T
 
 
@@ -78,10 +89,10 @@ def up_direction(landmarks: np.ndarray) -> np.ndarray | None:
 
 
 def facing_rotation(landmarks: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) about the vertical that lays somebody's mean `heading` along -z; the identity where flat."""
-    if is_flat(landmarks):
-        return np.eye(3)
+    """Rotation (3, 3) about the vertical that lays somebody's mean `heading` along -z; the identity where not known."""
     x, z = heading(landmarks).mean(0)
+    if is_flat(landmarks) or np.isnan(x + z):
+        return np.eye(3)
     return about_vertical(np.arctan2(x, -z))
 
 
@@ -108,26 +119,22 @@ def facing_agreement(landmarks: np.ndarray) -> float:
     return float(np.linalg.norm(headings.mean(0)) / max(np.linalg.norm(headings, axis=-1).mean(), _SHORTEST))
 
 
-def body_scale(landmarks: np.ndarray) -> float:
+def body_scale(landmarks: np.ndarray, unknown: float = 1.0) -> float:
     """What one torso length is, in the unit given: of a body as the reference body, as large as this one's bones.
 
     All bones together say it more surely than the torso alone, and whatever the person's posture. Bones of length 0,
     whose joints were never seen, do not count.
 
     Args:
-        landmarks: (frames, 20, 3) of one person.
+        landmarks: (frames, 20, 3) of one person, NaN for joints no body has.
+        unknown: the answer where no bone was seen.
     """
     joints, parents = np.array(_LANDMARKS.bones).T
     lengths = np.median(np.linalg.norm(landmarks[:, joints] - landmarks[:, parents], axis=-1), axis=0)
     reference = reference_body(_LANDMARKS.name)
     expected = np.linalg.norm(reference[joints] - reference[parents], axis=-1)
-    seen = lengths > _SHORTEST * lengths.max()
-    return max(float(lengths[seen].sum() / expected[seen].sum()), _SHORTEST) if seen.any() else 1.0
-
-
-def torso_length(landmarks: np.ndarray) -> float:
-    """Median distance of hips and neck of one person (frames, 20, 3)."""
-    return float(np.median(np.linalg.norm(_bone(landmarks, "hip_center", "shoulder_center"), axis=-1)))
+    seen = lengths > _SHORTEST * np.max(lengths, where=~np.isnan(lengths), initial=0)
+    return max(float(lengths[seen].sum() / expected[seen].sum()) if seen.any() else unknown, _SHORTEST)
 
 
 def is_flat(landmarks: np.ndarray) -> bool:
@@ -199,12 +206,26 @@ _STATURE: dict[str, tuple[float, float, float]] = {
     "eye_outer": (0.027, 0.936, 0.045),
     "ear": (0.042, 0.930, 0),
     "mouth": (0.015, 0.895, 0.05),
+    "head_top": (0, 1.0, 0),
+    "root": (0, 0.530, 0),
+    "spine1": (0, 0.590, 0),
+    "spine2": (0, 0.674, 0),
+    "spine3": (0, 0.730, 0),
+    "chest": (0, 0.730, 0),
+    "collar": (0.03, 0.800, 0),
+    "clavicle": (0.03, 0.800, 0),
+    "big_toe": (0.085, 0, 0.112),
+    "small_toe": (0.115, 0, 0.095),
 }
 _TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
 
 
 def reference_body(layout: str) -> np.ndarray:
-    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up."""
+    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up,
+    facing along -z.
+
+    A joint that the reference body does not have (of a face, of fingers, of a layout of one's own) is NaN.
+    """
     return np.stack([_place(joint) for joint in get_layout(layout).joints])
 
 
@@ -216,22 +237,24 @@ def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
         layout: whose tree is followed; the root keeps its path.
 
     Returns:
-        The same shape. A bone of length 0 stays one: it has no direction.
+        The same shape. A bone of length 0 stays one: it has no direction. A bone that the reference body does not have
+        keeps its length.
     """
     tree, reference = get_layout(layout), reference_body(layout)
     rebuilt = persons.copy()
     for joint, parent in sorted(tree.bones, key=lambda bone: _depth(tree.parents, bone[0])):
         bone = persons[:, :, joint] - persons[:, :, parent]
         length = np.linalg.norm(bone, axis=-1, keepdims=True)
-        wanted = np.where(length > _SMALLEST_BONE, np.linalg.norm(reference[joint] - reference[parent]), 0)
+        expected = np.linalg.norm(reference[joint] - reference[parent])
+        wanted = np.where(length > _SMALLEST_BONE, expected if np.isfinite(expected) else length, 0)
         rebuilt[:, :, joint] = rebuilt[:, :, parent] + bone * wanted / np.maximum(length, _SMALLEST_BONE)
     return rebuilt
 
 
 def _place(joint: str) -> np.ndarray:
     side, _, paired = joint.partition("_")
-    x, y, z = _STATURE[paired if side in ("left", "right") else joint]
-    return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], z]) / _TORSO
+    x, y, z = _STATURE.get(paired if side in ("left", "right") else joint, (np.nan,) * 3)
+    return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], -z]) / _TORSO
 
 
 def _depth(parents: tuple[int, ...], joint: int) -> int:

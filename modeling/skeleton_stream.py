@@ -1,10 +1,10 @@
-"""Recognition of live skeleton streams: every few frames the last frames of each stream are a clip to be recognised.
+"""Recognises live skeleton streams: every few frames the last frames of each stream are a clip to be recognised.
 
 What overlapping windows share, and what is therefore done once:
 
-- a frame is checked and mapped to the model's joints when it arrives, and kept until no window needs it;
-- the labels become a tree once a stream, and the language model keeps what it read of the words in front of the action
-  sentence.
+- what the numbers mean is inferred from the first window in which somebody is seen, and holds from then on;
+- a frame is checked and mapped to the model's joints once, and kept until no window needs it;
+- the labels become a tree once a stream, and the language model reads the words in front of the action sentence once.
 
 Nothing else can be kept if the results shall be those of the same clip in a file. Noise bodies, main persons and gaps
 are judged over the window; its first frames are its origin and direction, its median torso is its unit of length, and
@@ -27,11 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .label_scoring import SCORE_TOLERANCE, RankedLabels
-from .label_tree import LabelTree
-from .modeling_llm_ar import LlmArForActionRecognition
+from .open_vocabulary import NamedCandidates
 from .processing_llm_ar import LlmArProcessor
-from .skeleton_layouts import get_layout, map_joints
+from .prompt_states import KeptStates
+from .recording_conventions import Conventions, infer_conventions
+from .skeleton_layouts import LAYOUTS, get_layout, map_joints
+from .skeleton_recording import warn
 from .skeleton_sequence import SkeletonSequence
 
 _LEAST = 1e-12  # posterior: a single window shall not rule a label out for good
@@ -104,24 +105,26 @@ class LabelTrack:
 
 
 def recognize_streams(
-    model: LlmArForActionRecognition,
     processor: LlmArProcessor,
     streams: Streams,
     *,
-    tree: LabelTree | None,
+    candidates: NamedCandidates,
     window: int,
     hop: int,
     layout: str | None,
     fps: float,
+    views: int,
     live: bool,
     smoothing: float,
     hysteresis: float,
     top_k: int | None,
+    **conventions: Any,
 ) -> Iterator[StreamResult]:
     """Results of one or several named streams in the order of time; windows due together share a forward.
 
-    `tree` has the candidate labels, None stands for the classes trained on. Other arguments and errors are those of
-    `SkeletonActionRecognitionPipeline.stream`; wrong arguments are told at once.
+    What the model has read of the prompt's first words is kept as long as the iterator lives: it does not notice that
+    weights change. Arguments and errors are those of `SkeletonActionRecognitionPipeline.stream`; wrong arguments raise
+    at once, not with the first result.
     """
     for frames in streams.values():
         if isinstance(frames, str) or not hasattr(frames, "__iter__"):
@@ -129,27 +132,27 @@ def recognize_streams(
     if not 0 < fps < float("inf"):
         raise ValueError(f"Expected fps above 0, got {fps}.")
     model_layout = processor.feature_extractor.layout
-    buffers = {name: FrameBuffer(window, hop, layout, model_layout) for name in streams}
+    buffers = {name: FrameBuffer(window, hop, layout, model_layout, **conventions) for name in streams}
     tracks = {name: LabelTrack(smoothing, hysteresis) for name in streams}
     windows = (live_windows if live else replayed_windows)(buffers, streams)
-    tree = tree or model.trained_labels
+    labels, states = candidates.labels, KeptStates()
 
     def results() -> Iterator[StreamResult]:
         with closing(windows):
             for due in windows:
                 seen = {name: window.sequence for name, window in due.items() if window.sequence is not None}
-                found = dict(zip(seen, _ranked(model, processor, tree, list(seen.values()), top_k)))
+                found = dict(zip(seen, _ranked(processor, candidates, list(seen.values()), views, top_k, states)))
                 for name, window in due.items():
                     time, skipped = (window.end - 1) / fps, (window.hops - 1) * hop
                     if name in found:
                         scores, indices = found[name]
                         ranking = [
-                            {"label": tree.labels[index], "score": score}
+                            {"label": labels[index], "score": score}
                             for score, index in zip(scores.tolist(), indices.tolist(), strict=True)
                         ]
-                        index, share = tracks[name].update(_log_posterior(scores, indices, len(tree)), window.hops)
+                        index, share = tracks[name].update(_log_posterior(scores, indices, len(labels)), window.hops)
                         first = ranking[0]["label"], ranking[0]["score"]
-                        yield StreamResult(name, time, *first, ranking, tree.labels[index], share, skipped)
+                        yield StreamResult(name, time, *first, ranking, labels[index], share, skipped)
                     else:
                         tracks[name].reset()  # who comes next has nothing to do with who left
                         yield StreamResult(name, time, None, 0.0, [], None, 0.0, skipped)
@@ -159,18 +162,18 @@ def recognize_streams(
 
 @torch.no_grad()
 def _ranked(
-    model: LlmArForActionRecognition,
     processor: LlmArProcessor,
-    tree: LabelTree,
+    candidates: NamedCandidates,
     sequences: Sequence[SkeletonSequence],
+    views: int,
     top_k: int | None,
+    states: KeptStates,
 ) -> list[tuple[Tensor, Tensor]]:
     """Posteriors (k,) and numbers (k,) of each sequence's best labels, best first; all sequences in one batch."""
     if not sequences:
         return []
-    prompts = processor(sequences, return_tensors="pt").to(model.device)
-    ranked: RankedLabels = model.rank(**prompts, tree=tree, k=top_k, tolerance=SCORE_TOLERANCE)
-    return list(zip(ranked.posterior_bounds()[0].double().cpu(), ranked.indices.cpu(), strict=True))
+    posteriors, numbers = candidates.best(processor.encode_recordings(sequences, views=views), top_k, states)
+    return list(zip(posteriors.double().cpu(), numbers.cpu(), strict=True))
 
 
 def _log_posterior(scores: Tensor, indices: Tensor, num_labels: int) -> Tensor:
@@ -203,25 +206,26 @@ class FrameBuffer:
 
     Args:
         window, hop: frames.
-        layout: of the frames that come.
+        layout: of the frames that come; None: the one whose bones fit.
         model_layout: of the windows.
+        known: up, unit, mirrored, missing, image_size of the frames, as `SkeletonRecording` has them.
 
     Raises:
-        ValueError: window or hop below 1, no or an unknown layout.
+        ValueError: window or hop below 1, an unknown layout.
     """
 
-    def __init__(self, window: int, hop: int, layout: str | None, model_layout: str):
+    def __init__(self, window: int, hop: int, layout: Any, model_layout: str, **known: Any):
         for name, frames in (("window", window), ("hop", hop)):
             if not isinstance(frames, int) or frames < 1:
                 raise ValueError(f"Expected a {name} of at least 1 frame, got {frames!r}.")
-        if layout is None:
-            raise ValueError("Expected layout= with a stream: it says which joint is which.")
-        self.window, self.hop = window, hop
-        self.layout, self.model_layout = get_layout(layout).name, model_layout
+        self.window, self.hop, self.model_layout = window, hop, model_layout
+        self._known = {**known, "layout": None if layout is None else get_layout(layout).name}
+        self._conventions: Conventions | None = None  # inferred from the first window in which somebody is seen
         self.count = 0
         self.ended = False
         self._due_at = window
-        self._frames: deque[np.ndarray] = deque(maxlen=window + hop - 1)  # the newest window ends within the last hop
+        # the newest window ends within the last hop; frames are as they came until their conventions are known
+        self._frames: deque[np.ndarray] = deque(maxlen=window + hop - 1)
         self._shape: tuple[int, ...] | None = None  # (joints, channels) of the frames
 
     @property
@@ -230,13 +234,13 @@ class FrameBuffer:
         return 0 < self._due_at <= self.count
 
     def add(self, frame: Any) -> None:
-        """Takes the next frame: (persons, joints, 2 or 3) or (joints, 2 or 3), NaN where missing; None: nobody.
+        """Takes the next frame: (persons, joints, 2 to 4) or (joints, 2 to 4), NaN where missing; None: nobody.
 
         Raises:
             ValueError: a frame that fits neither these shapes, nor the layout, nor the frames before; names the frame.
         """
         try:
-            self._frames.append(self._mapped(frame))
+            self._frames.append(self._mapped(self._checked(frame)))
         except (TypeError, ValueError) as error:
             raise ValueError(f"Frame {self.count} of the stream: {error}") from None
         self.count += 1
@@ -252,15 +256,17 @@ class FrameBuffer:
         hops = 1 + (self.count - self._due_at) // self.hop
         end = self._due_at + (hops - 1) * self.hop
         self._due_at = end + self.hop
+        if self._conventions is None:
+            self._infer()
         frames = list(self._frames)[: len(self._frames) - (self.count - end)][-self.window :]
         return Window(end, hops, self._sequence(frames))
 
-    def _mapped(self, frame: Any) -> np.ndarray:
+    def _checked(self, frame: Any) -> np.ndarray:
         joints = np.zeros(0, np.float32) if frame is None else np.asarray(frame, np.float32)
         if joints.size == 0:
             return np.zeros((0, 0, 0), np.float32)
         joints = joints[None] if joints.ndim == 2 else joints
-        if joints.ndim != 3 or joints.shape[2] not in (2, 3):
+        if joints.ndim != 3 or joints.shape[2] not in (2, 3, 4):
             raise ValueError(
                 "expected joints (persons, joints, 2 or 3) or (joints, 2 or 3), None or nothing where nobody is seen, "
                 f"got shape {joints.shape}"
@@ -268,15 +274,49 @@ class FrameBuffer:
         self._shape = self._shape or joints.shape[1:]
         if joints.shape[1:] != self._shape:
             raise ValueError(f"expected (joints, channels) {self._shape} as before, got {joints.shape[1:]}")
-        return map_joints(np.where(np.isfinite(joints), joints, np.float32(np.nan)), self.layout, self.model_layout)
+        layout = self._known["layout"]
+        if layout is not None and joints.shape[1] != get_layout(layout).num_joints:
+            raise ValueError(
+                f"expected {get_layout(layout).num_joints} joints (layout {layout!r}), got {joints.shape[1]}"
+            )
+        return joints
+
+    def _infer(self) -> None:
+        """Infers the conventions from the frames so far, and maps these; nothing where nobody is seen in them."""
+        joints = _stacked(self._frames)
+        if not np.nan_to_num(joints, posinf=0, neginf=0).any():
+            return
+        found = infer_conventions(joints, LAYOUTS, axes="MTVC", ids_trusted=True, **self._known)
+        if found.conventions is None:
+            raise ValueError(f"The first {len(self._frames)} frames of the stream: {found.refusal}")
+        if found.warnings:
+            warn("the stream", found.warnings)
+        self._conventions = found.conventions
+        self._frames = deque(map(self._mapped, self._frames), self._frames.maxlen)
+
+    def _mapped(self, joints: np.ndarray) -> np.ndarray:
+        """A frame in the model's layout and the package's convention; as it came while its conventions are unknown."""
+        if self._conventions is None or not joints.size:
+            return joints
+        converted = self._conventions.applied(joints[:, None])
+        return map_joints(converted[:, 0], self._conventions.layout, self.model_layout)
 
     def _sequence(self, frames: Sequence[np.ndarray]) -> SkeletonSequence | None:
-        most = max(frames, key=len)
-        joints = np.full((len(most), len(frames), *most.shape[1:]), np.nan, np.float32)
-        for index, frame in enumerate(frames):
-            if len(frame):
-                joints[: len(frame), index] = frame
+        if self._conventions is None:
+            return None
+        joints = _stacked(frames)
         return None if np.isnan(joints).all() else SkeletonSequence(joints, self.model_layout)
+
+
+def _stacked(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """(persons, frames, joints, channels) of frames with different numbers of persons, NaN where one is not there."""
+    frames = list(frames)
+    most = max(frames, key=len)
+    joints = np.full((len(most), len(frames), *most.shape[1:]), np.nan, np.float32)
+    for index, frame in enumerate(frames):
+        if len(frame):
+            joints[: len(frame), index] = frame
+    return joints
 
 
 Buffers = Mapping[str | None, FrameBuffer]

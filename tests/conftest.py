@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before huggingface_hub is imported, which reads them once: the tests never ask the Hub.
@@ -16,6 +18,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ledger of all tests' evaluations, outside the repository."""
+    file = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
+    os.environ["LLM_ACTION_LEDGER"] = str(file)
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +55,28 @@ def pretrained_base() -> Path:
         return resolve_base_model()
     except OSError as error:
         pytest.skip(f"pre-trained base model: {error}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many bytes, in memory; called again it has that size instead, with what is on it."""
+    folder = tmp_path / "disk"
+
+    def sized(size: int) -> Path:
+        options = f"size={size}" if not folder.exists() else f"remount,size={size}"
+        folder.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "llm-action-test", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            pytest.skip(f"a small disk: {error}")
+        if done.returncode:
+            pytest.skip(f"a small disk: mounting is not permitted here ({done.stderr.strip()})")
+        return folder
+
+    yield sized
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 # names of UTD-MHAD and of the synthetic data
@@ -86,7 +118,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("utd_mhad")
     for label, action in TINY_ACTIONS.items():
         for subject in range(1, 9):
-            joints = generate_sequence(action, subject, view=2, repetition=1).to_layout("kinect20_utd").joints[0]
+            joints = generate_sequence(action, subject, camera=2, repetition=1).to_layout("kinect20_utd").joints[0]
             file = folder / f"a{LABELS.index(label) + 1}_s{subject}_t1_skeleton.mat"
             scipy.io.savemat(file, {"d_skel": np.nan_to_num(joints).transpose(1, 2, 0)})
     return folder

@@ -14,7 +14,7 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = ("recognize", "evaluate", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+COMMANDS = ("recognize", "evaluate", "ledger", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ class TestHelp:
 class TestRecognize:
     def test_a_line_a_file(self, run, tiny_export, recordings):
         files = sorted(recordings.glob("*_s1_*"))
-        code, out, _ = run("recognize", *files, "--model", tiny_export, "--top-k", "2")
-        assert code == 0
+        code, out, log = run("recognize", *files, "--model", tiny_export, "--top-k", "2")
+        assert code == 0 and "in float32 on cpu, adapter merged" in log
         assert [line.split(": ")[0] for line in out.splitlines()] == [str(file) for file in files]
         assert all(line.count(", ") == 1 for line in out.splitlines())
 
@@ -98,10 +98,13 @@ class TestRecognize:
         given = run("recognize", tmp_path / "wave.npy", "--model", tiny_export, "--layout", "kinect20_utd")
         assert given[1].partition(": ")[2] == expected
 
-    def test_one_frame(self, run, tiny_export, tmp_path):
-        np.save(tmp_path / "one.npy", np.random.default_rng(0).normal(size=(1, 20, 3)))
+    def test_one_frame(self, run, tiny_export, file, tmp_path):
+        from llm_action import read_skeleton
+
+        np.save(tmp_path / "one.npy", read_skeleton(file).to_layout("kinect20").joints[:, :1])
         assert run("recognize", tmp_path / "one.npy", "--model", tiny_export, "--layout", "kinect20")[0] == 0
 
+    @pytest.mark.slow
     def test_in_a_process_of_its_own_only_results_are_printed(self, tiny_export, file, tmp_path):
         (tmp_path / "binary.skeleton").write_bytes(bytes(range(256)) * 9)
         (tmp_path / "bad.npy").write_bytes(b"no array")
@@ -128,7 +131,7 @@ class TestRecognize:
             ("cut.npz", b"PK\x03\x04", "expected"),
             ("words.txt", b"this is no skeleton", "expected"),
             ("evil.pkl", b"cos\nsystem\n(S'true'\ntR.", "expected"),
-            ("what.xyz", b"1 2 3", "expected one of .skeleton"),
+            ("what.xyz", b"1 2 3", "expected columns that are known"),
         ],
     )
     def test_bad_files(self, run, tiny_export, tmp_path, name, content, expected):
@@ -142,7 +145,7 @@ class TestRecognize:
             (np.full((4, 20, 3), np.nan), "kinect20", "NaN"),
             (np.zeros((0, 20, 3)), "kinect20", "frame"),
             (np.zeros((4, 20, 3)), "octopus8", "kinect20"),
-            (np.zeros((4, 20, 3)), None, "layout"),
+            (np.random.default_rng(0).normal(size=(4, 20, 3)), None, "layout"),
             (np.zeros(3), "kinect20", "expected"),
             (np.array([{}]), "kinect20", "expected"),
         ],
@@ -199,13 +202,14 @@ class TestRecognize:
 
 class TestEvaluate:
     def test_metrics_are_written(self, run, tiny_export, recordings, tmp_path):
-        model = shutil.copytree(tiny_export, tmp_path / "model")  # its card gets the result
+        model = tiny_export
         metrics, picture = tmp_path / "out" / "metrics.json", tmp_path / "confusion.png"
         arguments = ["--model", model, "--dataset", "utd_mhad", "--data", recordings, "--protocol", "cross_subject"]
         code, out, _ = run("evaluate", *arguments, "--json", metrics, "--confusion", picture)
         assert code == 0
         given = json.loads(metrics.read_text())
         assert {"top1", "top5", "mean_class_accuracy", "confusion", "n", "seconds"} <= set(given)
+        assert {"negative_log_likelihood", "calibration_error", "calibration_error_by_chance"} <= set(given)
         assert given["n"] == 12 and given["protocol"] == "cross_subject"
         assert np.sum(given["confusion"]) == 12 and np.trace(given["confusion"]) == round(12 * given["top1"])
         assert given["top1"] >= 0.6  # of 27 classes, unseen subjects
@@ -235,6 +239,7 @@ class TestOthers:
         facts = dict(line.split(": ", 1) for line in out.splitlines() if ": " in line)
         assert facts["base_model"] == str(tiny_base) and "wave" in facts["classes"]
         assert facts["geometry"] == "hyperbolic"
+        assert facts["arithmetic"] == f"{tiny_base} in float32 (stored in float32), adapter merged"
 
     def test_info_of_what_is_no_model(self, run, tmp_path):
         assert_bad_input(run("info", tmp_path), str(tmp_path), "config.json is missing")
@@ -247,6 +252,21 @@ class TestOthers:
     def test_base_model(self, run, tiny_base, tmp_path):
         assert run("base-model", tiny_base)[:2] == (0, f"{tiny_base}\n")
         assert_bad_input(run("base-model", tmp_path / "nowhere"), "nowhere", "no such folder")
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("train", "--config", "utd_mhad"),
+            ("plan", "--config", "utd_mhad", "--memory", "80"),
+            ("ablate", "--config", "utd_mhad"),
+            ("compare", "--dataset", "synthetic"),
+            ("evaluate-unseen", "--dataset", "synthetic", "--unseen", "5"),
+        ],
+    )
+    def test_overrides_add_up(self, run, command, tmp_path, monkeypatch):
+        """--set twice is both, wherever there is one."""
+        monkeypatch.chdir(tmp_path)
+        assert_bad_input(run(*command, "--set", "colour=red", "--set", "seed=1"), "unknown colour")
 
     @pytest.mark.parametrize("command", ("train", "train-vqvae", "train-recognizer"))
     def test_training_with_bad_settings(self, run, command, tmp_path, tiny_config, recordings):

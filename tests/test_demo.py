@@ -22,7 +22,7 @@ def no_base(monkeypatch, tiny_config):
         raise OSError("base model could not be had from any source")
 
     monkeypatch.setattr(demo, "resolve_base_model", resolve)
-    smaller = partial(synthetic.build_synthetic, subjects=2, views=1)
+    smaller = partial(synthetic.build_synthetic, subjects=2, cameras=1)
     monkeypatch.setattr(synthetic, "build_synthetic", smaller)
 
     def shrunken(config):
@@ -35,6 +35,7 @@ def no_base(monkeypatch, tiny_config):
     monkeypatch.setattr(demo, "load_experiment", shrunken)
 
 
+@pytest.mark.slow
 def test_without_a_base_model_it_says_so_and_goes_on_with_a_tiny_one(no_base, tmp_path, capfd):
     out = tmp_path / "demo"
     demo.run_demo(out)

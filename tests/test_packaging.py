@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 INSTALLED_AS = {"llm_action": "llm_action", "modeling": "llm_action/modeling", "hub_cards": "llm_action/hub_cards"}
 
@@ -73,7 +75,11 @@ def test_the_wheel_holds_every_file_of_the_three_folders_and_nothing_else(checko
         for file in (checkout / source).rglob("*")
         if file.is_file()
     }
-    assert "llm_action/modeling/skeleton_layouts.py" in expected
+    assert {
+        "llm_action/modeling/skeleton_layouts.py",
+        "llm_action/modeling/README.md",
+        "llm_action/py.typed",
+    } <= expected
     assert packaged_files(wheel) == expected
 
 

@@ -14,12 +14,22 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import llm_action
 from llm_action.datasets import load_benchmark
-from llm_action.modeling.action_attributes import QUESTIONS
-from llm_action.modeling.attribute_likelihood import motion_numbers
+from llm_action.modeling import feature_extraction_skeleton
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.label_tree import LabelTree
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.prompt_states import KeptStates
 
 LAYOUT = "kinect20_utd"
+
+
+def shown_by(recognize: SkeletonActionRecognitionPipeline, file: str) -> dict[str, str]:
+    """The value of each attribute that a recording's joints show."""
+    extractor = recognize.processor.feature_extractor
+    batch = extractor([llm_action.read_skeleton(file)])
+    return attribute_values(batch["skeletons"][0][batch["person_mask"][0]], extractor.layout)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +103,59 @@ class TestViews:
             recognize(files[0], views=views)
 
 
+@pytest.mark.parametrize("candidates", (None, ["greet", "wave"], {"greet": {"attributes": {"arms": "right arm"}}}))
+@pytest.mark.parametrize("views", (1, 3))
+def test_a_recording_is_normalised_once(tiny_export, files, arrays, monkeypatch, candidates, views):
+    """Whatever is asked for: sentences, test-time views, attributes of the joints, motion features."""
+    recognize = pipeline("skeleton-action-recognition", model=str(tiny_export))
+    processor, options = recognize.processor, {"views": views, "candidate_labels": candidates}
+    recognize.model.config.label_lexicon = {"waving": "arms: right arm"}
+    processor.motion_features = True
+    cleaned = []
+    fill_missing = feature_extraction_skeleton.fill_missing
+    monkeypatch.setattr(
+        feature_extraction_skeleton, "fill_missing", lambda *given: cleaned.append(1) or fill_missing(*given)
+    )
+    for ask, recordings in (
+        (lambda: recognize(files[0], **options), 1),
+        (lambda: recognize(files[:3], **options, batch_size=2), 3),
+        (lambda: list(recognize((file for file in files[:3]), **options)), 3),
+        (lambda: processor(files[:3], views=views), 3),
+        (lambda: processor.encode_recordings(files[:3], views=views, attributes=True), 3),
+        (lambda: list(recognize.stream(arrays[0], window=len(arrays[0]), layout=LAYOUT, views=views)), 1),
+    ):
+        cleaned.clear()
+        ask()
+        assert len(cleaned) == recordings
+
+
+def test_the_words_before_the_sentence_are_read_once_a_call(recognize, files):
+    lengths = []
+    hook = recognize.model.causal_lm.get_decoder().register_forward_pre_hook(
+        lambda _, args, given: lengths.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    before = len(recognize.processor.prompt_parts()[0])
+    for _ in range(2):
+        lengths.clear()
+        recognize(files, batch_size=2)
+        assert lengths.count(before) == 1 and lengths[0] == before and len(lengths) == 1 + len(files) // 2
+    hook.remove()
+
+
+def test_calls_that_share_states_guess_once(tiny_export, files):
+    recognize = pipeline("skeleton-action-recognition", model=str(tiny_export))
+    recognize.model.config.label_lexicon = {"waving": "arms: right arm", "bending": "body: down"}
+    forwards, states = [], KeptStates()
+    recognize.model.causal_lm.get_decoder().register_forward_pre_hook(lambda *given: forwards.append(1))
+    counts, rankings = [], []
+    for options in ({}, {"states": states}, {"states": states}):
+        forwards.clear()
+        rankings.append(recognize(files[0], candidate_labels=["greet", "crouch"], top_k=None, **options))
+        counts.append(len(forwards))
+    assert counts[0] == counts[1] > counts[2]
+    assert rankings[0] == rankings[1] == rankings[2]
+
+
 class TestInputs:
     def test_the_tiny_model_has_learned_its_actions(self, expected, files):
         names = {"a3": "wave", "a4": "clap", "a27": "squat"}
@@ -162,9 +225,9 @@ class TestInputs:
         paddings = []
         rank = recognize.model.rank
 
-        def counting(ids, mask, *args, **kwargs):
-            paddings.append(int((mask == 0).sum()))
-            return rank(ids, mask, *args, **kwargs)
+        def counting(**prompts):
+            paddings.append(int((prompts["attention_mask"] == 0).sum()))
+            return rank(**prompts)
 
         monkeypatch.setattr(recognize.model, "rank", counting)
         together = recognize(mixed, batch_size=2)
@@ -220,6 +283,9 @@ class TestOptions:
             recognize(file, candidate_labels=names)[0]["label"] for file in files
         ]
         assert recognize(files[0], candidate_labels=["swim"]) == [{"label": "swim", "score": 1.0}]
+        for other_form in (iter(names), tuple(names), np.array(names)):
+            found = recognize(files[:1], candidate_labels=other_form, top_k=None)[0]
+            assert found == [{"label": one["label"], "score": pytest.approx(one["score"], rel=1e-4)} for one in ranking]
 
     def test_the_best_of_many_candidates(self, recognize, files):
         """A list that is searched rather than scored: labels and order exact, scores to the documented tolerance."""
@@ -273,10 +339,9 @@ class TestOptions:
 
     def test_attributes_are_held_against_the_joints(self, recognize, files):
         """Names nobody trained on tell nothing here: what their attributes say is what the joints show, or not."""
-        sequences = [recognize.processor.read(file) for file in files]
-        for file, numbers in zip(files, motion_numbers(recognize.processor.feature_extractor, sequences), strict=True):
-            shown = {name: list(QUESTIONS[name].answers)[answer] for name, answer in zip(QUESTIONS, numbers)}
-            other = {name: next(a for a in QUESTIONS[name].answers if a != shown[name]) for name in ("arms", "body")}
+        for file in files:
+            shown = shown_by(recognize, file)
+            other = {name: next(a for a in ATTRIBUTES[name].values if a != shown[name]) for name in ("arms", "body")}
             right = {"attributes": {name: shown[name] for name in other}}
             given = recognize(file, candidate_labels={"zig": {"attributes": other}, "zag": right})
             assert given[0]["label"] == "zag" and given[0]["score"] > 0.6
@@ -286,10 +351,8 @@ class TestOptions:
     def test_what_new_names_mean_is_guessed(self, tiny_export, files):
         """Names the language model knows nothing of and the lexicon has."""
         recognize = pipeline("skeleton-action-recognition", model=str(tiny_export))
-        extractor, names = recognize.processor.feature_extractor, list(QUESTIONS)
-        (numbers,) = motion_numbers(extractor, [recognize.processor.read(files[0])])
-        shown = {name: list(question.answers)[answer] for (name, question), answer in zip(QUESTIONS.items(), numbers)}
-        other = {name: next(a for a in QUESTIONS[name].answers if a != shown[name]) for name in names}
+        shown = shown_by(recognize, files[0])
+        other = {name: next(a for a in ATTRIBUTES[name].values if a != shown[name]) for name in ATTRIBUTES}
         said = {"zig": other, "zag": shown}
         recognize.model.config.label_lexicon = {
             label: "; ".join(f"{name}: {answers[name]}" for name in ("arms", "body", "repeated"))
@@ -344,6 +407,22 @@ class TestOptions:
         with pytest.raises(ValueError, match=message):
             recognize(files[0], candidate_labels=names)
 
+    def test_the_tokenizer_stays_as_it_is(self, tiny_export, files):
+        """Batches are padded on the left without changing a tokenizer that the user may share."""
+        processor = LlmArProcessor.from_pretrained(tiny_export)
+        processor.tokenizer.padding_side = "right"
+        model = LlmArForActionRecognition.from_pretrained(tiny_export)
+        recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+        recognize(files, batch_size=2)
+        assert processor.tokenizer.padding_side == "right"
+
+    def test_calibration_in_the_call_is_of_the_candidates_given_at_construction(self, tiny_export, files):
+        names = ["wave", "clap"]
+        recognize = pipeline("skeleton-action-recognition", model=str(tiny_export), candidate_labels=names)
+        given = recognize(files[0], calibrate=True)
+        assert given == recognize(files[0], candidate_labels=names, calibrate=True)
+        assert {entry["label"] for entry in given} == set(names)
+
     def test_options_at_construction(self, tiny_export, arrays):
         recognize = pipeline(
             "skeleton-action-recognition",
@@ -390,9 +469,9 @@ class TestBadInput:
             (np.zeros((4, 17, 3)), LAYOUT, "expected 20 joints.*17.*coco17"),
             (np.full((4, 20, 3), np.nan), LAYOUT, "NaN"),
             (np.zeros((0, 20, 3)), LAYOUT, "at least one person and one frame"),
-            (np.zeros((4, 20, 4)), LAYOUT, "2 or 3"),
+            (np.zeros((4, 20, 5)), LAYOUT, "2 or 3"),
             (np.zeros((4, 20, 3)), "octopus8", "octopus8.*kinect20"),
-            (np.zeros((4, 20, 3)), None, "Expected layout="),
+            (np.random.default_rng(0).normal(size=(4, 20, 3)), None, "layout="),
         ],
         ids=str,
     )
@@ -412,3 +491,26 @@ def test_the_processor_of_another_run_is_refused(tiny_export, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "vqvae_fingerprint": "0123456789abcdef"}))
     with pytest.raises(ValueError, match="use the processor saved with the model"):
         pipeline("skeleton-action-recognition", model=str(folder))
+
+
+class TestMerging:
+    """The adapter is folded into the base where nothing is trained; what is saved stays what was trained."""
+
+    def test_a_pipeline_that_has_answered_is_saved_and_answers_the_same(self, recognize, files, same, tmp_path):
+        assert recognize.model.is_merged
+        recognize.save_pretrained(tmp_path)
+        recognize.processor.save_pretrained(tmp_path)
+        again = pipeline("skeleton-action-recognition", model=str(tmp_path))
+        same([again(file) for file in files])
+
+    def test_unless_asked_otherwise(self, tiny_export, files, same):
+        beside = pipeline("skeleton-action-recognition", model=str(tiny_export), merge=False)
+        assert not beside.model.is_merged
+        same([beside(file) for file in files])
+
+    def test_a_model_that_learns_is_left_as_it_is(self, recognize, tiny_export, files, same):
+        model = llm_action.LlmArForActionRecognition.from_pretrained(tiny_export, is_trainable=True)
+        learning = SkeletonActionRecognitionPipeline(model=model, processor=recognize.processor)
+        assert not model.is_merged
+        same([learning(file) for file in files])
+        model.train()

@@ -9,11 +9,13 @@ from pathlib import Path
 from transformers import pipeline
 
 import llm_action
+from llm_action.modeling.prompt_states import KeptStates
 from llm_action.modeling.skeleton_layouts import LAYOUTS
 from llm_action.visualization.animation import animate_skeletons
 
 MODEL_ID = "user/name"
 FROM_FILE = "as the file says"
+STATES = KeptStates()  # the model's weights stay as they are
 
 
 @cache
@@ -35,7 +37,7 @@ def name_action(file: str, layout: str = FROM_FILE, labels: str = "") -> tuple[d
     options = (
         {"candidate_labels": [label.strip() for label in labels.split(",") if label.strip()]} if labels.strip() else {}
     )
-    ranking = recognize(sequence, top_k=5, **options)
+    ranking = recognize(sequence, top_k=5, states=STATES, **options)
     animation = Path(tempfile.mkdtemp()) / "recording.gif"
     animate_skeletons([[sequence]], animation, [[ranking[0]["label"]]])
     scores = {entry["label"]: entry["score"] for entry in ranking}

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, load_pipeline
+from llm_action.commands.shared import add_command, add_reading_options, load_pipeline, reading_options
 
 
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     recognize = add_command(commands, "recognize", _recognize, "name the action of recordings")
-    recognize.add_argument("files", nargs="+", metavar="FILE", help="recordings in any readable format")
+    recognize.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument(
+        "--out",
+        type=Path,
+        metavar="CSV",
+        help="write a row a file; the same command goes on where it ended",
+    )
+    recognize.add_argument("--verbose", action="store_true", help="print what was inferred of each recording")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
     recognize.add_argument(
@@ -25,7 +35,7 @@ def add_commands(commands) -> None:
     )
     _add_model_options(recognize)
 
-    stream = add_command(commands, "stream", _stream, "replay a recording as a stream and print its label track")
+    stream = add_command(commands, "stream", _stream, "play a recording as a stream and print its label track")
     stream.add_argument("file", metavar="FILE", help="a recording in any readable format")
     stream.add_argument("--window", type=int, default=64, help="frames recognised at a time (default 64)")
     stream.add_argument("--hop", type=int, default=8, help="frames between windows (default 8)")
@@ -54,31 +64,43 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained ones"
     )
-    command.add_argument("--layout", help="joint layout of files that do not tell")
+    add_reading_options(command)
 
 
 def _recognize(arguments: argparse.Namespace) -> None:
+    from llm_action.commands.recognizing import files_of, print_result, recognise_each, write_results
     from llm_action.datasets.descriptions import load_descriptions, read_descriptions
+    from llm_action.modeling.prompt_states import KeptStates
 
+    files = files_of(arguments.files)
     recognize = load_pipeline(arguments.model)
-    options = {"top_k": arguments.top_k, "layout": arguments.layout}
+    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates()}
     if arguments.descriptions:
         file, labels = arguments.descriptions, arguments.labels
         options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
     elif arguments.labels:
         options["candidate_labels"] = arguments.labels
-    for file in arguments.files:
-        ranking = recognize(file, **options)
-        if arguments.json:
-            print(json.dumps({"file": file, "ranking": ranking}))
-        else:
-            print(f"{file}: " + ", ".join(f"{entry['label']} {entry['score']:.3f}" for entry in ranking), flush=True)
+    read = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
+    each = partial(recognise_each, read=read, rank=partial(recognize, **options))
+    if arguments.out is not None:
+        errors = write_results(arguments.out, files, each)
+        for error in errors if len(files) > 1 else ():
+            print(f"error: {error}", file=sys.stderr)
+        print(f"{arguments.out}: {len(files) - len(errors)} of {len(files)} files recognised")
+    else:
+        errors = []
+        for found in each(files):
+            if not (found.error and len(files) == 1):
+                print_result(found, arguments.json, arguments.verbose)
+            errors += [found.error] if found.error else []
+    if errors:
+        raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not recognised")
 
 
 def _stream(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
 
-    recording = read_skeleton(arguments.file, arguments.layout, arguments.fps)
+    recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
     fps = recording.fps or 30.0
     frames = recording.joints.swapaxes(0, 1)
     results = load_pipeline(arguments.model).stream(
@@ -89,6 +111,8 @@ def _stream(arguments: argparse.Namespace) -> None:
         smoothing=arguments.smoothing,
         hysteresis=arguments.hysteresis,
         layout=recording.layout,
+        up="y" if recording.joints.shape[-1] == 3 else "-y",
+        mirrored=False,
         fps=fps,
         **({"candidate_labels": arguments.labels} if arguments.labels else {}),
     )
@@ -110,9 +134,11 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
+    from llm_action.hub.base_models import default_arithmetic
     from llm_action.hub.model_folder import describe
 
-    for name, value in describe(arguments.folder).items():
+    known = describe(arguments.folder)
+    for name, value in {**known, "arithmetic": default_arithmetic(arguments.folder)}.items():
         print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
 
 

@@ -21,6 +21,9 @@ def add_commands(commands) -> None:
         "--views", type=int, default=1, help="action sentences of a sequence whose posteriors are averaged (default 1)"
     )
     evaluate.add_argument("--json", type=Path, metavar="OUT", help="write the metrics here")
+    evaluate.add_argument(
+        "--record", action="store_true", help="add the result to the model folder: card, record and .eval_results"
+    )
     evaluate.add_argument("--confusion", type=Path, metavar="PNG", help="draw the confusion matrix here")
     evaluate.add_argument("--mistakes", type=Path, metavar="PNG", help="draw the most confused classes here")
 
@@ -31,6 +34,8 @@ def add_commands(commands) -> None:
     tokens.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
     tokens.add_argument("--plot", type=Path, metavar="PNG", help="draw what the language biases did here")
 
+    add_command(commands, "ledger", _ledger, "print every evaluation on a test part as a table")
+
     curves = add_command(commands, "learning-curves", _learning_curves, "draw the losses of a run")
     curves.add_argument("folder", type=Path, help="run folder of a training")
     curves.add_argument("picture", type=Path, metavar="PNG")
@@ -40,39 +45,63 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from llm_action.config.atomic_files import write_json
-    from llm_action.datasets import describe_dataset, open_dataset
-    from llm_action.datasets.protocols import protocol_name, protocol_parts
-    from llm_action.datasets.unseen_splits import among_tested
-    from llm_action.evaluation.evaluate import evaluate_recognizer
+    from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+    from llm_action.evaluation.ledger import Origin, config_hash, ledger_file, recognizer_fingerprint
     from llm_action.evaluation.mistakes import find_mistakes
     from llm_action.hub.cards import own_metric_first
-    from llm_action.hub.model_folder import add_result
+    from llm_action.hub.model_folder import add_result, describe
     from llm_action.visualization.figures import plot_confusion
     from llm_action.visualization.mistakes import plot_mistakes
 
-    benchmark = describe_dataset(arguments.dataset)
-    protocol = protocol_name(benchmark, arguments.protocol)
+    if arguments.record:
+        describe(arguments.model)  # an error before the scoring, not after it
+    split = _tested_split(arguments.dataset, arguments.data, arguments.protocol)
     recognize = load_pipeline(arguments.model)
-    _, table = open_dataset(arguments.dataset, arguments.data)
-    parts = protocol_parts(table, protocol)
-    train, test = (among_tested(table.select(np.flatnonzero(parts == part)), protocol) for part in ("train", "test"))
-    metrics = evaluate_recognizer(recognize.model, recognize.processor, test, arguments.batch_size, arguments.views)
-    dataset = arguments.dataset if benchmark.name == "folder" else benchmark.name
-    metrics = {"dataset": dataset, "protocol": protocol, "model": arguments.model, **metrics}
+    score = recognizer_scorer(recognize, split.labels, arguments.views)
+    fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
+    origin = Origin(f"evaluate, views {arguments.views}", config_hash({"views": arguments.views}), fingerprint)
+    metrics = evaluate(score, split, origin, arguments.batch_size)
+    about = {"dataset": split.dataset, "protocol": split.protocol, "model": arguments.model}
+    about["arithmetic"] = recognize.model.arithmetic
+    metrics = {**about, **metrics, "views": arguments.views}
+    print(f"entered in {ledger_file()}", file=sys.stderr)
     if arguments.json:
         write_json(metrics, arguments.json)
     if arguments.confusion:
         plot_confusion(np.array(metrics["confusion"]), metrics["labels"], arguments.confusion)
     if arguments.mistakes:
-        if mistakes := find_mistakes(metrics, train, test, recognize.processor.feature_extractor):
+        if mistakes := find_mistakes(metrics, split.train, split.test, recognize.processor.feature_extractor):
             plot_mistakes(mistakes, arguments.mistakes)
         else:
             print(f"nothing was confused: {arguments.mistakes} is not drawn", file=sys.stderr)
-    if Path(arguments.model).is_dir():
+    if arguments.record:
         add_result(arguments.model, metrics)
-    titles = own_metric_first(dataset).items()
+        print(f"recorded in {arguments.model}: README.md, training/ and .eval_results/", file=sys.stderr)
+    titles = own_metric_first(split.dataset).items()
     accuracies = ", ".join(f"{title.removesuffix(' accuracy')} {metrics[key]:.1%}" for key, title in titles)
-    print(f"{dataset} {protocol}: {accuracies}, {metrics['n']} sequences in {metrics['seconds']:.0f} s")
+    error, by_chance = metrics["calibration_error"], metrics["calibration_error_by_chance"]
+    print(
+        f"{split.dataset} {split.protocol}: {accuracies}, calibration error {error:.1%} (by chance {by_chance:.1%}), "
+        f"{metrics['n']} sequences in {metrics['seconds']:.0f} s"
+    )
+
+
+def _tested_split(dataset: str, data: str | None, protocol: str | None):
+    """The two parts of a protocol, of an unseen-class protocol the tested classes alone; training may be empty."""
+    import numpy as np
+
+    from llm_action.datasets import describe_dataset, open_dataset
+    from llm_action.datasets.protocols import protocol_name, protocol_parts
+    from llm_action.datasets.split import Split, dataset_name
+    from llm_action.datasets.unseen_splits import among_tested
+
+    benchmark = describe_dataset(dataset)
+    protocol = protocol_name(benchmark, protocol)
+    _, table = open_dataset(dataset, data)
+    parts = protocol_parts(table, protocol)
+    train, test = (among_tested(table.select(np.flatnonzero(parts == part)), protocol) for part in ("train", "test"))
+    labels = test.features["label"].names
+    return Split(train, test, labels, protocol, dataset=dataset_name(dataset))
 
 
 def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
@@ -99,8 +128,8 @@ def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
     only_then = ("mmd_before", "training_perplexity", "training_zipf_divergence")
     figures |= {name: written[name] for name in only_then if name in written}
     if arguments.probe_steps != 0:
-        figures["probe_tokens"] = probe_tokens(experiment, processor, split, arguments.probe_steps)
-        figures["probe_joints"] = probe_joints(experiment, processor, split, arguments.probe_steps)
+        probed = (experiment, processor, split, arguments.probe_steps, "evaluate-vqvae")
+        figures["probe_tokens"], figures["probe_joints"] = probe_tokens(*probed), probe_joints(*probed)
     if arguments.json:
         write_json(figures, arguments.json)
     for name, value in figures.items():
@@ -108,6 +137,13 @@ def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
             print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
     if arguments.plot:
         plot_tokens(figures, arguments.plot)
+
+
+def _ledger(arguments: argparse.Namespace) -> None:
+    from llm_action.evaluation.ledger import read_ledger
+    from llm_action.experiments.ledger_table import ledger_table
+
+    print(ledger_table(read_ledger()))
 
 
 def _learning_curves(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, with_descriptions
+from llm_action.commands.shared import add_command, add_reading_options, with_descriptions
 
 # names alone teach little about other names
 RECIPE = ("recognizer.answers=both", "recognizer.question_share=0.4", "recognizer.steps=200")
@@ -26,7 +26,7 @@ def add_commands(commands) -> None:
         type=int,
         default=0,
         metavar="V",
-        help="choose the weights of the readings on so many of the seen classes: one more training a split (default 0)",
+        help="choose the scores' weights on so many of the seen classes: one more training a split (default 0)",
     )
     unseen.add_argument(
         "--adapt", type=int, default=0, metavar="N", help="then learn the unseen classes from N examples of each"
@@ -36,6 +36,7 @@ def add_commands(commands) -> None:
     unseen.add_argument(
         "--set",
         nargs="*",
+        action="extend",
         default=[],
         metavar="FIELD=VALUE",
         help=f"override fields of the config, beside those of the recipe ({', '.join(RECIPE)})",
@@ -48,7 +49,7 @@ def add_commands(commands) -> None:
     adapt.add_argument("--examples", required=True, help="folder with one folder of recordings a class")
     adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
     adapt.add_argument("--rehearse", help="recordings of old classes, for a model without rehearsal files")
-    adapt.add_argument("--layout", help="joint layout of files that do not tell")
+    add_reading_options(adapt)
     adapt.add_argument("--steps", type=int, default=150, help="training steps (default 150)")
     adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
 
@@ -59,15 +60,9 @@ def _evaluate_unseen(arguments: argparse.Namespace) -> None:
     from llm_action.config.atomic_files import write_json
     from llm_action.config.experiment import load_experiment, preset_names
     from llm_action.datasets import describe_dataset
+    from llm_action.experiments.class_splits import class_splits, named_split, shown_labels
     from llm_action.experiments.tables import measured, table_line
-    from llm_action.experiments.unseen import (
-        ADAPTED_COLUMNS,
-        COLUMNS,
-        class_splits,
-        named_split,
-        shown_labels,
-        unseen_rows,
-    )
+    from llm_action.experiments.unseen import ADAPTED_COLUMNS, COLUMNS, unseen_rows
 
     benchmark = describe_dataset(arguments.dataset)
     config = arguments.config or (benchmark.name if benchmark.name in preset_names() else "utd_mhad")
@@ -106,11 +101,11 @@ def _number(text: str) -> int:
 
 
 def _adapt(arguments: argparse.Namespace) -> None:
-    from llm_action.commands.shared import check_model
+    from llm_action.commands.shared import check_model, reading_options
     from llm_action.training.adapt import Adaptation, adapt
 
     check_model(arguments.model)
     adaptation = Adaptation(steps=arguments.steps, learning_rate=arguments.learning_rate)
-    source, examples = arguments.model, arguments.examples
-    labels = adapt(source, examples, arguments.out, arguments.rehearse, arguments.layout, adaptation)
+    source, examples, said = arguments.model, arguments.examples, reading_options(arguments)
+    labels = adapt(source, examples, arguments.out, arguments.rehearse, arguments.layout, adaptation, **said)
     print(f"{arguments.out}: knows {len(labels)} classes: {', '.join(labels)}")

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 
 def add_command(commands, name: str, run, help_text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command
+
+
+def add_reading_options(command: argparse.ArgumentParser) -> None:
+    """What a user may say about recordings that do not say it; what nobody says is inferred."""
+    group = command.add_argument_group("what recordings do not say")
+    group.add_argument("--layout", help="joint layout: a name, or the path of a JSON of your own")
+    group.add_argument("--axes", help="order of an array's axes: M persons, T frames, V joints, C channels; e.g. CTVM")
+    group.add_argument("--up", metavar="AXIS", help="which axis points up, e.g. z; with a minus: --up=-y")
+    group.add_argument("--unit", help="m, cm, mm, in; of 2-D joints px, or image (shares of its width and height)")
+    group.add_argument("--image-size", metavar="WxH", help="width and height of the video, e.g. 1920x1080")
+    group.add_argument("--missing", type=float, metavar="NUMBER", help="a number that marks missing joints, beside 0")
+    group.add_argument(
+        "--mirrored", action=argparse.BooleanOptionalAction, default=None, help="the axes are left-handed (Unity)"
+    )
+
+
+def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said with `add_reading_options`, without layout."""
+    names = ("axes", "up", "unit", "image_size", "missing", "mirrored")
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
 def load_pipeline(model: str):
@@ -25,7 +47,9 @@ def load_pipeline(model: str):
         "model": LlmArForActionRecognition.from_pretrained(model),
         "processor": LlmArProcessor.from_pretrained(model),
     }
-    return SkeletonActionRecognitionPipeline(**parts)
+    recognize = SkeletonActionRecognitionPipeline(**parts)
+    print(f"base model {recognize.model.arithmetic}", file=sys.stderr)
+    return recognize
 
 
 def check_model(model: str) -> None:

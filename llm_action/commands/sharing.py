@@ -21,7 +21,7 @@ def add_commands(commands) -> None:
     push.add_argument("folder", help="model folder")
     push.add_argument("repository", metavar="USER/NAME")
     push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
-    push.add_argument("--space", action="store_true", help="also make a demo Space of the same name")
+    push.add_argument("--space", action="store_true", help="make a demo Space of the same name, too")
     push.add_argument(
         "--results", nargs="+", type=Path, default=[], metavar="JSON", help="files of llm-action evaluate --json"
     )
@@ -39,7 +39,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from llm_action.hub.model_folder import add_result, push
+    from llm_action.hub.model_folder import add_result
+    from llm_action.hub.uploader import push
 
     for file in arguments.results:
         add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))

@@ -24,7 +24,10 @@ def add_commands(commands) -> None:
     ablate = add_command(commands, "ablate", _ablate, "measure what each part of the method is worth")
     ablate.add_argument("--config", required=True, help="YAML file or preset")
     ablate.add_argument(
-        "--stage", choices=("vqvae", "recognizer"), default="vqvae", help="whose parts; default vqvae, read by a probe"
+        "--stage",
+        choices=("vqvae", "recognizer", "on-trial"),
+        default="vqvae",
+        help="whose parts; default vqvae, measured by a probe; on-trial: options that are off by default, one by one",
     )
     _add_table_arguments(ablate)
 
@@ -46,7 +49,9 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--seeds", type=int, default=3, help="each row is measured with seeds 0, 1 ... (default 3)")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; a wrong name lists them")
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    parser.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
+    )
     parser.add_argument("--out", type=Path, help="folder of what is measured and trained; default runs/COMMAND/DATASET")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the table here")
 
@@ -63,7 +68,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     experiment = replace(experiment, dataset=arguments.dataset, protocol=arguments.protocol or experiment.protocol)
     work = arguments.out or Path("runs") / "compare" / Path(arguments.dataset).name
     rows = comparison_rows(experiment, arguments.data, work)
-    _measure(rows, COLUMNS, experiment, work / "rows", arguments)
+    _measure(rows, COLUMNS, experiment, work / "table", arguments)
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
@@ -74,7 +79,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
     make_rows, columns = TABLES[arguments.stage]
     work = arguments.out or Path("runs") / "ablate" / Path(experiment.dataset).name
     rows = make_rows(arguments.config, arguments.set, arguments.data, work)
-    _measure(rows, columns, experiment, work / f"{arguments.stage}_rows", arguments)
+    _measure(rows, columns, experiment, work / f"{arguments.stage}_table", arguments)
 
 
 def _transfer(arguments: argparse.Namespace) -> None:
@@ -90,12 +95,13 @@ def _transfer(arguments: argparse.Namespace) -> None:
     experiment = with_descriptions(experiment, arguments.descriptions)
     work = arguments.out or Path("runs") / "transfer" / Path(arguments.dataset).name
     rows = transfer_rows(arguments.model, experiment, arguments.data, arguments.examples)
-    _measure(rows, COLUMNS, experiment, work / "rows", arguments)
+    _measure(rows, COLUMNS, experiment, work / "table", arguments)
 
 
 def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namespace) -> None:
     from llm_action.config.atomic_files import write_json
     from llm_action.datasets.split import load_split
+    from llm_action.experiments.intervals import difference_lines, differences_to_best
     from llm_action.experiments.tables import chosen_rows, print_table
 
     if arguments.seeds < 1:
@@ -103,7 +109,11 @@ def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namesp
     rows = chosen_rows(rows, arguments.rows)
     split = load_split(experiment, arguments.data)  # what is wrong with the data is said before anything is trained
     table = print_table(rows, range(arguments.seeds), columns, folder)
+    best, differences = differences_to_best(table)
+    if differences:
+        print("\n" + "\n".join(difference_lines(best, differences)))
     if arguments.json:
         about = {"dataset": experiment.dataset, "protocol": split.protocol}
         sizes = {"training_sequences": len(split.train), "test_sequences": len(split.test)}
-        write_json({**about, **sizes, "rows": table}, arguments.json)
+        compared = {"best": best, "differences": differences} if differences else {}
+        write_json({**about, **sizes, "rows": table, **compared}, arguments.json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llm_action.commands.shared import add_command
+from llm_action.commands.shared import add_command, add_reading_options, reading_options
 
 
 def add_commands(commands) -> None:
@@ -16,15 +16,18 @@ def add_commands(commands) -> None:
     )
     prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
     prepare.add_argument("--out", required=True, help="folder to write")
-    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, view, split")
-    prepare.add_argument("--layout", help="joint layout of files that do not tell")
-    prepare.add_argument("--fps", type=float, help="frames per second of files that do not tell")
+    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, camera, split")
+    add_reading_options(prepare)
+    prepare.add_argument("--fps", type=float, help="frames per second of files that do not state theirs")
     prepare.add_argument(
         "--missing-list", nargs="+", default=[], metavar="FILE", help="official lists of samples without skeletons"
     )
     prepare.add_argument("--max-persons", type=int, default=2, help="persons to keep (default 2)")
     prepare.add_argument("--workers", type=int, help="processes (default: one a core)")
     prepare.add_argument("--restart", action="store_true", help="begin anew, and replace what --out holds")
+    machines = prepare.add_mutually_exclusive_group()
+    machines.add_argument("--shard", metavar="K/N", help="write the K-th of N shards only, one on each of N machines")
+    machines.add_argument("--merge", action="store_true", help="join the shards into the table that one machine writes")
 
     plan = add_command(commands, "plan", _plan, "say whether a training fits, by building the model on the meta device")
     plan.add_argument("--config", required=True, help="YAML file or preset")
@@ -32,7 +35,9 @@ def add_commands(commands) -> None:
     plan.add_argument("--memory", type=float, required=True, metavar="GB", help="memory of one device, 10^9 bytes")
     plan.add_argument("--strategy", choices=("ddp", "fsdp", "zero3"), help="default: the simplest that fits")
     plan.add_argument("--data", help="prepared folder, for the exact number of tokens")
-    plan.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields of the config")
+    plan.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
+    )
     plan.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
 
     for name, run, help_text in (
@@ -50,21 +55,30 @@ def add_commands(commands) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets import BENCHMARKS
     from llm_action.datasets.folder import scan_folder
-    from llm_action.datasets.prepare import Reading, prepare, read_missing_list
+    from llm_action.datasets.prepare import Cleaning, prepare, read_missing_list
     from llm_action.datasets.prepared import prepared_summary
+    from llm_action.datasets.shards import Shard, merge_shards, prepare_shard
 
     name = arguments.dataset.replace("-", "_")
     if name == "folder":
-        benchmark, scan = scan_folder(arguments.source, arguments.csv, arguments.layout)
+        benchmark, scan = scan_folder(arguments.source, arguments.csv, arguments.layout, **reading_options(arguments))
     elif name in BENCHMARKS and (scan_files := BENCHMARKS[name].scan) is not None:
         benchmark, scan = BENCHMARKS[name], scan_files(arguments.source)
     else:
         known = ", ".join(known for known in BENCHMARKS if BENCHMARKS[known].scan is not None)
         raise ValueError(f"{arguments.dataset}: expected one of {known}, or folder")
-    reading = Reading(arguments.max_persons, arguments.layout, arguments.fps)
+    cleaning = Cleaning(arguments.max_persons, arguments.layout, arguments.fps, reading_options(arguments))
     missing = [name for file in arguments.missing_list for name in read_missing_list(file)]
-    options = {"missing": missing, "workers": arguments.workers, "restart": arguments.restart}
-    manifest = prepare(benchmark, scan, arguments.out, reading=reading, **options)
+    settings = {"cleaning": cleaning, "missing": missing, "restart": arguments.restart}
+    if arguments.shard:
+        shard = Shard.parse(arguments.shard)
+        folder = prepare_shard(benchmark, scan, arguments.out, shard, workers=arguments.workers, **settings)
+        print(f"{folder}: shard {shard} is written; the same command with --merge joins them when all are")
+        return
+    if arguments.merge:
+        manifest = merge_shards(benchmark, scan, arguments.out, **settings)
+    else:
+        manifest = prepare(benchmark, scan, arguments.out, workers=arguments.workers, **settings)
     print(prepared_summary(manifest, benchmark, arguments.out))
 
 
@@ -99,10 +113,10 @@ def _train_recognizer(arguments: argparse.Namespace) -> None:
 
 
 def _run_training(stage, arguments: argparse.Namespace) -> None:
-    from llm_action.training.run_folder import prepare_run
+    from llm_action.training.run_folder import run_of
 
-    experiment, out = prepare_run(arguments)
-    stage(experiment, arguments.data, out, resume=not arguments.restart)
+    with run_of(arguments) as (experiment, out):
+        stage(experiment, arguments.data, out, resume=not arguments.restart)
     print(f"written to {out}")
 
 

@@ -69,16 +69,16 @@ BENCHMARKS: Mapping[str, Benchmark] = _Registry()
 
 
 def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """A benchmark as a table.
+    """Reads a benchmark as a table.
 
     Args:
         name: key of `BENCHMARKS`.
         data_dir: folder of the unpacked release; not needed for "synthetic", which is made on the spot.
 
     Returns:
-        Columns name, label (ClassLabel with the official names), subject, view, layout, fps (frames per second), shape
-        (persons, frames, joints, channels), joints (float32, flattened, NaN where missing), and one column a protocol
-        with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
+        Columns name, label (ClassLabel with the official names), subject, camera (where it is seen from), layout, fps
+        (frames per second), shape (persons, frames, joints, channels), joints (float32, flattened, NaN where missing),
+        and one column a protocol with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
 
     Raises:
         ValueError: unknown name, a data set that must be prepared first, or a file that cannot be read.
@@ -101,7 +101,7 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
 def open_dataset(
     dataset: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[Benchmark, Dataset]:
-    """A data set and its table, wherever it is.
+    """Opens a data set: a benchmark, or a folder that `llm-action prepare` wrote.
 
     Args:
         dataset: key of `BENCHMARKS`, or a folder that `llm-action prepare` wrote.
@@ -125,7 +125,11 @@ def open_dataset(
 
 
 def describe_dataset(dataset: str | os.PathLike[str]) -> Benchmark:
-    """Classes, layout and protocols of a benchmark or of a prepared folder; ValueError listing what is known."""
+    """Says the classes, layout and protocols of a benchmark or of a prepared folder.
+
+    Raises:
+        ValueError: neither of the two; the known data sets are listed.
+    """
     if str(dataset) in BENCHMARKS:
         return BENCHMARKS[str(dataset)]
     if is_prepared(dataset):

@@ -1,19 +1,31 @@
-"""Random views of a normalised skeleton sequence (this project's choice): what a subject or a camera could change."""
+"""Randomly changed versions of a normalised skeleton sequence: what another subject or camera would change.
+
+The changes and their ranges are this project's choice.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
-from llm_action.config.experiment import Augmentation
+from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
 
 
-def augment(persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike."""
+def augment(
+    persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator, joint_dropout: float = 0.0
+) -> np.ndarray:
+    """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike.
+
+    Args:
+        persons: normalised, in torso lengths.
+        joint_dropout: see `OnTrial`.
+    """
     share = rng.uniform(ranges.shortest_crop, 1)
     start = rng.uniform(0, 1 - share)
     last = persons.shape[1] - 1
@@ -21,8 +33,8 @@ def augment(persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.
     if ranges.speed:
         moments = warped(moments, ranges.speed * rng.uniform(-1, 1, 2) / 2)
     persons = interpolated(persons, moments)
-    if ranges.joint_dropout:
-        persons = _lose_joints(persons, ranges.joint_dropout, rng)
+    if joint_dropout:
+        persons = _lose_joints(persons, joint_dropout, rng)
     if ranges.limb_scale:
         persons = persons * (1 + rng.normal(0, ranges.limb_scale, (1, 1, persons.shape[2], 1)))
     yaw, pitch, roll = (rng.uniform(-most, most) for most in (ranges.yaw, ranges.pitch, ranges.roll))
@@ -33,10 +45,10 @@ def augment(persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.
 
 
 def warped(moments: np.ndarray, swings: np.ndarray) -> np.ndarray:
-    """Evenly spaced moments with another pace in between, first and last kept.
+    """Gives evenly spaced moments another pace in between; the first and the last stay.
 
-    The pace at the share u of the way is 1 + swings[0] cos(pi u) + swings[1] cos(2 pi u); above 0 while the absolute
-    swings add up to less than 1.
+    The pace at the share u of the way is 1 + swings[0] cos(pi u) + swings[1] cos(2 pi u). It is above 0 while the
+    absolute swings add up to less than 1.
     """
     way = np.linspace(0, 1, len(moments))
     turns = np.pi * np.array([[1.0], [2.0]])
@@ -58,7 +70,7 @@ def _lose_joints(persons: np.ndarray, probability: float, rng: np.random.Generat
 
 
 def _about(axis: int, angle: float) -> np.ndarray:
-    """Rotation about axis 0 (left-right), 1 (vertical) or 2 (depth)."""
+    """Makes a rotation about axis 0 (left-right), 1 (vertical) or 2 (depth)."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     turn = np.eye(3)
     turn[[first, second], [first, second]] = np.cos(angle)
@@ -68,26 +80,36 @@ def _about(axis: int, angle: float) -> np.ndarray:
 
 
 def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Every sequence normalised but not resampled: a list of (persons, frames, joints, 3) in torso lengths."""
+    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
     return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
 
 
 class AugmentedSkeletons(TorchDataset):
     """A stream of differently augmented training sequences, long enough for a whole training.
 
-    Item `i` is decided by (seed, i) alone: the same whatever the number of workers or ranks and after a resume. Every
+    Seed and number decide an item, so it is the same for any number of workers or ranks, and after a resume. Every
     pass over the sequences has an order of its own.
 
     Args:
         sequences: normalised, (persons, frames, joints, 3) each.
         labels: class ids.
         length: number of items.
+        joint_dropout: see `OnTrial`.
     """
 
     def __init__(
-        self, sequences, labels, augmentation: Augmentation, num_frames: int, max_persons: int, length: int, seed: int
+        self,
+        sequences: Sequence[np.ndarray],
+        labels: Sequence[int] | np.ndarray,
+        augmentation: Augmentation,
+        num_frames: int,
+        max_persons: int,
+        length: int,
+        seed: int,
+        joint_dropout: float = 0.0,
     ):
         self.sequences, self.labels, self.augmentation = sequences, labels, augmentation
+        self.joint_dropout = joint_dropout
         self.num_frames, self.max_persons, self.length, self.seed = num_frames, max_persons, length, seed
 
     def __len__(self) -> int:
@@ -97,18 +119,32 @@ class AugmentedSkeletons(TorchDataset):
         turn, place = divmod(item, len(self.sequences))
         index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.sequences))[place]
         rng = np.random.default_rng((self.seed, 2, item))
-        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng)
+        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
 
 
 def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:
-    """skeletons (max_persons, frames, joints, 3), zeros for absent persons, and person_mask (max_persons,)."""
+    """Adds absent persons.
+
+    Args:
+        persons: (persons, frames, joints, 3).
+
+    Returns:
+        skeletons (max_persons, frames, joints, 3), zeros for absent persons, and person_mask (max_persons,).
+    """
     skeletons = np.zeros((max_persons, *persons.shape[1:]), np.float32)
     skeletons[: len(persons)] = persons
     return {"skeletons": skeletons, "person_mask": np.arange(max_persons) < len(persons)}
 
 
 def plain_batch(sequences: list[np.ndarray], num_frames: int, max_persons: int) -> dict[str, np.ndarray]:
-    """A batch without augmentation: skeletons (batch, persons, frames, joints, 3) and person_mask (batch, persons)."""
+    """Makes a batch without augmentation.
+
+    Args:
+        sequences: normalised, (persons, frames, joints, 3) each.
+
+    Returns:
+        skeletons (batch, max_persons, num_frames, joints, 3) and person_mask (batch, max_persons).
+    """
     rows = [padded(resample(persons, num_frames).astype(np.float32), max_persons) for persons in sequences]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

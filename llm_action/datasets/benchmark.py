@@ -64,7 +64,7 @@ class Benchmark:
 def find_files(
     data_dir: str | os.PathLike[str] | None, name: str, subfolder: str, pattern: str, official_count: int
 ) -> list[tuple[Path, re.Match[str]]]:
-    """Files of a benchmark, sorted by name, each with the match of its name.
+    """Finds the files of a benchmark, sorted by name, each with the match of its name.
 
     Args:
         data_dir: the folder with the files, or the one that holds `subfolder`, or `name`/`subfolder`.
@@ -96,7 +96,9 @@ def files_below(
     describe: Callable[[str], dict[str, Any] | None],
     official_count: int | None,
 ) -> Scan:
-    """Samples anywhere below a folder, sorted by name; files with the suffix but another name are dropped.
+    """Finds samples anywhere below a folder, sorted by name.
+
+    Files with the suffix whose name is no sample's are dropped.
 
     Args:
         data_dir: the folder.
@@ -129,7 +131,7 @@ def files_below(
 
 
 def checked_folder(data_dir: str | os.PathLike[str] | None, name: str) -> Path:
-    """The folder as a path; FileNotFoundError where there is none."""
+    """Returns the folder as a path; raises FileNotFoundError where there is none."""
     if data_dir is None:
         raise FileNotFoundError(f"{name}: expected the folder of the data set, found none; pass --data (data_dir)")
     root = Path(data_dir)
@@ -150,5 +152,5 @@ def _warn_of_count(folder: Path, name: str, found: int, official_count: int | No
 
 
 def split_by(number: int, train: frozenset[int]) -> str:
-    """ "train" when the subject or view is one of the training ones, else "test"."""
+    """ "train" when the subject or camera is one of the training ones, else "test"."""
     return "train" if number in train else "test"

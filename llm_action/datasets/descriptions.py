@@ -5,7 +5,7 @@ A description file is JSON (`label_descriptions/template.json` is one to copy):
     {"labels": {"wave": {"phrasings": [...], "phases": [...], "attributes": {...}}}}
 
 with entries as in `llm_action.modeling.label_descriptions`. The shipped files are written from the data sets' own
-documents, without a look at a skeleton.
+documents alone, not from their skeletons.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ TEMPLATE = SHIPPED / "template.json"
 def load_descriptions(
     labels: Sequence[str], datasets: Sequence[str] = (), file: str | os.PathLike[str] | None = None
 ) -> dict[str, LabelDescription]:
-    """The description of every label, an empty one where nobody wrote any; upper and lower case are the same.
+    """Looks up the description of every label; one that nobody described gets an empty one.
+
+    Upper and lower case are the same.
 
     Args:
         labels: class names.
@@ -38,7 +40,7 @@ def load_descriptions(
 def known_descriptions(
     datasets: Sequence[str] = (), file: str | os.PathLike[str] | None = None
 ) -> dict[str, LabelDescription]:
-    """Every described label, in lower case.
+    """Collects every described label, in lower case.
 
     Args:
         datasets: names of benchmarks. A label that several have is described as in the first of these, else as in any
@@ -58,7 +60,7 @@ def known_descriptions(
 
 
 def read_descriptions(file: str | os.PathLike[str]) -> dict[str, LabelDescription]:
-    """The labels of a description file, as they are spelled there; raises what `load_descriptions` does."""
+    """Reads the labels of a description file, as they are spelled there; raises what `load_descriptions` does."""
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: expected a JSON file of label descriptions, found no such file")

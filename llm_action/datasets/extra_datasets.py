@@ -9,14 +9,16 @@ from llm_action.datasets import open_dataset
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.label_tree import label_key
 
-_COLUMNS = ("name", "label", "subject", "view", "layout", "fps", "shape", "joints")
+_COLUMNS = ("name", "label", "subject", "camera", "layout", "fps", "shape", "joints")
 
 
 def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> Dataset:
-    """A training part and those of further data sets; each row keeps its own layout, which is mapped by joint name.
+    """Joins a training part with those of further data sets.
 
-    Classes in `unseen` are left out of every source, by name: whether another name means the same is for the user to
-    say (leave that data set out).
+    Each row keeps its own layout; layouts are mapped by joint name.
+
+    Classes in `unseen` are left out of every source, by name. Whether another name means the same is for the user to
+    say, who then leaves that data set out.
 
     Args:
         train: table whose label names come first.
@@ -43,7 +45,7 @@ def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> 
 
 
 def relabelled(table: Dataset, names: list[str]) -> Dataset:
-    """A table with its rows' label numbers those of `names`, which has its own names and may have more."""
+    """Numbers a table's labels as `names` does, which holds the table's own names and may hold more."""
     numbers = {label_key(name): number for number, name in enumerate(names)}
     own, feature = table.features["label"].names, ClassLabel(names=names)
     labels = [numbers[label_key(own[label])] for label in table["label"]]

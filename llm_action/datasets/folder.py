@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
+from llm_action.modeling.skeleton_recording import RecordingWarning
+from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
 
 from .benchmark import Benchmark, Sample, Scan, checked_folder
 
@@ -20,52 +22,131 @@ _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 
 
 def scan_folder(
-    source: str | os.PathLike[str], listing: str | os.PathLike[str] | None = None, layout: str | None = None
+    source: str | os.PathLike[str],
+    listing: str | os.PathLike[str] | None = None,
+    layout: str | None = None,
+    **conventions: Any,
 ) -> tuple[Benchmark, Scan]:
-    """Classes and files of a folder.
+    """Finds the classes and files of a folder.
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
-    view (whole numbers) and split ("train", "test", "validation" or empty).
+    camera (whole numbers) and split ("train", "test", "validation" or empty).
 
-    The protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for testing,
-    or one file in five where subjects are not known: chosen by a hash of the name, so the same ones every time.
+    A source that is a file of many clips (a pyskl pickle, an NTU conversion) is taken whole: its labels (named by the
+    lines of a `label_map.txt` beside it, else "class 7") and its splits, "xsub_train" and "xsub_val" as the protocol
+    xsub.
+
+    Else the protocol column is `split`. Where nothing says which part a file belongs to, one subject in five is for
+    testing, or one file in five where subjects are not known. A hash of the name chooses them, so they are the same
+    every time.
 
     Args:
-        source: the folder.
+        source: the folder, or a file of many clips.
         listing: the CSV.
-        layout: joint layout of files that do not tell; default: the first file's own.
+        layout: joint layout of files that do not say theirs; default: that of the first file that can be read.
+        conventions: what else files do not say, as `read_skeleton` takes it.
 
     Raises:
         FileNotFoundError: no such folder or CSV, or no skeleton file in it.
         ValueError: a CSV row that cannot be used, named by its line; fewer than two classes.
     """
+    path = _file_of_clips(Path(source)) if listing is None else None
+    if path is not None and (clips := clip_list(path, layout, **conventions)):
+        return _scan_clips(path, clips, layout, conventions)
+    if Path(source).is_file():
+        raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
     root = checked_folder(source, "your data")
-    rows = _class_folders(root) if listing is None else _listed(root, Path(listing))
-    if not rows:
-        raise FileNotFoundError(
-            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
-            "or list them in a CSV with the columns path and label"
-        )
+    rows = class_folders(root) if listing is None else _listed(root, Path(listing))
     labels = tuple(sorted({row["label"] for row in rows}))
     if len(labels) < 2:
         raise ValueError(f"{root}: expected two classes or more, found only {labels[0]!r}; make one folder a class")
     if not any(row["split"] for row in rows):
         _split_by_hash(rows)
-    benchmark = Benchmark("folder", labels, layout or read_skeleton(rows[0]["path"]).layout, (PROTOCOL,), PROTOCOL)
+    found = layout or _first_layout(read_skeleton, [(row["path"],) for row in rows], conventions)
+    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL)
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
 
 
-def _class_folders(root: Path) -> list[dict[str, Any]]:
+def _file_of_clips(source: Path) -> Path | None:
+    """The file, or the only recording in a folder that is in no class folder."""
+    if source.is_file():
+        return source
+    found = recordings_in(source) if source.is_dir() else []
+    return found[0] if len(found) == 1 and found[0].parent == source else None
+
+
+def _first_layout(read: Callable[..., Any], places: list[tuple[Any, ...]], conventions: dict[str, Any]) -> str:
+    """The layout of the first recording that can be read; the others are dropped when they are prepared."""
+    first: Exception | None = None
+    for place in places:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RecordingWarning)  # said when they are prepared
+                return read(*place, **conventions).layout
+        except ValueError as error:
+            first = first or error
+    raise ValueError(f"none of {len(places)} recordings can be read; the first one: {first}")
+
+
+def _scan_clips(
+    path: Path, clips: list[tuple[str, Any, tuple[str, ...]]], layout: str | None, conventions: dict[str, Any]
+) -> tuple[Benchmark, Scan]:
+    """The clips of one file, by its own labels and splits."""
+    names = path.with_name("label_map.txt")
+    known = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    numbers = sorted({int(label) for _, label, _ in clips if label is not None})
+    if len(numbers) < 2:
+        raise ValueError(f"{path}: expected clips of two classes or more, found the labels {numbers}")
+    labels = tuple(known[number] if number < len(known) else f"class {number}" for number in numbers)
+    parts = {split: _protocol_part(split) for _, _, splits in clips for split in splits}
+    if "test" not in {part for protocol, part in parts.values()}:  # what pyskl calls val is what is tested on
+        parts = {split: (name, "test" if part == "validation" else part) for split, (name, part) in parts.items()}
+    protocols = tuple(dict.fromkeys(protocol for protocol, _ in parts.values())) or (PROTOCOL,)
+    scan = Scan([])
+    for number, (name, label, splits) in enumerate(clips):
+        if label is None:
+            scan.dropped.append((name, "no label"))
+            continue
+        inside = dict(parts[split] for split in splits)
+        about = {"name": name, "label": numbers.index(int(label)), "subject": 0, "camera": 0, "clip": number}
+        scan.samples.append((path, {**about, "splits": {protocol: inside.get(protocol, "") for protocol in protocols}}))
+    if not parts:
+        rows = [{"path": Path(about["name"]), "label": about["label"], "subject": 0} for _, about in scan.samples]
+        _split_by_hash(rows)
+        for (_, about), row in zip(scan.samples, rows, strict=True):
+            about["splits"] = {PROTOCOL: row["split"]}
+    layout = layout or _first_layout(read_clip, [(path, about["clip"]) for _, about in scan.samples], conventions)
+    return Benchmark("folder", labels, layout, protocols, protocols[0]), scan
+
+
+def _protocol_part(split: str) -> tuple[str, str]:
+    """Protocol and part of a split's name: "xsub_val" is the validation part of xsub."""
+    protocol, _, part = split.rpartition("_")
+    found = PARTS.get(part.lower(), "")
+    return (protocol or PROTOCOL, found) if found else (split, "")
+
+
+def class_folders(root: Path) -> list[dict[str, Any]]:
+    """Finds recordings in one folder a class, sorted by path, each as a row like those of a CSV (see `scan_folder`).
+
+    Raises:
+        FileNotFoundError: no skeleton file in a class folder.
+    """
     rows = []
-    for path in sorted(root.rglob("*")):
+    for path in recordings_in(root):
         folders = path.relative_to(root).parts[:-1]
         part = PARTS.get(folders[0].lower(), "") if folders else ""
         if part:
             folders = folders[1:]
-        if folders and path.suffix.lower() in SKELETON_SUFFIXES and path.is_file():
+        if folders:
             label = folders[0].replace("_", " ")
-            rows.append({"path": path, "label": label, "subject": 0, "view": 0, "split": part})
+            rows.append({"path": path, "label": label, "subject": 0, "camera": 0, "split": part})
+    if not rows:
+        raise FileNotFoundError(
+            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
+            "llm-action prepare also takes a CSV that lists them (--csv)"
+        )
     return rows
 
 
@@ -78,9 +159,12 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
         if absent:
             found = ", ".join(reader.fieldnames or ()) or "nothing"
             raise ValueError(
-                f"{listing}: expected the columns path and label (and if wanted subject, view, split), found {found}"
+                f"{listing}: expected the columns path and label (and if wanted subject, camera, split), found {found}"
             )
-        return [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+    if not rows:
+        raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
+    return rows
 
 
 def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str, Any]:
@@ -104,7 +188,7 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
         "path": path,
         "label": value("label"),
         "subject": number("subject"),
-        "view": number("view"),
+        "camera": number("camera"),
         "split": PARTS.get(part, ""),
     }
 
@@ -128,5 +212,5 @@ def _hold_out(rows: list[dict[str, Any]], group: Callable[[dict[str, Any]], str]
 def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
     path = row["path"]
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "view": row["view"]}
+    about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "camera": row["camera"]}
     return path, {**about, "splits": {PROTOCOL: row["split"]}}

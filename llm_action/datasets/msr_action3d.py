@@ -53,7 +53,7 @@ LEFT_OUT = frozenset(
 
 
 def scan_msr_action3d(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """The 557 sequences with a sound skeleton. View is always 1.
+    """The 557 sequences with a sound skeleton. The camera is always 1.
 
     cross_subject: all 20 classes, odd subjects train (284), even ones test (273). as1, as2, as3: the same among the
     eight classes of an action set, "" for other classes.
@@ -71,7 +71,7 @@ def scan_msr_action3d(data_dir: str | os.PathLike[str] | None) -> Scan:
         split = split_by(subject, TRAIN_SUBJECTS)
         splits = {"cross_subject": split}
         splits |= {name: split if action in actions else "" for name, actions in ACTION_SETS.items()}
-        about = {"name": match[1], "label": action - 1, "subject": subject, "view": 1, "splits": splits}
+        about = {"name": match[1], "label": action - 1, "subject": subject, "camera": 1, "splits": splits}
         scan.samples.append((path, about))
     return scan
 

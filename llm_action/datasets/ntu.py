@@ -191,7 +191,7 @@ def describe_ntu60(name: str) -> dict[str, Any] | None:
         "cross_subject": split_by(subject, TRAIN_SUBJECTS_60),
         "cross_view": split_by(camera, TRAIN_CAMERAS),
     }
-    return {"name": name, "label": action - 1, "subject": subject, "view": camera, "splits": splits}
+    return {"name": name, "label": action - 1, "subject": subject, "camera": camera, "splits": splits}
 
 
 def describe_ntu120(name: str) -> dict[str, Any] | None:
@@ -208,7 +208,7 @@ def describe_ntu120(name: str) -> dict[str, Any] | None:
         "cross_subject": split_by(subject, TRAIN_SUBJECTS_120),
         "cross_setup": "train" if setup % 2 == 0 else "test",
     }
-    return {"name": name, "label": action - 1, "subject": subject, "view": camera, "splits": splits}
+    return {"name": name, "label": action - 1, "subject": subject, "camera": camera, "splits": splits}
 
 
 def scan_ntu60(data_dir: str | os.PathLike[str] | None) -> Scan:

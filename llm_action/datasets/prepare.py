@@ -1,8 +1,8 @@
-"""From raw files to an Arrow table on disk: read in parallel, clean, write, in constant memory.
+"""Prepares a data set: raw files are read in parallel, cleaned and written as an Arrow table, in constant memory.
 
 The files are cut into parts of equal length in a fixed order; a worker reads, cleans and writes one part at a time. A
-part is there whole or not at all, so that an interrupted run goes on with the missing ones, and the output is the same
-for any number of workers.
+part is there whole or not at all, so an interrupted run goes on with the missing ones. The output is the same for any
+number of workers, and of machines: see `shards`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,41 +30,66 @@ import pyarrow as pa
 from datasets import DatasetInfo
 from tqdm import tqdm
 
+from llm_action.config.atomic_files import file_hash
+from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.skeleton_io import read_skeleton
+from llm_action.skeleton_io import read_clip, read_skeleton
 
 from .benchmark import Benchmark, Sample, Scan
-from .prepared import MANIFEST, file_hash, is_prepared, read_manifest
+from .prepared import DOUBTFUL, MANIFEST, is_prepared, read_manifest
 from .table import sequence_to_row, table_features
 
-FORMAT = 2
+FORMAT = 3
 FILES_PER_PART = 256
 _ROWS_PER_BATCH = 32
 _PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
-class Reading:
+class Cleaning:
     """How files are read and cleaned.
 
     Args:
         max_persons: the persons who move most are kept, default 2.
-        layout: joint layout of files that do not tell.
-        fps: frames per second of files that do not tell.
+        layout: joint layout of files that do not say theirs.
+        fps: frames per second of files that do not say theirs.
+        conventions: what else files do not say, as `read_skeleton` takes it.
     """
 
     max_persons: int = 2
     layout: str | None = None
     fps: float | None = None
+    conventions: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self, path: Path) -> SkeletonSequence:
-        """A sequence without noise bodies, surplus persons and tracking gaps."""
-        sequence = read_skeleton(path, self.layout, self.fps)
+    def read(self, path: Path, clip: int | None = None) -> SkeletonSequence:
+        """Reads a sequence, or one clip of a file, without noise bodies, surplus persons and tracking gaps."""
+        if clip is None:
+            sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
+        else:
+            sequence = read_clip(path, clip, self.layout, self.fps, **self.conventions)
         persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
         joints = fill_missing(persons, get_layout(sequence.layout).parents)
         return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a table is made from.
+
+    Attributes:
+        parts: files of each part, in the table's order.
+        dropped: files that are left out, and why.
+        plan: hash of settings, and of name, size and row of every file; tables of the same plan are the same.
+    """
+
+    benchmark: Benchmark
+    cleaning: Cleaning
+    parts: list[list[Sample]]
+    dropped: list[tuple[str, str]]
+    plan: str
 
 
 def prepare(
@@ -70,18 +97,19 @@ def prepare(
     scan: Scan,
     out: str | os.PathLike[str],
     *,
-    reading: Reading | None = None,
+    cleaning: Cleaning | None = None,
     missing: Iterable[str] = (),
     workers: int | None = None,
     restart: bool = False,
 ) -> dict[str, Any]:
-    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json` and `dropped.csv`.
+    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json`, `dropped.csv` and,
+    where recordings were doubtful, `doubtful.csv`.
 
     Args:
         benchmark: its classes and protocols.
         scan: its files.
         out: the folder; while it grows it is called `out`.partial.
-        reading: how files are read and cleaned.
+        cleaning: how files are read and cleaned.
         missing: names of samples to leave out, as the official lists of missing skeletons give them.
         workers: processes, default one a core; 1 reads in this process.
         restart: replace a folder of other files or settings, and begin anew.
@@ -91,85 +119,120 @@ def prepare(
 
     Raises:
         ValueError: `out` holds something else and restart is False, or no file could be used.
+        BlockingIOError: another process is preparing the same folder.
         OSError: reading or writing failed (a full disk); what was written is kept for the next run.
     """
-    out, reading = Path(out), reading or Reading()
-    samples, dropped = _without_missing(scan, set(missing))
-    plan = _plan(benchmark, samples, reading)
-    if out.exists() and any(out.iterdir()) and not restart:
-        if is_prepared(out) and read_manifest(out)["plan"] == plan["sha256"]:
-            return read_manifest(out)
-        raise ValueError(f"{out}: holds something else; choose another --out, or pass --restart to replace it")
-    partial = _partial_folder(out, plan, restart)
-    if not is_prepared(partial):
-        parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
-        _write_parts(partial, parts, benchmark, reading, workers or available_cores())
-        _finish(partial, len(parts), benchmark, dropped, plan)
-    for leftover in (*partial.glob("*.tmp"), *partial.glob("report-*.json"), partial / _PLAN):
-        leftover.unlink(missing_ok=True)
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
-    return read_manifest(out)
+    out, job = Path(out), plan_job(benchmark, scan, cleaning, missing)
+    with sole_writer(out, lock_beside(out)):
+        if not restart and (manifest := finished(out, job)) is not None:
+            return manifest
+        partial = out.with_name(out.name + ".partial")
+        begin(partial, job, restart)
+        if not is_prepared(partial):
+            write_parts(partial, job, range(len(job.parts)), workers)
+        return finish(partial, out, job)
 
 
 def available_cores() -> int:
-    """Cores this process may use."""
+    """Counts the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_missing_list(path: str | os.PathLike[str]) -> list[str]:
-    """Sample names of an official list: every line of one word; longer lines are its explanation."""
+    """Reads the sample names of an official list: its lines of one word; longer lines explain the list."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line.strip().removesuffix(".skeleton") for line in lines if len(line.split()) == 1]
 
 
-def _without_missing(scan: Scan, missing: set[str]) -> tuple[list[Sample], list[tuple[str, str]]]:
-    kept = [(path, about) for path, about in scan.samples if about["name"] not in missing]
+def plan_job(benchmark: Benchmark, scan: Scan, cleaning: Cleaning | None = None, missing: Iterable[str] = ()) -> Job:
+    """Cuts the files into parts of equal length and hashes what the table is made from."""
+    cleaning, missing = cleaning or Cleaning(), set(missing)
+    samples = [(path, about) for path, about in scan.samples if about["name"] not in missing]
     listed = [
         (str(path), "on the list of missing skeletons") for path, about in scan.samples if about["name"] in missing
     ]
-    return kept, scan.dropped + listed
-
-
-def _plan(benchmark: Benchmark, samples: list[Sample], reading: Reading) -> dict[str, Any]:
-    """What the output is made from, as a hash: settings, and name, size and row of every file."""
     digest = hashlib.sha256()
-    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, vars(reading)]
+    settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, _said(cleaning)]
     for entry in (settings, *([path.name, path.stat().st_size, about] for path, about in samples)):
         digest.update(json.dumps(entry, sort_keys=True).encode())
-    return {"sha256": digest.hexdigest()}
+    parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
+    return Job(benchmark, cleaning, parts, scan.dropped + listed, digest.hexdigest())
 
 
-def _partial_folder(out: Path, plan: dict[str, Any], restart: bool) -> Path:
-    """The folder to go on with, or a new one where there is none of this plan."""
-    partial = out.with_name(out.name + ".partial")
-    record = partial / _PLAN
-    if is_prepared(partial):
-        made_from = read_manifest(partial)["plan"]
-    else:
-        made_from = json.loads(record.read_text(encoding="utf-8"))["sha256"] if record.is_file() else None
-    if restart or made_from != plan["sha256"]:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write_json(plan, record)
-    return partial
+def _said(cleaning: Cleaning) -> dict[str, Any]:
+    """The settings that are not the default."""
+    return {name: value for name, value in vars(cleaning).items() if name != "conventions" or value}
 
 
-def _write_parts(folder: Path, parts: list[list[Sample]], benchmark: Benchmark, reading: Reading, workers: int) -> None:
-    todo = [index for index in range(len(parts)) if not _part_path(folder, index).is_file()]
-    done = sum(map(len, parts)) - sum(len(parts[index]) for index in todo)
-    progress = tqdm(total=sum(map(len, parts)), initial=done, desc=benchmark.name, unit="file", disable=None)
-    with progress:
+def finished(out: Path, job: Job) -> dict[str, Any] | None:
+    """Reads the manifest of a folder that this job has written; None where there is no folder yet.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return None
+    if is_prepared(out) and read_manifest(out)["plan"] == job.plan:
+        return read_manifest(out)
+    raise ValueError(f"{out}: holds something else; choose another --out, or pass --restart to replace it")
+
+
+def begin(folder: Path, job: Job, restart: bool = False) -> None:
+    """Makes a folder for parts; one of the same job is gone on with, what any other left goes."""
+    made_from = read_manifest(folder)["plan"] if is_prepared(folder) else _plan_of(folder)
+    if restart or made_from != job.plan:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _write_json({"sha256": job.plan}, folder / _PLAN)
+    for leftover in folder.glob("*.tmp"):  # of a run that was killed; it takes room
+        leftover.unlink()
+
+
+def begun(folder: Path, job: Job) -> bool:
+    """Whether a folder holds parts of this job."""
+    return _plan_of(folder) == job.plan
+
+
+def _plan_of(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / _PLAN).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _parts_are_kept(folder: Path) -> Iterator[None]:
+    """Says what becomes of the parts when writing fails; a file that cannot be read is named already."""
+    try:
+        yield
+    except OSError as error:
+        of_writing = error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(folder)
+        if error.errno is None or not of_writing:
+            raise
+        raise OSError(
+            error.errno,
+            f"{folder}: {error.strerror}; parts written so far are kept, the same command goes on from here",
+        ) from None
+
+
+def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int | None = None) -> None:
+    """Writes those of some parts that are not there whole."""
+    parts, cleaning, benchmark = job.parts, job.cleaning, job.benchmark
+    todo = [index for index in indices if part_fault(folder, index) is not None]
+    total = sum(len(parts[index]) for index in indices)
+    done = total - sum(len(parts[index]) for index in todo)
+    progress = tqdm(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
+    workers = workers or available_cores()
+    with progress, _parts_are_kept(folder):
         if workers == 1:
             for index in todo:
-                progress.update(write_part(folder, index, parts[index], benchmark, reading))
+                progress.update(write_part(folder, index, parts[index], benchmark, cleaning))
             return
         size = min(workers, max(len(todo), 1))
         with ProcessPoolExecutor(size, _process_context(), _end_with_parent, (os.getpid(),)) as pool:
             # scans are plain data, a Benchmark's functions need not travel
             about = Benchmark(benchmark.name, benchmark.labels, benchmark.layout, benchmark.protocols, "")
-            tasks = [pool.submit(write_part, folder, index, parts[index], about, reading) for index in todo]
+            tasks = [pool.submit(write_part, folder, index, parts[index], about, cleaning) for index in todo]
             try:
                 for task in as_completed(tasks):
                     progress.update(task.result())
@@ -183,7 +246,7 @@ def _write_parts(folder: Path, parts: list[list[Sample]], benchmark: Benchmark, 
 
 
 def _process_context() -> multiprocessing.context.BaseContext:
-    """Forked workers start at once and share the imported libraries; elsewhere the system's own way."""
+    """Forks workers on Linux, which start at once and share the imported libraries; elsewhere the system's own way."""
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
@@ -198,41 +261,86 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, reading: Reading) -> int:
+def part_fault(folder: Path, index: int) -> str | None:
+    """Says what is wrong with a part, by its content; None of one that is whole."""
+    path = _part_path(folder, index)
+    if not path.is_file():
+        return f"{path.name} is missing"
+    try:
+        report = json.loads(_report_path(folder, index).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{_report_path(folder, index).name} is missing or damaged"
+    if path.stat().st_size != report["bytes"] or file_hash(path) != report["sha256"]:
+        return f"{path.name} is damaged"
+    return None
+
+
+def take_parts(sources: Iterable[Path], folder: Path) -> None:
+    """Brings part after part with its report into a folder, without a copy where both are on one disk.
+
+    Args:
+        sources: folder of each part.
+    """
+    with _parts_are_kept(folder):
+        for index, source in enumerate(sources):
+            _take_part(source, folder, index)
+
+
+def _take_part(source: Path, folder: Path, index: int) -> None:
+    for path in (_report_path(source, index), _part_path(source, index)):
+        target, temporary = folder / path.name, folder / f"{path.name}.tmp"
+        target.unlink(missing_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:  # on another disk, or on one that knows no links
+            shutil.copyfile(path, temporary)
+            os.replace(temporary, target)
+
+
+def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, cleaning: Cleaning) -> int:
     """Reads and writes one part and, before it appears, its report; returns the number of files."""
     path = _part_path(folder, index)
     schema = table_features(benchmark.labels, benchmark.protocols).arrow_schema
-    report: dict[str, Any] = {"rows": 0, "frames": 0, "dropped": [], "layouts": Counter(), "persons": Counter()}
+    report: dict[str, Any] = {
+        "rows": 0,
+        "frames": 0,
+        "dropped": [],
+        "doubtful": [],
+        "layouts": Counter(),
+        "persons": Counter(),
+    }
     report["subjects"] = Counter()
     report["counts"] = {protocol: Counter() for protocol in benchmark.protocols}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
             for start in range(0, len(samples), _ROWS_PER_BATCH):
-                rows = _rows(samples[start : start + _ROWS_PER_BATCH], reading, report)
+                rows = _rows(samples[start : start + _ROWS_PER_BATCH], cleaning, report)
                 columns = {name: [row[name] for row in rows] for name in schema.names}
                 writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
-    except OSError as error:
-        if error.filename is None:  # of writing; a file that cannot be read is named
-            raise OSError(
-                f"{temporary}: {error.strerror or error}; parts written so far are kept, the same command goes on "
-                "from here"
-            ) from None
-        raise
-    report |= {"file": path.name, "bytes": temporary.stat().st_size, "sha256": file_hash(temporary)}
-    _write_json(report, _report_path(folder, index))
-    os.replace(temporary, path)
+        report |= {"file": path.name, "bytes": temporary.stat().st_size, "sha256": file_hash(temporary)}
+        _write_json(report, _report_path(folder, index))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return len(samples)
 
 
-def _rows(samples: list[Sample], reading: Reading, report: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for path, about in samples:
-        try:
-            sequence = reading.read(path)
-        except ValueError as error:
-            report["dropped"].append([str(path), str(error).removeprefix(f"{path}: ")])
-            continue
+        about = dict(about)
+        clip = about.pop("clip", None)
+        place = str(path) if clip is None else about["name"]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RecordingWarning)
+            try:
+                sequence = cleaning.read(path, clip)
+            except ValueError as error:
+                report["dropped"].append([place, str(error).removeprefix(f"{path}: ")])
+                continue
+        doubts = [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
+        report["doubtful"] += [[place, doubt] for doubt in doubts]
         rows.append(sequence_to_row(sequence, **about))
         report["rows"] += 1
         report["frames"] += sequence.num_frames
@@ -244,18 +352,38 @@ def _rows(samples: list[Sample], reading: Reading, report: dict[str, Any]) -> li
     return rows
 
 
-def _finish(
-    folder: Path, num_parts: int, benchmark: Benchmark, dropped: list[tuple[str, str]], plan: dict[str, Any]
-) -> None:
-    """The files `load_from_disk` wants, the list of what was dropped, and last the manifest."""
+def finish(folder: Path, out: Path, job: Job) -> dict[str, Any]:
+    """Makes a folder that holds all parts the table `out`, which is replaced; returns the manifest.
+
+    Raises:
+        ValueError: no file could be used.
+    """
+    if not is_prepared(folder):
+        with _parts_are_kept(folder):
+            _describe(folder, job)
+    for leftover in (*folder.glob("report-*.json"), folder / _PLAN):
+        leftover.unlink(missing_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(folder, out)
+    return read_manifest(out)
+
+
+def _describe(folder: Path, job: Job) -> None:
+    """Writes the files that `load_from_disk` wants, the list of what was dropped, and last the manifest."""
+    benchmark, num_parts = job.benchmark, len(job.parts)
     reports = [json.loads(_report_path(folder, index).read_text(encoding="utf-8")) for index in range(num_parts)]
-    dropped = [*dropped, *((path, why) for report in reports for path, why in report["dropped"])]
+    dropped = [*job.dropped, *((path, why) for report in reports for path, why in report["dropped"])]
     rows = sum(report["rows"] for report in reports)
     if rows == 0:
         why = dropped[0] if dropped else "nothing was found"
         raise ValueError(f"{folder}: none of the files could be used; the first one: {why}")
     with (folder / "dropped.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "why"), *dropped])
+    doubtful = [(path, why) for report in reports for path, why in report["doubtful"]]
+    if doubtful:
+        with (folder / DOUBTFUL).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("file", "why"), *doubtful])
     files = [{"filename": f"{_part_path(folder, index).name}"} for index in range(num_parts)]
     fingerprint = hashlib.sha256("".join(report["sha256"] for report in reports).encode()).hexdigest()[:16]
     _write_json(
@@ -287,7 +415,8 @@ def _finish(
         "subjects": _sum(report["subjects"] for report in reports),
         "counts": {name: _sum(report["counts"][name] for report in reports) for name in benchmark.protocols},
         "dropped": len(dropped),
-        "plan": plan["sha256"],
+        "doubtful": len(doubtful),
+        "plan": job.plan,
         "parts": [{name: report[name] for name in ("file", "rows", "bytes", "sha256")} for report in reports],
     }
     _write_json(manifest, folder / MANIFEST)

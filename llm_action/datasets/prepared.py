@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections import Counter
@@ -15,6 +14,7 @@ from datasets import Dataset, load_from_disk
 from .benchmark import Benchmark
 
 MANIFEST = "manifest.json"
+DOUBTFUL = "doubtful.csv"
 _REASONS_SHOWN = 5
 
 
@@ -24,12 +24,12 @@ def is_prepared(folder: str | os.PathLike[str]) -> bool:
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest: dataset, layout, protocols and their counts, what was dropped, and each part's size and hash."""
+    """Reads the manifest: dataset, layout, protocols and their counts, what was dropped, size and hash of each part."""
     return json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
 
 
 def prepared_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
-    """Classes, layout and protocols of a prepared folder."""
+    """Says the classes, layout and protocols of a prepared folder."""
     manifest = read_manifest(folder)
     return Benchmark(
         manifest["dataset"],
@@ -42,7 +42,7 @@ def prepared_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
-    """The table, memory-mapped.
+    """Opens the table, memory-mapped.
 
     Raises:
         FileNotFoundError: a part is gone.
@@ -56,17 +56,20 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
             raise ValueError(
                 f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; run llm-action prepare again"
             )
-    return load_from_disk(str(folder))
+    table = load_from_disk(str(folder))
+    return table.rename_column("view", "camera") if "view" in table.column_names else table  # of format 2
 
 
 def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:
-    """What was written, what was dropped and why, and how each protocol compares with the complete release."""
+    """Says what was written and dropped, and how each protocol compares with the complete release."""
     with (Path(out) / "dropped.csv").open(newline="", encoding="utf-8") as file:
         reasons = Counter(row["why"] for row in csv.DictReader(file))
     lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
     lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
     if len(reasons) > _REASONS_SHOWN:
         lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
+    if manifest.get("doubtful"):
+        lines.append(f"  {manifest['doubtful']} sequences are doubtful: see {Path(out) / DOUBTFUL}")
     for protocol, counts in manifest["counts"].items():
         found = (counts.get("train", 0), counts.get("test", 0))
         official = benchmark.counts.get(protocol)
@@ -80,18 +83,3 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
         subjects = f"each of {len(manifest['subjects'])} subjects in turn (see {MANIFEST}), the others train"
         lines.append(f"leave_out_subject_N: {subjects}")
     return "\n".join(lines)
-
-
-def damaged_parts(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the parts whose content is not what the manifest's hash says; reads everything."""
-    parts = read_manifest(folder)["parts"]
-    return [part["file"] for part in parts if file_hash(Path(folder) / part["file"]) != part["sha256"]]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

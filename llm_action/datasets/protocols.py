@@ -14,10 +14,10 @@ _LEAVE_OUT = re.compile(r"leave_out_subject_(\d+)")
 
 
 def protocol_name(benchmark: Benchmark, protocol: str | None = None) -> str:
-    """The protocol asked for, default the data set's own.
+    """Checks the name of a protocol; default the data set's own.
 
     Beside the protocol columns there is `leave_out_subject_N` where subjects are known: subject N tests, the others
-    train; the mean over all N is leave-one-subject-out. NTU RGB+D has `unseen_55/5` and the like (`unseen_splits`).
+    train. The mean over all N is leave-one-subject-out. NTU RGB+D has `unseen_55/5` and the like (`unseen_splits`).
 
     Raises:
         ValueError: the data set has no such protocol; the known ones are listed.
@@ -31,7 +31,7 @@ def protocol_name(benchmark: Benchmark, protocol: str | None = None) -> str:
 
 
 def protocol_parts(table: Dataset, protocol: str) -> np.ndarray:
-    """ "train", "test", "validation" or "" of every row.
+    """Says the part of every row: "train", "test", "validation" or "".
 
     Raises:
         ValueError: `leave_out_subject_N` and nobody is subject N; the known subjects are listed.

@@ -88,7 +88,7 @@ def describe_smarthome(name: str) -> dict[str, Any] | None:
         part = "train" if camera in train_cameras else held_out.get(camera, "")
         splits[protocol] = part if match["label"] in CROSS_VIEW_LABELS else ""
     label = LABELS.index(match["label"])
-    return {"name": name, "label": label, "subject": subject, "view": camera, "splits": splits}
+    return {"name": name, "label": label, "subject": subject, "camera": camera, "splits": splits}
 
 
 def scan_smarthome(data_dir: str | os.PathLike[str] | None) -> Scan:

@@ -1,9 +1,10 @@
-"""From a benchmark table to what the stages train on."""
+"""The training and test part of an experiment, and the names and descriptions of its labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -18,13 +19,21 @@ from llm_action.modeling.label_descriptions import LabelDescription
 
 @dataclass
 class Split:
-    """The two parts of a protocol, as tables of `llm_action.datasets`."""
+    """The two parts of a protocol, as tables of `llm_action.datasets`.
+
+    Attributes:
+        unseen: classes that training leaves out.
+        dataset: the data set's name; of a prepared folder of one's own the folder's.
+        held_out: whether `test` is a held-out share of the training part, not the protocol's test part.
+    """
 
     train: Dataset
     test: Dataset
     labels: list[str]
     protocol: str
     unseen: frozenset[str] = frozenset()
+    dataset: str = ""
+    held_out: bool = False
 
     @property
     def trained_labels(self) -> list[str]:
@@ -33,11 +42,11 @@ class Split:
 
 
 def load_split(experiment: Experiment, data_dir: str | None) -> Split:
-    """The training and test part of an experiment's protocol.
+    """Splits an experiment's data by its protocol.
 
-    With `holdout_subjects` or `holdout_views` the test part is those subjects' and views' training sequences and the
-    official one stays unseen. Classes in `unseen` are left out of the training part alone. The
-    training parts of `extra_datasets` come on top, their further classes behind the data set's own.
+    With `holdout_subjects` or `holdout_cameras` the test part is the training sequences of those subjects and cameras;
+    the official test part is not touched. Classes in `unseen` are left out of the training part alone. The training
+    parts of `extra_datasets` come on top, their further classes behind the data set's own.
 
     Args:
         experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
@@ -52,16 +61,17 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
     protocol = protocol_name(benchmark, experiment.protocol)
     parts = protocol_parts(table, protocol)
     train, test = parts == "train", parts == "test"
-    if experiment.holdout_subjects or experiment.holdout_views:
+    hold_out = bool(experiment.holdout_subjects or experiment.holdout_cameras)
+    if hold_out:
         held_out = np.isin(table["subject"], experiment.holdout_subjects)
-        held_out |= np.isin(table["view"], experiment.holdout_views)
+        held_out |= np.isin(table["camera"], experiment.holdout_cameras)
         train, test = train & ~held_out, train & held_out
     train &= ~np.isin(table["label"], unseen)
     for name, part in (("training", train), ("test", test)):
         if not part.any():
             raise ValueError(
                 f"{experiment.dataset}: the {name} part of {protocol!r} is empty; check holdout_subjects, "
-                "holdout_views and the data."
+                "holdout_cameras and the data."
             )
     if experiment.training_examples_per_class:
         train = _few_of_each(train, np.array(table["label"]), experiment)
@@ -75,11 +85,17 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
         trained = joined(trained, experiment.extra_datasets, experiment.unseen)
         labels = trained.features["label"].names
         tested = relabelled(tested, labels)
-    return Split(trained, tested, labels, protocol, left_out)
+    return Split(trained, tested, labels, protocol, left_out, dataset_name(experiment.dataset), hold_out)
+
+
+def dataset_name(dataset: str) -> str:
+    """The name of a data set without its path: a benchmark's own, or that of a folder prepared from one's own data."""
+    name = describe_dataset(dataset).name
+    return Path(dataset).name if name == "folder" else name
 
 
 def label_numbers(labels: list[str], names: list[str]) -> list[int]:
-    """The class ids of some labels; ValueError naming one that is none."""
+    """Finds the class ids of some labels; raises a ValueError that names one that is none."""
     unknown = sorted(set(names) - set(labels))
     if unknown:
         raise ValueError(f"unknown class {unknown[0]!r}; the data set has {', '.join(labels)}")
@@ -87,7 +103,7 @@ def label_numbers(labels: list[str], names: list[str]) -> list[int]:
 
 
 def described_labels(experiment: Experiment, labels: Sequence[str]) -> dict[str, LabelDescription]:
-    """The description of every label: the user's own, else that shipped for a data set trained on, else any shipped.
+    """Looks up every label's description: the user's own, else that of a data set trained on, else any shipped one.
 
     Raises:
         FileNotFoundError, ValueError: see `known_descriptions`.
@@ -96,7 +112,7 @@ def described_labels(experiment: Experiment, labels: Sequence[str]) -> dict[str,
 
 
 def dataset_names(experiment: Experiment) -> list[str]:
-    """Of the data sets trained on, the one that is tested first."""
+    """Names the data sets trained on; the first is the one that is tested."""
     return [
         describe_dataset(name).name
         for name in (experiment.dataset, *(each["dataset"] for each in experiment.extra_datasets))
@@ -104,7 +120,7 @@ def dataset_names(experiment: Experiment) -> list[str]:
 
 
 def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) -> np.ndarray:
-    """`train` (rows,) with so many rows of each class left; a larger number keeps those of a smaller one."""
+    """Keeps so many rows of each class of `train` (rows,); a larger number keeps those of a smaller one."""
     order = np.random.default_rng((experiment.seed, 5)).permutation(len(labels))
     kept = np.zeros_like(train)
     for label in np.unique(labels):
@@ -114,6 +130,6 @@ def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) 
 
 
 def model_layout(experiment: Experiment) -> str:
-    """The layout the VQ-VAE sees: the experiment's, else the data set's in the SDK's joint order."""
+    """Says the layout that the VQ-VAE sees: the experiment's, else the data set's in the SDK's joint order."""
     layout = experiment.layout or describe_dataset(experiment.dataset).layout
     return "kinect20" if layout.startswith("kinect20") else layout

@@ -16,13 +16,16 @@ from llm_action.skeleton_io import read_skeleton
 
 
 def table_features(labels: Sequence[str], protocols: Sequence[str]) -> Features:
-    """Columns of every data set: name, label, subject, view, layout, fps (frames per second), shape (persons, frames,
-    joints, channels), joints (flattened, NaN where missing), and "train", "test" or "" a protocol."""
+    """Names the columns of every data set.
+
+    These are name, label, subject, camera, layout, fps (frames per second), shape (persons, frames, joints, channels),
+    joints (flattened, NaN where missing), and one a protocol with "train", "test" or "".
+    """
     return Features(
         name=Value("string"),
         label=ClassLabel(names=list(labels)),
         subject=Value("int32"),
-        view=Value("int32"),
+        camera=Value("int32"),
         layout=Value("string"),
         fps=Value("float32"),
         shape=ListOf(Value("int32")),
@@ -32,14 +35,14 @@ def table_features(labels: Sequence[str], protocols: Sequence[str]) -> Features:
 
 
 def sequence_to_row(
-    sequence: SkeletonSequence, name: str, label: int, subject: int, view: int, splits: Mapping[str, str]
+    sequence: SkeletonSequence, name: str, label: int, subject: int, camera: int, splits: Mapping[str, str]
 ) -> dict[str, Any]:
-    """One row of the table; `splits` says "train", "test" or "" for every protocol."""
+    """Makes one row of the table; `splits` says "train", "test" or "" for every protocol."""
     return {
         "name": name,
         "label": label,
         "subject": subject,
-        "view": view,
+        "camera": camera,
         "layout": sequence.layout,
         "fps": sequence.fps,
         "shape": list(sequence.joints.shape),
@@ -49,7 +52,7 @@ def sequence_to_row(
 
 
 def row_to_sequence(row: Mapping[str, Any]) -> SkeletonSequence:
-    """The SkeletonSequence of a row, whatever format the dataset was set to (lists, numpy, torch).
+    """Reads the SkeletonSequence of a row, whatever format the dataset was set to (lists, numpy, torch).
 
     Raises:
         ValueError: the row lacks a column, or its joints do not fill its shape.
@@ -71,7 +74,7 @@ def row_to_sequence(row: Mapping[str, Any]) -> SkeletonSequence:
 def build_table(
     files: Iterable[tuple[Path, dict[str, Any]]], labels: Sequence[str], protocols: Sequence[str], title: str
 ) -> Dataset:
-    """Read every file into one table, in memory.
+    """Reads every file into one table, in memory.
 
     Args:
         files: (path, arguments of `sequence_to_row` after the sequence) of every sequence.

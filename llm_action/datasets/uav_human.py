@@ -244,14 +244,14 @@ _NAME = re.compile(r"P(?P<subject>\d{3})S\d+G\d+B\d+H\d+UC\d+LC\d+A(?P<action>\d
 def describe_uav_human(name: str) -> dict[str, Any] | None:
     """A sample's row but its skeleton, from its name "P001S00G10B10H10UC022000LC021000A013R0_08241716"; else None.
 
-    cross_subject_v1 and cross_subject_v2: 89 subjects train, 30 test. View is always 1: the drone hovers anywhere.
+    cross_subject_v1 and cross_subject_v2: 89 subjects train, 30 test. The camera is always 1: a drone.
     """
     match = _NAME.fullmatch(name)
     if match is None or int(match["action"]) >= len(LABELS) or int(match["subject"]) >= NUM_SUBJECTS:
         return None
     subject = int(match["subject"])
     splits = {protocol: "test" if subject in test else "train" for protocol, test in TEST_SUBJECTS.items()}
-    return {"name": name, "label": int(match["action"]), "subject": subject, "view": 1, "splits": splits}
+    return {"name": name, "label": int(match["action"]), "subject": subject, "camera": 1, "splits": splits}
 
 
 def scan_uav_human(data_dir: str | os.PathLike[str] | None) -> Scan:

@@ -40,7 +40,7 @@ TRAIN_SUBJECTS = frozenset({1, 3, 5, 7})
 
 
 def scan_utd_mhad(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """All 861 sequences. cross_subject: subjects 1, 3, 5, 7 train (431), 2, 4, 6, 8 test (430). View is always 1.
+    """All 861 sequences. cross_subject: subjects 1, 3, 5, 7 train (431), 2, 4, 6, 8 test (430). The camera is always 1.
 
     Raises:
         FileNotFoundError: no folder, or no `aA_sS_tT_skeleton.mat` in it or in its `skeleton/`.
@@ -49,7 +49,7 @@ def scan_utd_mhad(data_dir: str | os.PathLike[str] | None) -> Scan:
     for path, match in find_files(data_dir, "utd_mhad", "skeleton", r"(a(\d+)_s(\d+)_t\d+)_skeleton\.mat", 861):
         action, subject = int(match[2]), int(match[3])
         splits = {"cross_subject": split_by(subject, TRAIN_SUBJECTS)}
-        files.append((path, {"name": match[1], "label": action - 1, "subject": subject, "view": 1, "splits": splits}))
+        files.append((path, {"name": match[1], "label": action - 1, "subject": subject, "camera": 1, "splits": splits}))
     return Scan(files)
 
 

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, probe and peers, tables of comparisons and unseen classes."""
+"""Evaluation: metrics, calibration, the ledger of test parts, token metrics and the probe."""

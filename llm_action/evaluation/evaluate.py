@@ -1,85 +1,132 @@
-"""Accuracy and speed on the test part of a protocol, of whatever gives a sequence a score for every class."""
+"""Accuracy, calibration and speed of whatever gives a recorded sequence a score for every class.
+
+The recognizer is asked as its users ask it, through the pipeline.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
 
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.split import Split
+from llm_action.evaluation.ledger import Origin, enter, ledger_file
 from llm_action.evaluation.metrics import classification_metrics
-from llm_action.modeling.label_tree import LabelTree, normalize_label
-from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.label_tree import normalize_label
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.prompt_states import KeptStates
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 Scorer = Callable[[list[SkeletonSequence]], np.ndarray]
 """Sequences as they were recorded to scores (sequences, classes), the higher the likelier."""
 
 _TIMED_SEQUENCES = 64
+_SMALLEST = float(np.finfo(np.float32).smallest_subnormal)  # what single precision rounds to 0 is no larger
 
 
-def evaluate_recognizer(
-    model: LlmArForActionRecognition, processor: LlmArProcessor, table: Dataset, batch_size: int = 16, views: int = 1
-) -> dict[str, Any]:
-    """`evaluate` of a recognizer among the table's classes, the posteriors of `views` sentences a sequence averaged."""
-    scorer = recognizer_scorer(model, processor, table.features["label"].names, views)
-    return {**evaluate(scorer, table, batch_size), "views": views}
+@dataclass(frozen=True)
+class Classifier:
+    """The recognizer or a baseline, trained.
+
+    Attributes:
+        score: what scores recorded sequences.
+        parameters: the number of parameters trained.
+        fingerprint: of those parameters; "" where there are none.
+        score_views: `score` with the posteriors of several test-time views averaged; None where it takes one view only.
+        posterior: whether scores are log-probabilities.
+    """
+
+    score: Scorer
+    parameters: int
+    fingerprint: str = ""
+    score_views: Scorer | None = None
+    posterior: bool = True
 
 
 def recognizer_scorer(
-    model: LlmArForActionRecognition, processor: LlmArProcessor, labels: list[str], views: int = 1
+    recognize: SkeletonActionRecognitionPipeline, candidates: Sequence[str] | Mapping[str, Any], views: int = 1
 ) -> Scorer:
-    """Exact log-likelihoods of the class names; with several views the logarithm of the mean posterior."""
-    tree = LabelTree.from_labels([normalize_label(name) for name in labels], processor.tokenizer)
+    """The log of the posterior that the pipeline gives each candidate.
 
-    @torch.no_grad()
+    Args:
+        candidates: names, or a mapping of names to what they mean, see `candidate_labels` of the pipeline.
+        views: test-time views whose posteriors the pipeline averages.
+
+    For weights that stay as they are: what the model reads of prompts and names is kept from batch to batch.
+    """
+    states = KeptStates()
+    columns = {normalize_label(name): column for column, name in enumerate(candidates)}
+
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        prompts = processor(sequences, return_tensors="pt", views=views).to(model.device)
-        scores = model.score(**prompts, tree=tree).float().cpu()
-        return over_views(scores, views).numpy()
+        options: dict[str, Any] = {"top_k": None, "views": views, "batch_size": len(sequences), "states": states}
+        shares = np.zeros((len(sequences), len(columns)))
+        for row, ranking in zip(shares, recognize(sequences, candidate_labels=candidates, **options), strict=True):
+            for entry in ranking:
+                row[columns[entry["label"]]] = entry["score"]
+        return np.log(shares.clip(_SMALLEST))
 
     return score
 
 
 def over_views(scores: Tensor, views: int) -> Tensor:
-    """Scores (sequences * views, classes) to (sequences, classes): with several views the log of the mean posterior."""
-    return scores if views == 1 else scores.softmax(-1).unflatten(0, (-1, views)).mean(1).log()
+    """The log of the mean posterior: logits (sequences * views, classes) to (sequences, classes)."""
+    return scores.float().log_softmax(-1).unflatten(0, (-1, views)).logsumexp(1) - math.log(views)
 
 
-def evaluate(score: Scorer, table: Dataset, batch_size: int = 16) -> dict[str, Any]:
-    """Scores every sequence of a table.
+def evaluate(
+    score: Scorer, split: Split, origin: Origin, batch_size: int = 16, posterior: bool = True
+) -> dict[str, Any]:
+    """Scores every sequence of a split's test part and enters the result in the ledger.
+
+    Held-out training subjects and cameras (`Split.held_out`) are not entered.
 
     Args:
-        table: rows as `llm_action.datasets` makes them; the class names come from its label column.
+        origin: what the ledger says of the scorer.
         batch_size: sequences scored at once.
+        posterior: whether scores are log-probabilities.
 
     Returns:
         `classification_metrics`, and seconds, from the recordings to the scores.
+
+    Raises:
+        ValueError: a batch_size below 1; see `classification_metrics`.
+        OSError: the ledger cannot be written.
     """
+    if not split.held_out:
+        ledger_file()  # an error before the scoring, not after it
+    started = time.perf_counter()
+    scores = table_scores(score, split.test, batch_size)
+    seconds = time.perf_counter() - started
+    labels = [normalize_label(name) for name in split.test.features["label"].names]
+    metrics = classification_metrics(scores, np.array(split.test["label"]), labels, posterior)
+    if not split.held_out:
+        figures = {name: metrics[name] for name in ("top1", "mean_class_accuracy")}
+        enter(origin, split.dataset, split.protocol, metrics["n"], figures)
+    return {**metrics, "seconds": round(seconds, 2)}
+
+
+def table_scores(score: Scorer, table: Dataset, batch_size: int = 16) -> np.ndarray:
+    """(rows, classes) the scores of every row of a table as `llm_action.datasets` makes it."""
     if batch_size < 1:
         raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
-    labels = [normalize_label(name) for name in table.features["label"].names]
     order = np.argsort([shape[0] for shape in table["shape"]], kind="stable")  # prompts of one length together
     rows = table.select(order)
-    started, batches = time.perf_counter(), []
-    for start in tqdm(range(0, len(rows), batch_size), desc="naming test sequences"):
-        batches.append(score(_sequences(rows, start, start + batch_size)))
-    seconds = time.perf_counter() - started
-    scores = np.concatenate(batches)[np.argsort(order)]
-    metrics = classification_metrics(scores, np.array(table["label"]), labels)
-    return {**metrics, "seconds": round(seconds, 2)}
+    starts = tqdm(range(0, len(rows), batch_size), desc="scoring sequences")
+    batches = [score(sequences_of(rows, start, start + batch_size)) for start in starts]
+    return np.concatenate(batches)[np.argsort(order)]
 
 
 def milliseconds(score: Scorer, table: Dataset, batch_size: int) -> float:
     """Median time a sequence takes, from the recording to the scores, over the table's first 64 sequences."""
-    sequences = _sequences(table, 0, _TIMED_SEQUENCES)
+    sequences = sequences_of(table, 0, _TIMED_SEQUENCES)
     batches = [sequences[start : start + batch_size] for start in range(0, len(sequences), batch_size)]
     score(batches[0])  # whatever is compiled or loaded at first
     times = []
@@ -90,5 +137,7 @@ def milliseconds(score: Scorer, table: Dataset, batch_size: int) -> float:
     return float(np.median(times))
 
 
-def _sequences(table: Dataset, start: int, end: int) -> list[SkeletonSequence]:
-    return [row_to_sequence(row) for row in table.select(range(start, min(end, len(table)))).with_format("numpy")]
+def sequences_of(table: Dataset, start: int = 0, end: int | None = None) -> list[SkeletonSequence]:
+    """The sequences of a table's rows from `start` to before `end`."""
+    rows = range(start, len(table) if end is None else min(end, len(table)))
+    return [row_to_sequence(row) for row in table.select(rows).with_format("numpy")]

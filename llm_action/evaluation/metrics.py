@@ -1,4 +1,4 @@
-"""Classification metrics of action recognition: top-1, top-5, mean class accuracy, confusions."""
+"""Classification metrics of action recognition: accuracies, confusions, calibration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from llm_action.evaluation.calibration import calibration_metrics
+
 MOST_CONFUSED_PAIRS = 10
+_ROUNDING = 1e-3  # of a sum of probabilities
 
 
-def classification_metrics(scores: np.ndarray, targets: np.ndarray, labels: list[str]) -> dict[str, Any]:
+def classification_metrics(
+    scores: np.ndarray, targets: np.ndarray, labels: list[str], posterior: bool = False
+) -> dict[str, Any]:
     """The metrics of one protocol, as a dict that `json.dumps` takes.
 
     Args:
@@ -17,6 +22,7 @@ def classification_metrics(scores: np.ndarray, targets: np.ndarray, labels: list
             allowed, NaN is not.
         targets: (sequences,) integers, the true class of each sequence.
         labels: the class names, in the order of the score columns.
+        posterior: whether the scores are log-probabilities, whose calibration is measured.
 
     Returns a dict of
         n: number of sequences.
@@ -30,10 +36,12 @@ def classification_metrics(scores: np.ndarray, targets: np.ndarray, labels: list
             true class's sequences.
         predicted: (sequences,) the first class of each.
         labels: the class names, as given.
+        negative_log_likelihood, calibration_error, calibration_error_by_chance: with `posterior`, see
+            `calibration_metrics`.
 
     Raises ValueError if shapes, targets, labels or scores are not as above.
     """
-    scores, targets = _checked(np.asarray(scores), np.asarray(targets), labels)
+    scores, targets = _checked(np.asarray(scores), np.asarray(targets), labels, posterior)
     ranking = np.argsort(-scores, axis=1, kind="stable")
     predictions = ranking[:, 0]
 
@@ -56,6 +64,7 @@ def classification_metrics(scores: np.ndarray, targets: np.ndarray, labels: list
         "most_confused": _most_confused(confusion, labels),
         "predicted": predictions.tolist(),
         "labels": list(labels),
+        **(calibration_metrics(scores, targets) if posterior else {}),
     }
 
 
@@ -75,7 +84,9 @@ def _most_confused(confusion: np.ndarray, labels: list[str]) -> list[dict[str, A
     ]
 
 
-def _checked(scores: np.ndarray, targets: np.ndarray, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    scores: np.ndarray, targets: np.ndarray, labels: list[str], posterior: bool
+) -> tuple[np.ndarray, np.ndarray]:
     if scores.ndim != 2 or scores.shape[1] != len(labels):
         raise ValueError(f"scores: expected shape (sequences, {len(labels)}), a column each label, got {scores.shape}")
     if targets.shape != scores.shape[:1]:
@@ -94,4 +105,6 @@ def _checked(scores: np.ndarray, targets: np.ndarray, labels: list[str]) -> tupl
     nan_rows = np.flatnonzero(np.isnan(scores).any(axis=1))
     if len(nan_rows):
         raise ValueError(f"scores: expected numbers, got NaN in {len(nan_rows)} rows, the first row {nan_rows[0]}")
+    if posterior and not np.allclose(sums := np.exp(scores.astype(np.float64)).sum(1), 1, atol=_ROUNDING):
+        raise ValueError(f"scores: expected log-probabilities, got rows that sum to {sums.min():.3g}..{sums.max():.3g}")
     return scores.astype(np.float64), targets.astype(np.int64)

@@ -1,14 +1,13 @@
-"""The small transformer a user would train: on raw joints a rival of the recognizer, on tokens a probe of them.
+"""The small transformer a user would train: on joints a baseline of the recognizer, on tokens a probe of them.
 
 A linear layer, learned positions, pre-norm attention layers, the mean over time; AdamW with a one-cycle schedule, label
-smoothing and the experiment's augmentation (this project's choice). Read by it, tokens can be compared with the joints
-they were made from.
+smoothing and the experiment's augmentation (this project's choice). It makes tokens comparable with the joints they
+were made from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,27 +18,15 @@ from tqdm import tqdm
 
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.split import Split
-from llm_action.evaluation.evaluate import Scorer, evaluate, over_views
+from llm_action.evaluation.evaluate import Classifier, evaluate, over_views
+from llm_action.evaluation.ledger import Origin, config_hash, weights_fingerprint
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 BATCH = 64
-Reader = Callable[[Tensor, Tensor], Tensor]
+Inputs = Callable[[Tensor, Tensor], Tensor]
 """skeletons (batch, persons, frames, joints, 3) and person_mask (batch, persons) to inputs (batch, steps, width)."""
-
-
-@dataclass
-class Trained:
-    """A classifier: what scores recorded sequences, and how many numbers it learned.
-
-    Attributes:
-        score_views: the same with the posteriors of several views of a sequence averaged; None where it knows no views.
-    """
-
-    score: Scorer
-    parameters: int
-    score_views: Scorer | None = None
 
 
 class Probe(nn.Module):
@@ -63,13 +50,13 @@ def probe_steps(sequences: int) -> int:
     return round(max(46 * epoch, min(max(80 * epoch, 800), 1500)))
 
 
-def joint_reader(skeletons: Tensor, person_mask: Tensor) -> Tensor:
+def joint_inputs(skeletons: Tensor, person_mask: Tensor) -> Tensor:
     """Joints and velocities of every frame, persons one after the other."""
     velocity = F.pad(skeletons.diff(dim=2), (0, 0, 0, 0, 1, 0))
     return torch.cat([skeletons, 4 * velocity], -1).flatten(3).flatten(1, 2)
 
 
-def token_reader(processor: LlmArProcessor) -> Reader:
+def token_inputs(processor: LlmArProcessor) -> Inputs:
     """The vectors of the tokens, of continuous features the features; persons one after the other."""
     vqvae, scale = processor.vqvae.eval(), 2 / processor.vqvae.config.max_norm
 
@@ -81,17 +68,17 @@ def token_reader(processor: LlmArProcessor) -> Reader:
     return read
 
 
-def train_probe(recordings: Recordings, read: Reader, steps: int | None = None, views: int = 1) -> Trained:
-    """Trains the small transformer; `steps` default to `probe_steps`, `views` are those of `Trained.score_views`."""
+def train_probe(recordings: Recordings, inputs: Inputs, steps: int | None = None, views: int = 1) -> Classifier:
+    """Trains the small transformer; `steps` default to `probe_steps`, `views` are those of `Classifier.score_views`."""
     steps = steps or probe_steps(len(recordings.sequences))
-    example = read(*(torch.from_numpy(part[:1]) for part in recordings.plain()))
+    example = inputs(*(torch.from_numpy(part[:1]) for part in recordings.plain()))
     torch.manual_seed(recordings.experiment.seed)
     probe = Probe(example.shape[2], example.shape[1], len(recordings.split.labels))
     optimizer = torch.optim.AdamW(probe.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
     batches = recordings.augmented(BATCH, steps)
     for skeletons, person_mask, targets in tqdm(batches, desc="training the small transformer", total=steps):
-        loss = F.cross_entropy(probe(read(skeletons, person_mask)), targets, label_smoothing=0.1)
+        loss = F.cross_entropy(probe(inputs(skeletons, person_mask)), targets, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,23 +87,41 @@ def train_probe(recordings: Recordings, read: Reader, steps: int | None = None, 
 
     @torch.no_grad()
     def score(sequences: list[SkeletonSequence], views: int = 1) -> np.ndarray:
-        return over_views(probe(read(*map(torch.from_numpy, recordings.read(sequences, views)))), views).numpy()
+        return over_views(probe(inputs(*map(torch.from_numpy, recordings.read(sequences, views)))), views).numpy()
 
-    return Trained(
-        score, sum(weight.numel() for weight in probe.parameters()), partial(score, views=views) if views > 1 else None
+    return Classifier(
+        score,
+        sum(weight.numel() for weight in probe.parameters()),
+        weights_fingerprint(probe.state_dict().items()),
+        partial(score, views=views) if views > 1 else None,
     )
 
 
-def probe_tokens(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int | None = None) -> float:
-    """Top-1 on the test part of the small transformer that reads the tokens' vectors."""
-    return _probed(experiment, processor, split, token_reader(processor), steps)
+def probe_tokens(
+    experiment: Experiment,
+    processor: LlmArProcessor,
+    split: Split,
+    steps: int | None = None,
+    command: str = "train-vqvae",
+) -> float:
+    """Top-1 on the test part of the small transformer on the tokens' vectors; `command` is the ledger's."""
+    return _probed(experiment, processor, split, token_inputs(processor), steps, f"{command}, probe of tokens")
 
 
-def probe_joints(experiment: Experiment, processor: LlmArProcessor, split: Split, steps: int | None = None) -> float:
+def probe_joints(
+    experiment: Experiment,
+    processor: LlmArProcessor,
+    split: Split,
+    steps: int | None = None,
+    command: str = "train-vqvae",
+) -> float:
     """Top-1 of the same transformer on joints and velocities, after the same normalisation."""
-    return _probed(experiment, processor, split, joint_reader, steps)
+    return _probed(experiment, processor, split, joint_inputs, steps, f"{command}, probe of joints")
 
 
-def _probed(experiment: Experiment, processor: LlmArProcessor, split: Split, read: Reader, steps: int | None) -> float:
-    recordings = Recordings(experiment, split, processor.feature_extractor)
-    return evaluate(train_probe(recordings, read, steps).score, split.test)["top1"]
+def _probed(
+    experiment: Experiment, processor: LlmArProcessor, split: Split, inputs: Inputs, steps: int | None, command: str
+) -> float:
+    probe = train_probe(Recordings(experiment, split, processor.feature_extractor), inputs, steps)
+    origin = Origin(f"{command}, seed {experiment.seed}", config_hash(experiment), probe.fingerprint)
+    return evaluate(probe.score, split, origin)["top1"]

@@ -8,20 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_action.config.experiment import Experiment
+from llm_action.config.experiment import Experiment, tokenizer_config
 from llm_action.datasets.augmentation import AugmentedSkeletons, normalized, plain_batch
 from llm_action.datasets.split import Split, model_layout
-from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 
 def feature_extractor(experiment: Experiment, align_facing: bool | None = None) -> SkeletonFeatureExtractor:
     """The normalisation of an experiment, with facing alignment switched if `align_facing` is not None."""
-    frames = ActionVQVAEConfig(**experiment.vqvae.model).num_frames
+    frames = tokenizer_config(experiment).num_frames
     align = experiment.align_facing if align_facing is None else align_facing
     return SkeletonFeatureExtractor(
-        model_layout(experiment), frames, experiment.max_persons, align, experiment.normalize_bones
+        model_layout(experiment), frames, experiment.max_persons, align, experiment.on_trial.normalize_bones
     )
 
 
@@ -48,7 +47,8 @@ class Recordings:
         """Batches of skeletons, person_mask and targets under the experiment's augmentation, decided by its seed."""
         frames, seed = self.extractor.num_frames, self.experiment.seed
         sources = (self.sequences, self.targets, self.experiment.augmentation)
-        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed)
+        joint_dropout = self.experiment.on_trial.joint_dropout
+        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, joint_dropout)
         for start in range(0, len(stream), batch_size):
             rows = [stream[item] for item in range(start, start + batch_size)]
             skeletons, person_mask, targets = (

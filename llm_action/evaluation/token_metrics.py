@@ -1,4 +1,4 @@
-"""What an action tokenizer keeps and how its sentences look like a language: the figures every stage-1 run writes."""
+"""The figures every run of stage 1 writes: what the tokenizer keeps, and how much its sentences resemble a language."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def token_metrics(processor: LlmArProcessor, table: Dataset, words: Tensor | Non
         curvature: of the ball; hyperbolic models only.
         sequences_per_second: tokenised here, batches of 64.
 
-        Of a model of continuous features that is all. Of tokens also:
+        A model of continuous features has no others. Tokens add:
         used_codes, dead_codes, perplexity: of each level.
         zipf_exponent: slope of log frequency over log(rank + 2.7), sign turned; zipf_divergence: Jensen-Shannon, nats.
         rank_counts: uses of each code, most used first (level 0).
@@ -93,7 +93,7 @@ def token_metrics(processor: LlmArProcessor, table: Dataset, words: Tensor | Non
 def word_sample(base: Path, seed: int) -> Tensor:
     """(up to 512, embedding_dim) word embeddings of the base model in a folder, float32, drawn by the seed.
 
-    Only that one tensor is read: of a large base it is a small part.
+    Only that one tensor is loaded: it is a small part of a large base.
     """
     for file in sorted(base.glob("*.safetensors")):
         with safe_open(file, "pt") as weights:

@@ -9,15 +9,17 @@ from importlib import import_module
 from types import ModuleType
 
 import numpy as np
+import torch
 
-from llm_action.evaluation.probe import Trained
+from llm_action.evaluation.evaluate import Classifier
+from llm_action.evaluation.ledger import weights_fingerprint
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 _KERNELS = 10_000
 
 
-def minirocket(recordings: Recordings, copies: int = 0, kernels: int = _KERNELS) -> Trained:
+def minirocket(recordings: Recordings, copies: int = 0, kernels: int = _KERNELS) -> Classifier:
     """aeon's `MiniRocketClassifier` (ridge on features of random convolutions), coordinates as channels.
 
     Args:
@@ -42,10 +44,12 @@ def minirocket(recordings: Recordings, copies: int = 0, kernels: int = _KERNELS)
         scores[:, ridge.classes_] = decisions
         return scores
 
-    return Trained(score, ridge.coef_.size + np.size(ridge.intercept_))
+    weights = {"coefficients": np.asarray(ridge.coef_), "intercept": np.asarray(ridge.intercept_)}
+    fingerprint = weights_fingerprint((name, torch.from_numpy(part)) for name, part in weights.items())
+    return Classifier(score, sum(part.size for part in weights.values()), fingerprint, posterior=False)
 
 
-def nearest_neighbour(recordings: Recordings, window: float = 0.2) -> Trained:
+def nearest_neighbour(recordings: Recordings, window: float = 0.2) -> Classifier:
     """1-NN with dependent multivariate DTW: one warping path for all coordinates, squared Euclidean costs.
 
     Args:
@@ -62,7 +66,7 @@ def nearest_neighbour(recordings: Recordings, window: float = 0.2) -> Trained:
             scores[:, target] = -distances[:, recordings.targets == target].min(1)
         return scores
 
-    return Trained(score, 0)
+    return Classifier(score, 0, posterior=False)
 
 
 def _channels(skeletons: np.ndarray) -> np.ndarray:

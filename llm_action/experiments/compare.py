@@ -12,16 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
-
 from llm_action.config.experiment import Experiment
-from llm_action.datasets.split import load_split
-from llm_action.evaluation.evaluate import evaluate, milliseconds, recognizer_scorer
-from llm_action.evaluation.probe import Trained, joint_reader, token_reader, train_probe
+from llm_action.datasets.split import Split, load_split
+from llm_action.evaluation.evaluate import Classifier, evaluate, milliseconds, recognizer_scorer
+from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
+from llm_action.evaluation.probe import joint_inputs, token_inputs, train_probe
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.experiments.baselines import minirocket, nearest_neighbour
 from llm_action.experiments.cached_runs import settings, trained_recognizer, trained_tokenizer, training_seconds
+from llm_action.experiments.intervals import correctness
 from llm_action.experiments.tables import Column, Row
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
 COLUMNS = [
@@ -35,6 +36,7 @@ COLUMNS = [
     Column("batch 16, 4 views", "views_milliseconds_batch_16", spread=False),
 ]
 AVERAGED_VIEWS = 4  # for "llm-ar" and whatever else is trained on the same augmented sequences
+CALIBRATION = ("negative_log_likelihood", "calibration_error", "calibration_error_by_chance")  # of posteriors
 COPIES = 4  # of each training sequence, augmented
 WARPING_WINDOW = 0.2  # chosen by leaving out training subjects of UTD-MHAD and MSR-Action3D
 
@@ -56,15 +58,16 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
     data["num_frames"] = feature_extractor(experiment).num_frames
     tokenizer = settings(experiment, data_dir, "recognizer")
 
-    def peer(
-        name: str, fit: Callable[..., Trained], facing: bool | None = None, seeded: bool = True, **options: Any
+    def baseline(
+        name: str, fit: Callable[..., Classifier], facing: bool | None = None, seeded: bool = True, **options: Any
     ) -> Row:
         def measure(seed: int) -> dict[str, Any]:
             seen = replace(experiment, seed=seed)
             split = load_split(seen, data_dir)
             started = time.perf_counter()
             trained = fit(Recordings(seen, split, feature_extractor(seen, facing)), **options)
-            return _figures(trained, split.test, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            return _figures(trained, split, seconds, _origin(seen, f"compare, {name}", trained))
 
         return Row(name, {**data, **options}, measure, seeded)
 
@@ -75,51 +78,71 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
         processor = LlmArProcessor.from_pretrained(run / "processor")
         started = time.perf_counter()
         recordings = Recordings(seen, split, processor.feature_extractor)
-        trained = train_probe(recordings, token_reader(processor), views=AVERAGED_VIEWS)
-        trained.parameters += processor.vqvae.num_parameters()
-        return _figures(trained, split.test, training_seconds(run) + time.perf_counter() - started)
+        probe = train_probe(recordings, token_inputs(processor), views=AVERAGED_VIEWS)
+        trained = replace(probe, parameters=probe.parameters + processor.vqvae.num_parameters())
+        seconds = training_seconds(run) + time.perf_counter() - started
+        return _figures(trained, split, seconds, _origin(seen, "compare, tokens", trained))
 
     def llm_ar(seed: int) -> dict[str, Any]:
-        return recognizer_figures(replace(experiment, seed=seed), data_dir, work, AVERAGED_VIEWS)
+        seen = replace(experiment, seed=seed)
+        return recognizer_figures(seen, data_dir, work, "compare, llm-ar", AVERAGED_VIEWS)
 
     return [
         # a seed changes nothing of it, but which few sequences it is given
-        peer("dtw", nearest_neighbour, seeded=bool(experiment.training_examples_per_class), window=WARPING_WINDOW),
-        peer("minirocket", minirocket, facing=False),
-        peer("minirocket-facing", minirocket, facing=True),
-        peer("minirocket-copies", minirocket, facing=True, copies=COPIES),
-        peer("transformer", lambda recordings: train_probe(recordings, joint_reader, views=AVERAGED_VIEWS)),
+        baseline("dtw", nearest_neighbour, seeded=bool(experiment.training_examples_per_class), window=WARPING_WINDOW),
+        baseline("minirocket", minirocket, facing=False),
+        baseline("minirocket-facing", minirocket, facing=True),
+        baseline("minirocket-copies", minirocket, facing=True, copies=COPIES),
+        baseline("transformer", lambda recordings: train_probe(recordings, joint_inputs, views=AVERAGED_VIEWS)),
         Row("tokens", tokenizer, tokens),
         Row("llm-ar", settings(experiment, data_dir), llm_ar),
     ]
 
 
-def recognizer_figures(experiment: Experiment, data_dir: str | None, work: Path, views: int = 1) -> dict[str, Any]:
-    """The metrics of both stages, trained below `work` unless they are there; with `views` > 1 theirs, too."""
+def recognizer_figures(
+    experiment: Experiment, data_dir: str | None, work: Path, command: str, views: int = 1
+) -> dict[str, Any]:
+    """The metrics of both stages, trained below `work` unless they are there.
+
+    Args:
+        command: of the ledger's entries.
+        views: test-time views; of several there are further metrics with their posteriors averaged.
+    """
     recognizer = trained_recognizer(experiment, data_dir, work)
     model, processor, split = recognizer.model, recognizer.processor, recognizer.split
     parameters = model.num_parameters(only_trainable=True) + processor.vqvae.num_parameters()
+    fingerprint = recognizer_fingerprint(model, processor)
     if not experiment.recognizer.is_control:
         model.merge()  # as one would to name actions
-    score = partial(recognizer_scorer, model, processor, split.labels)
-    trained = Trained(score(), parameters, score(views) if views > 1 else None)
-    return _figures(trained, split.test, recognizer.seconds)
+    recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+    score = partial(recognizer_scorer, recognize, split.labels)
+    trained = Classifier(score(), parameters, fingerprint, score(views) if views > 1 else None)
+    return _figures(trained, split, recognizer.seconds, _origin(experiment, command, trained))
 
 
-def _figures(trained: Trained, test: Dataset, seconds: float) -> dict[str, Any]:
-    metrics, of_views = evaluate(trained.score, test), {}
+def _origin(experiment: Experiment, command: str, trained: Classifier) -> Origin:
+    return Origin(f"{command}, seed {experiment.seed}", config_hash(experiment), trained.fingerprint)
+
+
+def _figures(trained: Classifier, split: Split, seconds: float, origin: Origin) -> dict[str, Any]:
+    """What a row keeps: metrics, costs, and `correct`, 0 or 1 for each sequence of the test part."""
+    test, of_views = split.test, {}
+    metrics = evaluate(trained.score, split, origin, posterior=trained.posterior)
     if trained.score_views is not None:
+        averaged = replace(origin, command=f"{origin.command}, {AVERAGED_VIEWS} views")
         of_views = {
-            "views_top1": evaluate(trained.score_views, test)["top1"],
+            "views_top1": evaluate(trained.score_views, split, averaged, posterior=trained.posterior)["top1"],
             "views_milliseconds_batch_16": round(milliseconds(trained.score_views, test, 16), 3),
         }
+    kept = ("top1", "top5", "mean_class_accuracy", *CALIBRATION)
     return {
         **of_views,
-        **{name: metrics[name] for name in ("top1", "top5", "mean_class_accuracy")},
+        **{name: metrics[name] for name in kept if name in metrics},
         "parameters": trained.parameters,
         "training_seconds": round(seconds, 2),
         "milliseconds_batch_1": round(milliseconds(trained.score, test, 1), 3),
         "milliseconds_batch_16": round(milliseconds(trained.score, test, 16), 3),
+        "correct": correctness(metrics["predicted"], test),
         "confusion": metrics["confusion"],
         "labels": metrics["labels"],
     }

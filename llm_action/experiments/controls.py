@@ -9,16 +9,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
-from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.split import Split, load_split
-from llm_action.evaluation.evaluate import evaluate_recognizer
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -27,21 +24,6 @@ from llm_action.training.sentences import write_sentences
 from llm_action.training.train import train
 from llm_action.training.train_recognizer import new_recognizer, recognizer_trainer, stage_one
 from llm_action.training.train_vqvae import train_vqvae
-
-
-def run_control(experiment: Experiment, data_dir: str | None, out: Path) -> dict[str, Any]:
-    """Trains a recognizer of any settings and scores it; written to `out/metrics.json`.
-
-    Stage 1 is trained unless `out/processor` is there: copy it from another run that differs in stage 2 alone.
-
-    Returns:
-        `evaluate_recognizer` of the test part, and parameters, the number of those trained in both stages.
-    """
-    model, processor, split = fitted_recognizer(experiment, data_dir, out)
-    parameters = model.num_parameters(only_trainable=True) + processor.vqvae.num_parameters()
-    metrics = {**evaluate_recognizer(model, processor, split.test), "parameters": parameters}
-    write_json(metrics, out / "metrics.json")
-    return metrics
 
 
 def fitted_recognizer(
@@ -70,7 +52,7 @@ def fitted_recognizer(
         processor = FeatureProcessor.beside(processor, features)
     examples = write_sentences(experiment, processor, split)
     if stage.inputs == "features":
-        model.action_embeddings = features
+        model.action_embeddings = features  # type: ignore[assignment]  # takes the table's place
     if stage.train == "full":
         model.language_model.unload()
         model.causal_lm.requires_grad_(True)
@@ -87,7 +69,7 @@ def random_base(base: Path, folder: Path, seed: int) -> Path:
 
 
 class Features(nn.Module):
-    """Action embeddings without a codebook: each latent vector that was read is a token of its own.
+    """Action embeddings without a codebook: each latent vector is a token of its own.
 
     Latent vectors go through a linear layer that begins as the VQ-VAE's, scaled as a recognizer's action embeddings.
 

@@ -72,7 +72,10 @@ def print_table(rows: list[Row], seeds: Sequence[int], columns: list[Column], fo
 
 
 def measured_rows(rows: list[Row], seeds: Sequence[int], folder: Path) -> Iterator[dict[str, Any]]:
-    """Each row's summary: name, seeds, and mean, std and values of each number among the metrics; or name and error."""
+    """Each row's summary: name, seeds, and mean, std and values of each number among the metrics; or name and error.
+
+    Rows that keep `correct`, 0 or 1 for each test sequence, add its mean over the seeds.
+    """
     for row in rows:
         wanted = seeds if row.seeded else seeds[:1]
         try:
@@ -82,7 +85,10 @@ def measured_rows(rows: list[Row], seeds: Sequence[int], folder: Path) -> Iterat
             continue
         numbers = [name for name, value in runs[0].items() if isinstance(value, (int, float))]
         metrics = {name: spread([run[name] for run in runs]) for name in numbers}
-        yield {"name": row.name, "seeds": list(wanted), "metrics": metrics}
+        summary = {"name": row.name, "seeds": list(wanted), "metrics": metrics}
+        if all("correct" in run for run in runs):
+            summary["correct"] = np.mean([run["correct"] for run in runs], axis=0).tolist()
+        yield summary
 
 
 def measured(row: Row, seed: int, folder: Path) -> dict[str, Any]:

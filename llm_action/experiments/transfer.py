@@ -1,8 +1,8 @@
-"""What a trained recognizer knows of another data set: named at once, and after a few examples of each class.
+"""How a trained recognizer does on another data set, at once and after a few examples of each class.
 
-At once it knows the labels by their names and by their descriptions, shipped with this package or the user's own. The
-candidates are the other data set's labels alone, the sequences its protocol's test part. Beside it stands the small
-transformer that is trained on the same examples and nothing else.
+At once it chooses among the other data set's labels by their names and descriptions, shipped with this package or the
+user's own. The sequences are the test part of the other data set's protocol. The baseline is the small transformer,
+trained on the same examples alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from llm_action.config.experiment import Experiment
-from llm_action.datasets.split import described_labels, load_split
-from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
-from llm_action.evaluation.probe import joint_reader, train_probe
+from llm_action.datasets.split import Split, described_labels, load_split
+from llm_action.evaluation.evaluate import Scorer, evaluate, recognizer_scorer
+from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
+from llm_action.evaluation.probe import joint_inputs, train_probe
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.experiments.cached_runs import settings
-from llm_action.experiments.open_vocabulary import described_scorer
+from llm_action.experiments.intervals import correctness
 from llm_action.experiments.tables import Column, Row
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.precision import base_dtype
@@ -65,23 +67,22 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
         processor = LlmArProcessor.from_pretrained(model)
         if seen.training_examples_per_class:
             adaptation = Adaptation(augmentation=seen.augmentation, seed=seen.seed)
-            replay = read_rehearsal(model)
-            assert replay is not None  # checked above
+            rehearsal = read_rehearsal(model)
+            assert rehearsal is not None  # checked above
             new = table_examples(split.train, processor, adaptation)
-            adapt_recognizer(learner, processor, replay, new, adaptation)
-        seconds = time.perf_counter() - started
+            adapt_recognizer(learner, processor, rehearsal, new, adaptation)
+        seconds, fingerprint = time.perf_counter() - started, recognizer_fingerprint(learner, processor)
         learner.merge()
-        if seen.training_examples_per_class:
-            score = recognizer_scorer(learner, processor, split.labels)
-        else:
-            score = described_scorer(learner, processor, described_labels(seen, split.labels))
-        return _figures(evaluate(score, split.test), seconds)
+        learned = seen.training_examples_per_class
+        candidates = split.labels if learned else described_labels(seen, split.labels)
+        recognize = SkeletonActionRecognitionPipeline(model=learner, processor=processor)
+        return _figures(recognizer_scorer(recognize, candidates), seen, split, seconds, "llm-ar", fingerprint)
 
     def transformer(seen: Experiment) -> dict[str, Any]:
         split, started = load_split(seen, data_dir), time.perf_counter()
-        trained = train_probe(Recordings(seen, split, feature_extractor(seen)), joint_reader)
+        trained = train_probe(Recordings(seen, split, feature_extractor(seen)), joint_inputs)
         seconds = time.perf_counter() - started
-        return _figures(evaluate(trained.score, split.test), seconds)
+        return _figures(trained.score, seen, split, seconds, "transformer", trained.fingerprint)
 
     rows = []
     for number in examples:
@@ -91,6 +92,12 @@ def transfer_rows(model: Path, experiment: Experiment, data_dir: str | None, exa
     return rows
 
 
-def _figures(metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _figures(
+    score: Scorer, experiment: Experiment, split: Split, seconds: float, name: str, fingerprint: str
+) -> dict[str, Any]:
+    examples = f"{experiment.training_examples_per_class} examples a class"
+    origin = Origin(f"transfer, {name}, {examples}, seed {experiment.seed}", config_hash(experiment), fingerprint)
+    metrics = evaluate(score, split, origin)
     found = {name: metrics[name] for name in ("top1", "mean_class_accuracy")}
-    return {**found, "training_seconds": round(seconds, 2)}
+    correct = correctness(metrics["predicted"], split.test)
+    return {**found, "training_seconds": round(seconds, 2), "correct": correct}

@@ -1,14 +1,14 @@
-"""Classes without training data: trained on the others, measured on these, over fixed splits of the classes.
+"""Measures the recognition of classes without training data, over fixed splits of the classes.
 
-Zero-shot is a choice among the unseen labels, generalised zero-shot one among all; both of the test part of the data
-set's own protocol. A split's weights (see `open_vocabulary`) may be chosen on classes held out of its seen ones, by a
-training of its own; its unseen classes and the test part take no part in that.
+Zero-shot is a choice among the unseen labels, generalised zero-shot one among all. Both are measured on the test part
+of the data set's own protocol. A split's weights (see `open_vocabulary`) may be chosen on classes held out of its seen
+ones, by a training of its own; its unseen classes and the test part take no part in that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,25 @@ import numpy as np
 from datasets import Dataset
 
 from llm_action.config.experiment import Experiment
-from llm_action.datasets import row_to_sequence
 from llm_action.datasets.split import described_labels, load_split
-from llm_action.datasets.unseen_splits import unseen_classes
-from llm_action.evaluation.evaluate import recognizer_scorer
+from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of, table_scores
+from llm_action.evaluation.ledger import Origin, config_hash, enter, recognizer_fingerprint
 from llm_action.evaluation.recordings import Recordings
 from llm_action.experiments.cached_runs import Recognizer, settings, trained_recognizer
-from llm_action.experiments.open_vocabulary import choose_weights, generalised
+from llm_action.experiments.class_splits import ClassSplit
+from llm_action.experiments.open_vocabulary import choose_weights, generalised, single_scores
 from llm_action.experiments.tables import Column, Row
 from llm_action.experiments.unseen_baselines import (
     label_embeddings,
     nearest_description,
-    table_scores,
     text_encoder,
     train_alignment,
 )
 from llm_action.hub.base_models import resolve_base_model
-from llm_action.modeling.attribute_likelihood import motion_numbers
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.open_vocabulary import OpenVocabularyScorer, Prior, Scores, Weights
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.open_vocabulary import ScoreWeights
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.training.adapt import Adaptation, adapt_recognizer, table_examples
 from llm_action.training.precision import base_dtype
 from llm_action.training.rehearsal import read_rehearsal
@@ -58,50 +56,6 @@ ADAPTED_COLUMNS = [
     Column("old classes", "adapted_old", scale=100),
     Column("old before", "old_before", scale=100),
 ]
-_SPLIT_SEED = 7
-
-
-@dataclass(frozen=True)
-class ClassSplit:
-    """Names of the classes that training leaves out, and of those of the others that weights are chosen on."""
-
-    unseen: tuple[str, ...]
-    validation: tuple[str, ...] = ()
-
-
-def class_splits(labels: Sequence[str], unseen: int, splits: int, validation: int = 0) -> list[ClassSplit]:
-    """Fixed random splits: the same for the same labels and numbers, whatever else is set.
-
-    The classes are shuffled and dealt out, so every class is unseen once before one is unseen twice.
-
-    Raises:
-        ValueError: too few classes for the numbers, or no split.
-    """
-    if unseen < 2 or splits < 1 or validation < 0 or validation == 1 or len(labels) - unseen - validation < 2:
-        raise ValueError(
-            f"expected 2 unseen classes or more, 0 validation classes or 2 or more, 2 classes to train on and 1 split "
-            f"or more, got {unseen}, {validation}, {len(labels) - unseen - validation} and {splits}"
-        )
-    rng, deck, found = np.random.default_rng(_SPLIT_SEED), list[str](), []
-    for _ in range(splits):
-        if len(deck) < unseen:  # what is left comes first, then a new deal of the others
-            deck += [label for label in rng.permutation(list(labels)).tolist() if label not in deck]
-        chosen, deck = deck[:unseen], deck[unseen:]
-        others = [label for label in rng.permutation(list(labels)).tolist() if label not in chosen]
-        found.append(ClassSplit(tuple(chosen), tuple(others[:validation])))
-    return found
-
-
-def named_split(dataset: str, name: str, labels: Sequence[str]) -> list[ClassSplit]:
-    """A split of the literature, see `unseen_splits`."""
-    return [ClassSplit(tuple(labels[number] for number in unseen_classes(dataset, name)))]
-
-
-def shown_labels(experiment: Experiment, data_dir: str | None) -> list[str]:
-    """The labels of which there are sequences to train on and to test."""
-    data = load_split(experiment, data_dir)
-    shown = set(data.train["label"]) & set(data.test["label"])
-    return [label for number, label in enumerate(data.labels) if number in shown]
 
 
 def unseen_rows(
@@ -136,35 +90,51 @@ def measure_split(
     """Trains both stages on a split's seen classes and measures it.
 
     Returns:
-        chance; zero_shot, and zero_shot_NAME of each reading alone; seen, unseen and harmonic_mean among all labels;
-        the same of labels without descriptions as names_... and of the baselines as alignment_... and nearest_...;
-        seconds of training; weights;
-        unseen_labels; text_encoder. With `examples` adapted_new and adapted_old, the accuracy among all labels after
-        learning the unseen classes from so many examples, and old_before, that of the seen classes among themselves
-        before.
+        chance; zero_shot, and zero_shot_NAME of each single score; seen, unseen and harmonic_mean among all labels; the
+        same of labels without descriptions as names_... and of the baselines as alignment_... and nearest_...; seconds
+        of training; weights; unseen_labels; text_encoder. With `examples` adapted_new and adapted_old, the accuracy
+        among all labels after learning the unseen classes from so many examples, and old_before, that of the seen
+        classes among themselves before.
     """
-    weights, seconds = Weights(), 0.0
+    weights, seconds = ScoreWeights(), 0.0
     if split.validation:
         weights, seconds = validated_weights(experiment, data_dir, split, work, weights)
     experiment = replace(experiment, unseen=list(split.unseen))
     run = _trained(experiment, data_dir, work)
     case = _Case(run.split.test, run.split.labels, split.unseen)
     described = described_labels(experiment, case.labels)
-    scores, prior = _read(run, case, described)
-    metrics: dict[str, Any] = {"chance": 1 / len(split.unseen)}
-    metrics |= case.measure(weights.combine(scores, prior, case.seen))
-    for name in scores:
-        metrics[f"zero_shot_{name}"] = case.measure(scores[name] - weights.calibration * prior[name])["zero_shot"]
+    recognize = _pipeline(run)
+    single = single_scores(recognize, described, sequences_of(case.table))
+    metrics: dict[str, Any] = {"chance": 1 / len(split.unseen), **case.measure(single.combined(weights))}
+    for name in single.scores:
+        metrics[f"zero_shot_{name}"] = case.measure(single.alone(name, weights))["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
-    bare = _read(run, case, dict.fromkeys(case.labels, LabelDescription()), ["label", "motion"])
-    metrics |= {f"names_{name}": value for name, value in case.measure(Weights().combine(*bare, case.seen)).items()}
+    by_name = case.measure(table_scores(recognizer_scorer(recognize, case.labels), case.table))
+    metrics |= {f"names_{name}": value for name, value in by_name.items()}
     metrics |= _baselines(experiment, run, case, described)
-    return metrics | (_adapted(experiment, data_dir, run, case, examples) if examples else {})
+    metrics |= _adapted(experiment, data_dir, run, case, examples) if examples else {}
+    if not run.split.held_out:
+        _enter(experiment, run, metrics)
+    return metrics
+
+
+def _enter(experiment: Experiment, run: Recognizer, metrics: dict[str, Any]) -> None:
+    """A line in the ledger for each way to recognise that was measured."""
+    fingerprint, left_out = recognizer_fingerprint(run.model, run.processor), ", ".join(experiment.unseen)
+    measures = ("zero_shot", "seen", "unseen", "harmonic_mean", "new", "old")
+    for way in ("", "names_", "alignment_", "nearest_", "adapted_"):
+        figures = {name: metrics[way + name] for name in measures if way + name in metrics}
+        if figures:
+            title = f"evaluate-unseen {way.removesuffix('_')}".strip()
+            command = f"{title}, without {left_out}, seed {experiment.seed}"
+            model = fingerprint if way in ("", "names_") else ""  # the others are other models
+            origin = Origin(command, config_hash(experiment), model)
+            enter(origin, run.split.dataset, run.split.protocol, len(run.split.test), figures)
 
 
 def validated_weights(
-    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: Weights
-) -> tuple[Weights, float]:
+    experiment: Experiment, data_dir: str | None, split: ClassSplit, work: Path, default: ScoreWeights
+) -> tuple[ScoreWeights, float]:
     """The weights that do best on a split's validation classes, of a model trained without them; and its seconds.
 
     It is trained without one subject either, whose sequences are those of the seen classes.
@@ -187,8 +157,8 @@ def validated_weights(
     table = train.select(np.flatnonzero((subjects == subject) | held_out))
     case = _Case(table, [label for label in names if label not in split.unseen], split.validation)
     run = _trained(experiment, data_dir, work)
-    scores, prior = _read(run, case, described_labels(experiment, case.labels))
-    return choose_weights(scores, prior, case.targets, case.seen, default), run.seconds
+    single = single_scores(_pipeline(run), described_labels(experiment, case.labels), sequences_of(case.table))
+    return choose_weights(single, case.targets, case.seen, default), run.seconds
 
 
 class _Case:
@@ -215,23 +185,13 @@ class _Case:
 
 
 def _trained(experiment: Experiment, data_dir: str | None, work: Path) -> Recognizer:
-    """Both stages, without the probes of stage 1, which are not looked at."""
+    """Both stages, without the probes of stage 1, whose figures are not used."""
     return trained_recognizer(replace(experiment, vqvae=replace(experiment.vqvae, probe_steps=0)), data_dir, work)
 
 
-def _read(
-    run: Recognizer, case: _Case, descriptions: dict[str, LabelDescription], readings: Sequence[str] | None = None
-) -> tuple[Scores, Prior]:
-    """The readings of a case's sequences, and of a sentence that tells nothing.
-
-    Descriptions and questions are a hundred times as much text as a name: they are read by a merged model, in half
-    precision where that is fast.
-    """
-    model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
-    scorer = OpenVocabularyScorer(model, run.processor, case.labels, descriptions, readings)
-    sequences = _sequences(case.table)
-    motion = motion_numbers(run.processor.feature_extractor, sequences)
-    return scorer(run.processor.encode_batch(sequences), motion), scorer.prior()
+def _pipeline(run: Recognizer) -> SkeletonActionRecognitionPipeline:
+    model = LlmArForActionRecognition.from_pretrained(run.folder / "model")
+    return SkeletonActionRecognitionPipeline(model=model, processor=run.processor)
 
 
 def _baselines(
@@ -262,14 +222,15 @@ def _adapted(
     assert old is not None  # the export has just been written with it
     model = LlmArForActionRecognition.from_pretrained(run.folder / "model", is_trainable=True, dtype=base_dtype("auto"))
 
-    def scores() -> np.ndarray:
-        return table_scores(recognizer_scorer(model, run.processor, case.labels), case.table)
+    def scores(labels: np.ndarray) -> np.ndarray:
+        """(sequences, labels) the log-posterior among some of the labels (bool), -inf of the others."""
+        recognize = SkeletonActionRecognitionPipeline(model=model, processor=run.processor)
+        candidates = [label for label, among in zip(case.labels, labels, strict=True) if among]
+        found = np.full((len(case.table), len(labels)), -np.inf)
+        found[:, labels] = table_scores(recognizer_scorer(recognize, candidates), case.table)
+        return found
 
-    before = generalised(np.where(case.seen, scores(), -np.inf), case.targets, case.seen)["seen"]
+    before = generalised(scores(case.seen), case.targets, case.seen)["seen"]
     adapt_recognizer(model, run.processor, old, new, adaptation)
-    after = generalised(scores(), case.targets, case.seen)
+    after = generalised(scores(np.ones_like(case.seen)), case.targets, case.seen)
     return {"adapted_new": after["unseen"], "adapted_old": after["seen"], "old_before": before}
-
-
-def _sequences(table: Dataset) -> list[SkeletonSequence]:
-    return [row_to_sequence(row) for row in table.with_format("numpy")]

@@ -1,4 +1,4 @@
-"""What recognises unseen classes without a language model: aligned embeddings, and the nearest description.
+"""Baselines for unseen classes without a language model: aligned embeddings, and the nearest description.
 
 The alignment is the classic of zero-shot recognition (an encoder whose outputs are compared with embeddings of the
 labels' texts, trained on the seen classes); encoder, loss and settings are this project's choice.
@@ -12,17 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from llm_action.evaluation.evaluate import Scorer
-from llm_action.evaluation.probe import BATCH, Probe, joint_reader, probe_steps
+from llm_action.evaluation.probe import BATCH, Probe, joint_inputs, probe_steps
 from llm_action.evaluation.recordings import Recordings
-from llm_action.modeling.action_attributes import QUESTIONS
-from llm_action.modeling.attribute_likelihood import fitting_answers, motion_numbers
+from llm_action.modeling.action_attributes import ATTRIBUTES
+from llm_action.modeling.attribute_likelihood import fitting_values, value_numbers
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -89,7 +88,7 @@ def train_alignment(
         Cosines with all labels.
     """
     steps = steps or probe_steps(len(recordings.sequences))
-    example = joint_reader(*(torch.from_numpy(part[:1]) for part in recordings.plain()))
+    example = joint_inputs(*(torch.from_numpy(part[:1]) for part in recordings.plain()))
     torch.manual_seed(recordings.experiment.seed)
     encoder = Probe(example.shape[2], example.shape[1], embeddings.shape[1])
     optimizer = torch.optim.AdamW(encoder.parameters(), 1e-3)
@@ -99,7 +98,7 @@ def train_alignment(
     targets_of = embeddings[list(seen)]
     batches = recordings.augmented(BATCH, steps)
     for skeletons, person_mask, targets in tqdm(batches, desc="training the alignment baseline", total=steps):
-        cosines = F.normalize(encoder(joint_reader(skeletons, person_mask)), dim=-1) @ targets_of.T
+        cosines = F.normalize(encoder(joint_inputs(skeletons, person_mask)), dim=-1) @ targets_of.T
         loss = F.cross_entropy(cosines / _TEMPERATURE, among_seen[targets])
         optimizer.zero_grad()
         loss.backward()
@@ -110,7 +109,7 @@ def train_alignment(
     @torch.no_grad()
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
         skeletons, person_mask = map(torch.from_numpy, recordings.read(sequences))
-        return (F.normalize(encoder(joint_reader(skeletons, person_mask)), dim=-1) @ embeddings.T).numpy()
+        return (F.normalize(encoder(joint_inputs(skeletons, person_mask)), dim=-1) @ embeddings.T).numpy()
 
     return score
 
@@ -118,13 +117,14 @@ def train_alignment(
 def nearest_description(
     extractor: SkeletonFeatureExtractor, labels: Sequence[str], descriptions: dict[str, LabelDescription]
 ) -> Scorer:
-    """How many of a label's attributes the motion has by `motion_numbers`, as a share; nothing is trained.
+    """How many of a label's attributes the motion has by `value_numbers`, as a share; nothing is trained.
 
     Of labels without attributes the share is 0.
     """
 
     def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        numbers = motion_numbers(extractor, sequences)
+        shown = extractor(sequences)
+        numbers = value_numbers(shown["skeletons"], shown["person_mask"], extractor.layout)
         return np.stack([_agreement(descriptions[label], numbers) for label in labels], axis=1)
 
     return score
@@ -134,18 +134,7 @@ def _agreement(description: LabelDescription, numbers: np.ndarray) -> np.ndarray
     """(sequences,) the share of a label's attributes that fit."""
     agreed = [
         np.isin(column, fitting)
-        for column, name in zip(numbers.T, QUESTIONS, strict=True)
-        if (fitting := fitting_answers(description, name))
+        for column, name in zip(numbers.T, ATTRIBUTES, strict=True)
+        if (fitting := fitting_values(description, name))
     ]
     return np.mean(agreed, axis=0) if agreed else np.zeros(len(numbers))
-
-
-def table_scores(score: Scorer, table: Dataset, batch_size: int = 64) -> np.ndarray:
-    """A scorer's scores of every row: (rows, labels)."""
-    from llm_action.datasets import row_to_sequence
-
-    rows = table.with_format("numpy")
-    starts = range(0, len(rows), batch_size)
-    return np.concatenate(
-        [score([row_to_sequence(row) for row in rows.select(range(i, min(i + batch_size, len(rows))))]) for i in starts]
-    )

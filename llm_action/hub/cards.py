@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +24,10 @@ from jinja2 import Environment, FileSystemLoader
 
 from llm_action.datasets import BENCHMARKS
 from llm_action.hub.training_record import FOLDER, METRICS, read_record, update_record
-from llm_action.modeling.hub_repository import TASK
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.hub_repository import TASK, is_hub_id
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.version import __version__
 
 Card = TypeVar("Card", bound=RepoCard)
 
@@ -118,7 +118,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         base=public_base or "the base model",
         known_base=public_base is not None,
         included_base=(folder / "base").is_dir(),
-        vqvae=vqvae,
+        vqvae=ActionVQVAEConfig.from_dict(vqvae) if vqvae else None,
         layout=get_layout(vqvae["layout"]) if vqvae else None,
         extractor=_json(folder / "processor_config.json").get("feature_extractor", {}),
         adapter=adapter,
@@ -127,7 +127,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         tables=_tables(evaluations),
         recipe=experiment.read_text(encoding="utf-8").rstrip() if experiment.is_file() else None,
         plots={file.stem for file in (folder / FOLDER).glob("*.png")},
-        versions=record.get("versions") or {"llm-action": version("llm-action")},
+        versions=record.get("versions") or {"llm-action": __version__},
     )
 
 
@@ -189,11 +189,6 @@ def space_card(model_id: str, license: str | None = None) -> SpaceCard:
         short_description="Names the action in a skeleton recording",
     )
     return _filled(SpaceCard, data, "space_card.md", model_id=model_id)
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a model's name is one on the Hub (owner/name) rather than a path of this machine."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None and not Path(name).exists()
 
 
 def card_license(folder: str | os.PathLike[str]) -> str | None:

@@ -1,46 +1,37 @@
-"""The composite folder, and its way to the Hub and back."""
+"""The model folder: written, copied, described, checked, fetched from the Hub."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from fnmatch import fnmatch
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import HfApi, get_token, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-import llm_action
 from llm_action.hub.base_models import resolve_base_model
-from llm_action.hub.cards import TEMPLATES, card_license, is_hub_id, space_card, write_card
+from llm_action.hub.cards import write_card
 from llm_action.hub.training_record import read_record, record_evaluation, record_training
-from llm_action.modeling import base_model as base_fingerprint
 from llm_action.modeling.base_model import weights_fingerprint
-from llm_action.modeling.hub_repository import check_file_names, reading
-from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.hub_repository import (
+    belongs,
+    check_parts_agree,
+    check_upload,
+    explain_refusal,
+    is_hub_id,
+    reading,
+    repository_files,
+    repository_patterns,
+)
 from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
-# All that a repository holds. A checkpoint's optimizer state and training arguments are pickles: never among them.
-ROOT_FILES = (
-    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json"),
-    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"),
-    *("*.py", "README.md", "LICENSE*"),
-)
-FOLDER_FILES = {
-    "adapter": ("adapter_config.json", "adapter_model.safetensors"),
-    "vqvae": ("config.json", "model.safetensors"),
-    "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
-    "training": ("*.yaml", "*.json", "*.png"),
-    ".eval_results": ("*.yaml",),
-}
 _PARTS = ("config.json", "vqvae/config.json", "adapter/adapter_config.json", "processor_config.json")
-_SECRET = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 
 
 def export(
@@ -49,6 +40,7 @@ def export(
     folder: str | os.PathLike[str],
     run: str | os.PathLike[str] | None = None,
     state_dict: dict[str, Any] | None = None,
+    finish: Callable[[Path], object] | None = None,
 ) -> Path:
     """Writes model and processor as one folder that `pipeline()` and the Auto classes load; replaces an earlier one.
 
@@ -57,6 +49,7 @@ def export(
     Args:
         run: the run folder of the training; its recipe, curves and sentence statistics go onto the card.
         state_dict: the model's weights where this process holds only a part of them; default its own.
+        finish: writes further files into the folder before it appears.
     """
     folder = Path(folder)
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
@@ -64,6 +57,8 @@ def export(
     processor.save_pretrained(temporary)
     if run is not None:
         record_training(temporary, run)
+    if finish is not None:
+        finish(temporary)
     write_card(temporary, folder.name)
     return _replace(temporary, folder)
 
@@ -101,73 +96,38 @@ def copy_model(
     return _replace(temporary, out)
 
 
-def push(
-    folder: str | os.PathLike[str],
-    repo_id: str,
-    private: bool | None = None,
-    space: bool = False,
-    message: str = "Upload model",
-) -> str:
-    """Uploads a model folder with its card and evaluation results in one commit; returns the commit's URL.
-
-    The repository is made if need be. An upload that was interrupted goes on where it stopped: large files that had
-    arrived are not sent again.
-
-    Args:
-        repo_id: "user/name".
-        private: of a new repository; default public, or what the organisation has set.
-        space: also make the demo Space of the same name.
-
-    Raises:
-        FileNotFoundError, ValueError: the folder is no model that others can load; the text says why.
-        OSError: the Hub refused or the connection broke.
-    """
-    folder = Path(folder)
-    if not is_hub_id(repo_id):
-        raise ValueError(f"Expected the repository as user/name, got {repo_id!r}.")
-    check_model(folder)
-    write_card(folder, repo_id)
-    check_secrets(folder)
-    url = _upload(folder, repo_id, "model", private, message)
-    if space:
-        push_space(repo_id, private, card_license(folder))
-    return url
-
-
-def push_space(model_id: str, private: bool | None = None, license: str | None = None) -> str:
-    """Uploads the demo Space of a model on the Hub, with this package's code; returns the commit's URL."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_space(folder, model_id, license)
-        return _upload(folder, model_id, "space", private, "Upload demo")
-
-
-def write_space(folder: str | os.PathLike[str], model_id: str, license: str | None = None) -> None:
-    """Writes the demo Space of a model: app, requirements, card and the package itself."""
-    folder = Path(folder)
-    app = (TEMPLATES / "space" / "app.py").read_text(encoding="utf-8")
-    (folder / "app.py").write_text(app.replace('MODEL_ID = "user/name"', f'MODEL_ID = "{model_id}"'), encoding="utf-8")
-    shutil.copy(TEMPLATES / "space" / "requirements.txt", folder)
-    space_card(model_id, license).save(folder / "README.md")
-    package = folder / "llm_action"
-    parts = {package: Path(llm_action.__file__), package / "modeling": Path(base_fingerprint.__file__)}
-    for target, module in parts.items():
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(module.parent, target, ignore=ignored, dirs_exist_ok=True)
-    shutil.copytree(TEMPLATES, package / "hub_cards", ignore=ignored, dirs_exist_ok=True)
-
-
 def add_result(folder: str | os.PathLike[str], metrics: dict[str, Any]) -> None:
-    """Adds the result of `llm-action evaluate` to a model folder: `.eval_results/`, card and picture.
+    """Adds the result of `llm-action evaluate` to a model folder: `.eval_results/`, card, record and picture.
+
+    A failure leaves the folder as it was.
 
     Raises:
         ValueError: `metrics` are not what `llm-action evaluate --json` writes.
     """
     describe(folder)
-    record_evaluation(folder, metrics)
-    write_card(folder)
+    folder = Path(folder)
+    before = {file: file.read_bytes() for file in _result_files(folder)}
+    try:
+        record_evaluation(folder, metrics)
+        write_card(folder)
+    except BaseException:
+        for file in _result_files(folder):
+            if file not in before:
+                file.unlink()
+        for file, content in before.items():
+            if file.read_bytes() != content:
+                file.write_bytes(content)
+        raise
+
+
+def _result_files(folder: Path) -> list[Path]:
+    """The files that `add_result` may write."""
+    return [
+        file
+        for pattern in ("README.*", "training/*", ".eval_results/*")
+        for file in folder.glob(pattern)
+        if file.is_file()
+    ]
 
 
 def pull(repo_id: str, revision: str | None = None, out: str | os.PathLike[str] | None = None) -> Path:
@@ -184,20 +144,13 @@ def pull(repo_id: str, revision: str | None = None, out: str | os.PathLike[str] 
     """
     try:
         local = None if out is None else Path(out)
-        folder = Path(snapshot_download(repo_id, revision=revision, local_dir=local, allow_patterns=_patterns()))
+        folder = Path(
+            snapshot_download(repo_id, revision=revision, local_dir=local, allow_patterns=repository_patterns())
+        )
     except HfHubHTTPError as error:
-        raise OSError(_explain(repo_id, error)) from error
+        raise OSError(explain_refusal(repo_id, error)) from error
     check_model(folder, to_share=False)
     return folder
-
-
-def repository_files(folder: str | os.PathLike[str]) -> list[str]:
-    """The files of a folder that belong into a repository, as relative paths."""
-    folder = Path(folder)
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    wanted = sorted(name for name in names if _belongs(name))
-    # without config.json the folder is an action tokenizer's, and a model.safetensors in it a training's
-    return wanted if "config.json" in wanted else [name for name in wanted if name != "model.safetensors"]
 
 
 def copy_repository(source: Path, target: Path) -> None:
@@ -218,33 +171,11 @@ def check_model(folder: str | os.PathLike[str], to_share: bool = True) -> None:
         ValueError: anything else; the text says what to do.
     """
     folder = Path(folder)
-    known = describe(folder)
-    check_file_names(folder)
-    processor = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
-    found = ActionVQVAE.from_pretrained(folder / "vqvae").fingerprint()
-    for part, noted in (
-        ("config.json", known["vqvae_fingerprint"]),
-        ("processor_config.json", processor["vqvae_fingerprint"]),
-    ):
-        if noted != found:
-            raise ValueError(
-                f"{folder}: {part} belongs to the VQ-VAE {noted}, vqvae/ holds {found}; export the model again."
-            )
-    if to_share and not is_hub_id(known["base_model"]) and not (folder / "base").is_dir():
-        raise ValueError(
-            f"{folder}: its base model {known['base_model']!r} is a folder of this machine, so nobody else could load "
-            "it. Run `llm-action export` with --base-model USER/NAME, or with --include-base if its licence allows."
-        )
-
-
-def check_secrets(folder: str | os.PathLike[str]) -> None:
-    """Refuses a folder in which a text file holds an access token of the Hub."""
-    token = get_token()
-    for name in repository_files(folder):
-        if not name.endswith((".safetensors", ".png", ".model")):
-            text = (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
-            if _SECRET.search(text) or (token and token in text):
-                raise ValueError(f"{Path(folder) / name}: holds an access token; remove it before sharing this folder.")
+    describe(folder)
+    if to_share:
+        check_upload(folder)
+    else:
+        check_parts_agree(folder)
 
 
 def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -274,7 +205,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         "geometry": vqvae["geometry"],
         "codebook": f"{vqvae['num_levels']} x {vqvae['codebook_size']} codes of width {vqvae['code_dim']}",
         "frames": vqvae["num_frames"],
-        "tokens_per_person": vqvae["num_frames"] // vqvae["downsample"] * vqvae["num_levels"],
+        "tokens_per_person": ActionVQVAEConfig.from_dict(vqvae).tokens_per_person,
         "prompt": processor["prompt"],
         "lora_rank": adapter["r"],
         "lora_targets": sorted(adapter["target_modules"]),
@@ -293,7 +224,7 @@ def _include_base(folder: Path) -> None:
             f"name the right ones in {BASE_MODEL_VARIABLE}."
         )
     for file in sorted(base.iterdir()):
-        if file.is_file() and _belongs(f"base/{file.name}"):
+        if file.is_file() and belongs(f"base/{file.name}"):
             (folder / "base").mkdir(exist_ok=True)
             shutil.copyfile(file, folder / "base" / file.name)
     if not is_hub_id(config["base_model"]):
@@ -309,49 +240,6 @@ def _note_base(folder: Path, name: str) -> None:
     if recipe.is_file() and is_hub_id(name):
         experiment = {**yaml.safe_load(recipe.read_text(encoding="utf-8")), "base_model": name}
         recipe.write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
-
-
-def _upload(folder: Path, repo_id: str, kind: str, private: bool | None, message: str) -> str:
-    api = HfApi()
-    sdk = "gradio" if kind == "space" else None
-    # what our folders held before and hold no more goes in the same commit; other files stay
-    ours = _patterns() if kind == "model" else None
-    stale = [pattern for pattern in ours if "/" in pattern] if ours else ["llm_action/*"]
-    try:
-        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            repo_type=kind,
-            folder_path=folder,
-            commit_message=message,
-            allow_patterns=ours,
-            delete_patterns=stale,
-        )
-    except (HfHubHTTPError, RuntimeError) as error:
-        raise OSError(_explain(repo_id, error)) from error
-    return str(commit.commit_url)
-
-
-def _explain(repo_id: str, error: Exception) -> str:
-    cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
-    status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-    advice = {
-        401: "log in with `hf auth login` or set HF_TOKEN",
-        403: "the token may not write there; make one with write access",
-        404: "check the name, and whether the token may see it",
-    }.get(status or 0, "run the same command again; what has arrived is not sent again")
-    reason = next(iter(str(cause or error).strip().splitlines()), type(error).__name__)
-    return f"{repo_id}: {reason}; {advice}"
-
-
-def _belongs(name: str) -> bool:
-    parent, _, file = name.rpartition("/")
-    return any(fnmatch(file, pattern) for pattern in (FOLDER_FILES.get(parent, ()) if parent else ROOT_FILES))
-
-
-def _patterns() -> list[str]:
-    inside = [f"{folder}/{pattern}" for folder, patterns in FOLDER_FILES.items() for pattern in patterns]
-    return [*ROOT_FILES, *inside]
 
 
 def fresh_folder(folder: Path) -> Path:

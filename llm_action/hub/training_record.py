@@ -15,18 +15,17 @@ from typing import Any
 
 import numpy as np
 import yaml
-from datasets import load_from_disk
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from llm_action.training.rehearsal import trained_rehearsal, write_rehearsal
+from llm_action.config.atomic_files import write_json, write_text
+from llm_action.version import __version__
 from llm_action.visualization.figures import plot_confusion, plot_learning_curve, plot_rank_frequency
 
 FOLDER = "training"
 RESULTS_FOLDER = ".eval_results"
 METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class_accuracy": "mean class accuracy"}
 _RECORD = f"{FOLDER}/record.json"
-_LIBRARIES = ("llm-action", "transformers", "peft", "torch", "huggingface_hub")
-_SHOWN_TOKENS = 5
+_LIBRARIES = ("transformers", "peft", "torch", "huggingface_hub")
 
 
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def update_record(folder: str | os.PathLike[str], **entries: Any) -> None:
     """Replaces entries of a model folder's record."""
-    _write(Path(folder) / _RECORD, json.dumps({**read_record(folder), **entries}, indent=2))
+    write_json({**read_record(folder), **entries}, Path(folder) / _RECORD)
 
 
 def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str]) -> None:
@@ -47,28 +46,22 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
     """
     folder, run = Path(folder), Path(run)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    entries: dict[str, Any] = {"versions": {name: version(name) for name in _LIBRARIES}}
+    entries: dict[str, Any] = {"versions": {"llm-action": __version__, **{name: version(name) for name in _LIBRARIES}}}
     if (run / "experiment.yaml").is_file():
         experiment = yaml.safe_load((run / "experiment.yaml").read_text(encoding="utf-8"))
-        if experiment.get("base_model"):
-            experiment["base_model"] = _public_name(experiment["base_model"])
-        experiment["dataset"] = entries["dataset"] = _public_name(experiment["dataset"])
-        for source in experiment.get("vqvae", {}).get("also", []):
-            source["dataset"] = _public_name(source["dataset"])
-            source.pop("data", None)
-        recognizer = experiment.get("recognizer", {})
-        if recognizer.get("descriptions"):
-            recognizer["descriptions"] = _public_name(recognizer["descriptions"])
-        _write(folder / FOLDER / "experiment.yaml", yaml.safe_dump(experiment, sort_keys=False))
+        entries["dataset"] = _public_name(experiment["dataset"])
+        experiment = _without_paths(experiment)
+        write_text(yaml.safe_dump(experiment, sort_keys=False), folder / FOLDER / "experiment.yaml")
     if (run / "processor" / "metrics.json").is_file():
         metrics = json.loads((run / "processor" / "metrics.json").read_text(encoding="utf-8"))
         entries["tokenizer"] = {name: value for name, value in metrics.items() if name != "loss"}
     if not (folder / "config.json").is_file():  # an action tokenizer's folder: stage 2 is another model's
         update_record(folder, **entries)
         return
-    if (run / "sentences" / "made_from.json").is_file():
-        entries["sentences"] = _sentence_statistics(run / "sentences", folder)
-        write_rehearsal(folder, trained_rehearsal(run / "sentences", folder))
+    if (run / "sentences" / "statistics.json").is_file():
+        statistics = json.loads((run / "sentences" / "statistics.json").read_text(encoding="utf-8"))
+        plot_rank_frequency(np.array(statistics.pop("counts")), folder / FOLDER / "rank_frequency.png")
+        entries["sentences"] = statistics
     if (run / "recognizer" / "history.json").is_file():
         history = json.loads((run / "recognizer" / "history.json").read_text(encoding="utf-8"))
         if any("loss" in entry for entry in history):
@@ -76,55 +69,25 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
     update_record(folder, **entries)
 
 
-def _sentence_statistics(sentences: Path, folder: Path) -> dict[str, Any]:
-    """How the training sentences use their tokens; draws their rank-frequency plot.
+def _without_paths(value: Any) -> Any:
+    """Settings or figures with every path of this machine cut to its last part, wherever it stands."""
+    if isinstance(value, dict):
+        return {name: _without_paths(part) for name, part in value.items() if name != "data"}
+    if isinstance(value, list):
+        return [_without_paths(part) for part in value]
+    return _public_name(value) if isinstance(value, str) and _is_path(value) else value
 
-    zipf_divergence is the Jensen-Shannon divergence (bits) to the Zipf-Mandelbrot law 1 / (rank + 2.7) of the paper.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    first, size = config["base_vocab_size"], config["num_action_tokens"]
-    table = load_from_disk(str(sentences))
-    counts = np.zeros(size, np.int64)
-    for batch in table.select_columns("input_ids").iter(1000):
-        ids = np.concatenate([np.asarray(row) for row in batch["input_ids"]]) - first
-        counts += np.bincount(ids[ids >= 0], minlength=size)
-    plot_rank_frequency(counts, folder / FOLDER / "rank_frequency.png")
-    shares = np.sort(counts / counts.sum())[::-1]
-    law = 1 / (np.arange(1, size + 1) + 2.7)
-    law /= law.sum()
-    entropy = _entropy(shares)
-    middle = _entropy((shares + law) / 2)
-    levels = json.loads((folder / "vqvae" / "config.json").read_text(encoding="utf-8"))["codebook_size"]
-    most = np.argsort(-counts, kind="stable")[: min(_SHOWN_TOKENS, int((counts > 0).sum()))]
-    return {
-        "sequences": json.loads((sentences / "made_from.json").read_text(encoding="utf-8"))["rows"],
-        "sentences": len(table),
-        "tokens": int(counts.sum()),
-        "tokens_per_sentence": round(float(counts.sum() / len(table)), 1),
-        "vocabulary": size,
-        "used": int((counts > 0).sum()),
-        "entropy_bits": round(entropy, 3),
-        "perplexity": round(2**entropy, 1),
-        "zipf_divergence": round(middle - (entropy + _entropy(law)) / 2, 4),
-        "most_frequent": [
-            {
-                "token": f"<{chr(ord('a') + token // levels)}{token % levels}>",
-                "share": round(float(counts[token] / counts.sum()), 4),
-            }
-            for token in most.tolist()
-        ],
-    }
+
+def _is_path(text: str) -> bool:
+    """Whether a text is a path rather than a name: absolute, of the home folder, of Windows, or of something here."""
+    absolute = text.startswith(("/", "~", "./", "../")) or re.match(r"[A-Za-z]:[\\/]", text) is not None
+    return absolute or ("/" in text and Path(text).exists())
 
 
 def _public_name(name: str) -> str:
     """A data set's or model's name; of a path of this machine the last part alone."""
     is_name = re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None and not Path(name).exists()
     return name if is_name else Path(name).resolve().name
-
-
-def _entropy(shares: np.ndarray) -> float:
-    used = shares[shares > 0]
-    return float(-(used * np.log2(used)).sum())
 
 
 def record_evaluation(folder: str | os.PathLike[str], metrics: dict[str, Any]) -> None:
@@ -159,13 +122,6 @@ def record_evaluation(folder: str | os.PathLike[str], metrics: dict[str, Any]) -
         for name, title in METRICS.items()
     ]
     results = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-    _write(folder / RESULTS_FOLDER / f"{key}.yaml", results)
+    write_text(results, folder / RESULTS_FOLDER / f"{key}.yaml")
     if "confusion" in metrics:
         plot_confusion(np.array(metrics["confusion"]), metrics["labels"], folder / FOLDER / f"confusion_{key}.png")
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

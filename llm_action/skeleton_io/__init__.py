@@ -1,109 +1,159 @@
-"""Skeleton files of many formats, one reader a format, all in one convention.
+"""Skeleton files of many formats, one reader a family, all in one convention; README.md has the table.
 
-3D coordinates leave every reader as metres with y up and z away from the camera; the axes are right-handed, so x grows
-to the camera's left and a person who faces the camera has the right hand at the larger x. That is the Kinect's own
-frame: no file needs a transform. Left and right are the person's own. 2D coordinates are pixels, y down.
+3D coordinates leave every reader as metres with y up, NaN where a joint is missing; the axes are right-handed. Where
+the camera is known, z points away from it and x to its left (the Kinect's own frame), so a person who faces the camera
+has the right hand at the larger x. Left and right are the person's own. 2D coordinates are pixels, y down.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
-from .files import bad_file, read_json, read_text
-from .msr_action3d import read_msr_action3d
-from .ntu import read_ntu
-from .numpy_files import read_npy, read_npz, write_npz
-from .nw_ucla import read_nw_ucla
-from .pyskl import read_pyskl, read_single_pyskl
-from .smarthome import read_smarthome
-from .utd_mhad import read_utd_mhad
+from .files import naming
+from .formats import SKELETON_SUFFIXES, clips, holds_clips, is_recording_folder, recording
+from .msrc12 import read_action_points
+from .numpy_files import write_npz
+from .options import ReadOptions
 
 __all__ = [
     "SKELETON_SUFFIXES",
-    "read_msr_action3d",
-    "read_npy",
-    "read_npz",
-    "read_ntu",
-    "read_nw_ucla",
-    "read_pyskl",
+    "Clip",
+    "ReadOptions",
+    "clip_list",
+    "is_recording_folder",
+    "read_action_points",
+    "read_clip",
+    "read_clips",
     "read_skeleton",
-    "read_smarthome",
-    "read_utd_mhad",
+    "recordings_in",
     "write_npz",
 ]
 
 
+class Clip(NamedTuple):
+    """One recording of a file that may hold many: sequence, label (None when it has none), names of its splits."""
+
+    sequence: SkeletonSequence
+    label: int | str | None
+    splits: tuple[str, ...]
+
+
 def read_skeleton(
-    path: str | os.PathLike[str], layout: str | None = None, fps: float | None = None
+    path: str | os.PathLike[str], layout: Any = None, fps: float | None = None, **options: Any
 ) -> SkeletonSequence:
-    """Read one skeleton file; suffix and content choose the format.
+    """Read one recording; what is in the file (or folder) chooses the format.
 
     Args:
-        path: `.skeleton` (NTU RGB+D), `.txt` (MSR-Action3D or UAV-Human), `.mat` (UTD-MHAD), `.json` (NW-UCLA or Toyota
-            Smarthome), `.npy` / `.npz` (arrays), `.pkl` / `.pickle` (pyskl, mmaction2) with a single annotation.
-        layout: name of the layout the joints are in; needed for arrays whose joint count fits several layouts. For
-            formats with a layout of their own it may only repeat that.
+        path: a file, or a folder where the format is one (OpenPose, Ultralytics labels).
+        layout: name of the layout the joints are in, or a layout of one's own (the path of a JSON, a mapping); needed
+            for arrays whose joint count fits several layouts. For formats with a layout of their own it may only
+            repeat that.
         fps: frames per second; overrides what the format says.
+        options: further fields of `ReadOptions`: up, unit, mirrored, axes, missing, image_size, columns.
 
     Returns:
         SkeletonSequence with joints (persons, frames, joints, 2 or 3), NaN where a joint is missing; `name` is the
-        file's stem.
+        file's stem, `notes` say what was inferred or converted.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: unknown suffix or layout, or a file that is not what its suffix says; names file and remedy.
+        ValueError: a file of no known format, a damaged one, or one that needs an option; names file and remedy.
     """
     path = Path(path)
-    if layout is not None:
-        get_layout(layout)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such skeleton file; check the path")
-    if not path.is_file():
-        raise bad_file(path, "a skeleton file", "a folder", "pass the path of one file")
-    if path.suffix.lower() not in _READERS:
-        known = ", ".join(SKELETON_SUFFIXES)
-        found = f"suffix {path.suffix!r}"
-        raise bad_file(path, f"one of {known}", found, "save the joints as .npz (write_npz) or rename the file")
-    if path.stat().st_size == 0:
-        raise bad_file(path, "a skeleton file", "an empty file", "fetch it again or leave it out")
-    sequence = _READERS[path.suffix.lower()](path, layout)
-    if layout not in (None, sequence.layout):
-        expected = f"layout {sequence.layout!r}, which this format always has"
-        raise bad_file(path, expected, f"layout={layout!r}", "leave layout out and convert with .to_layout(...)")
-    return sequence if fps is None else replace(sequence, fps=fps)
+    said = ReadOptions(layout, fps, **options)
+    with naming(path):
+        return said.applied(recording(path, said), path).to_sequence()
 
 
-def _read_txt(path: Path, layout: str | None) -> SkeletonSequence:
-    """A lone count in the first line is the NTU format (UAV-Human), a row of numbers is MSR-Action3D."""
-    first = read_text(path).lstrip().partition("\n")[0]
-    return read_ntu(path) if len(first.split()) == 1 else read_msr_action3d(path)
+def read_clips(
+    path: str | os.PathLike[str],
+    layout: Any = None,
+    fps: float | None = None,
+    dropped: list[tuple[str, str]] | None = None,
+    **options: Any,
+) -> Iterator[Clip]:
+    """The recordings of a file, one after the other: of a pyskl pickle or an NTU conversion all, of other files one.
+
+    Args:
+        path, layout, fps, options: as in `read_skeleton`.
+        dropped: a list that takes (name, what is wrong) of clips that cannot be used; without one they are errors.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_skeleton`.
+    """
+    path = Path(path)
+    said = ReadOptions(layout, fps, **options)
+    for number, (found, label, splits) in enumerate(clips(path, said)):
+        name = getattr(found, "name", "")
+        one_of_many = name or isinstance(found, ValueError)
+        try:
+            with naming(f"{path}: clip {number}" if one_of_many else path):
+                if isinstance(found, ValueError):
+                    raise found
+                sequence = said.applied(found, path).to_sequence()
+        except ValueError as error:
+            if dropped is None:
+                raise
+            dropped.append((name or f"clip {number}", str(error)))
+        else:
+            yield Clip(sequence, label, splits)
 
 
-def _read_json(path: Path, layout: str | None) -> SkeletonSequence:
-    content = read_json(path)
-    if isinstance(content, dict) and "skeletons" in content:
-        return read_nw_ucla(path, content)
-    if isinstance(content, dict) and "frames" in content:
-        return read_smarthome(path, content)
-    found = f"keys {sorted(content)[:5]}" if isinstance(content, dict) else type(content).__name__
-    expected = "an object with 'skeletons' (NW-UCLA) or 'frames' (Toyota Smarthome)"
-    raise bad_file(path, expected, found, "save other skeletons as .npz (write_npz)")
+def clip_list(
+    path: str | os.PathLike[str], layout: Any = None, **options: Any
+) -> list[tuple[str, Any, tuple[str, ...]]]:
+    """(name, label, splits) of every clip of a file that holds many; empty of a file that is one recording.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_skeleton`.
+    """
+    if not holds_clips(Path(path)):
+        return []
+    found = _all_clips(Path(path), ReadOptions(layout, None, **options))
+    return [
+        (getattr(one, "name", "") or f"clip {number}", label, splits)
+        for number, (one, label, splits) in enumerate(found)
+    ]
 
 
-_READERS: dict[str, Callable[[Path, str | None], SkeletonSequence]] = {
-    ".skeleton": lambda path, layout: read_ntu(path),
-    ".txt": _read_txt,
-    ".mat": lambda path, layout: read_utd_mhad(path),
-    ".json": _read_json,
-    ".npy": read_npy,
-    ".npz": read_npz,
-    ".pkl": read_single_pyskl,
-    ".pickle": read_single_pyskl,
-}
-SKELETON_SUFFIXES = tuple(_READERS)
+def read_clip(
+    path: str | os.PathLike[str], number: int, layout: Any = None, fps: float | None = None, **options: Any
+) -> SkeletonSequence:
+    """One clip by number of a file that holds many, which is kept in memory until another one is asked for.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_skeleton`.
+    """
+    path, said = Path(path), ReadOptions(layout, fps, **options)
+    with naming(f"{path}: clip {number}"):
+        found = _all_clips(path, said)[number][0]
+        if isinstance(found, ValueError):
+            raise found
+        return said.applied(found, path).to_sequence()
+
+
+_kept: dict[Any, list[Any]] = {}
+
+
+def _all_clips(path: Path, said: ReadOptions) -> list[Any]:
+    key = (path, path.stat().st_mtime_ns, repr(said))
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = list(clips(path, said))
+    return _kept[key]
+
+
+def recordings_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """All that could be recordings below a folder, sorted: files by suffix, and folders that are one recording."""
+    found: list[Path] = []
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_dir():
+            found += [path] if is_recording_folder(path) else recordings_in(path)
+        elif path.suffix.lower() in SKELETON_SUFFIXES:
+            found.append(path)
+    return found

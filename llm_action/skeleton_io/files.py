@@ -1,15 +1,15 @@
-"""What all readers share: error texts, text and JSON from disk, and the step from an array to a SkeletonSequence."""
+"""What all readers share: error texts, and text, JSON and tables of numbers from disk."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from llm_action.modeling.skeleton_layouts import LAYOUTS, layouts_with
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 
 def bad_file(path: Path, expected: str, found: str, remedy: str) -> ValueError:
@@ -17,18 +17,42 @@ def bad_file(path: Path, expected: str, found: str, remedy: str) -> ValueError:
     return ValueError(f"{path}: expected {expected}, found {found}; {remedy}")
 
 
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Every ValueError from within names the file."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: {error}") from None
+
+
 def read_text(path: Path) -> str:
     """The file as text; ValueError when it is binary."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise bad_file(path, "a text file", "binary data", "check that the suffix fits the format") from None
 
 
 def read_json(path: Path) -> Any:
+    return parse_json(path, read_text(path))
+
+
+def parse_json(path: Path, text: str) -> Any:
+    """The content of JSON text; of JSON Lines the list of the lines' contents."""
     try:
-        return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text)
+    except RecursionError as error:
+        raise bad_file(path, "JSON", f"broken JSON ({error})", "fetch the file again") from None
+    except json.JSONDecodeError as error:
+        lines = text.strip().splitlines()
+        try:
+            if len(lines) > 1 and error.msg == "Extra data":
+                return [json.loads(line) for line in lines]
+        except (json.JSONDecodeError, RecursionError):
+            pass
         raise bad_file(path, "JSON", f"broken JSON ({error})", "the file is likely cut short: fetch it again") from None
 
 
@@ -43,39 +67,15 @@ def parse_rows(path: Path, lines: list[str], expected: str) -> np.ndarray:
         raise bad_file(path, expected, str(error).partition(";")[0], remedy) from None
 
 
-def zeros_to_nan(joints: np.ndarray) -> np.ndarray:
-    """A joint with all coordinates exactly zero lies in the camera itself: the field's mark for a missing joint."""
-    missing = np.logical_and.reduce([joints[..., channel] == 0 for channel in range(joints.shape[-1])])
-    return np.where(missing[..., None], np.nan, joints)
+def natural_key(name: str) -> list[Any]:
+    """Sorts frame2 before frame10."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", name)]
 
 
-def layout_for(path: Path, num_joints: int, layout: str | None) -> str:
-    """The layout given, else the only one with that joint count; ValueError when none or several have it."""
-    if layout is not None:
-        return layout
-    fitting = layouts_with(num_joints)
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        remedy = f"pass layout= one of {', '.join(fitting)}"
-        raise bad_file(path, "a known layout", f"{num_joints} joints, which fit several layouts", remedy)
-    known = ", ".join(f"{known.name} ({known.num_joints})" for known in LAYOUTS.values())
-    remedy = f"known layouts and their joint counts: {known}; check the axes, which must be (..., joints, channels)"
-    raise bad_file(path, "a known layout", f"{num_joints} joints", remedy)
-
-
-def build_sequence(
-    path: Path,
-    joints: np.ndarray,
-    layout: str,
-    fps: float | None = None,
-    scores: np.ndarray | None = None,
-    name: str | None = None,
-) -> SkeletonSequence:
-    """SkeletonSequence named after the file; its complaints come back with the file's path."""
-    try:
-        sequence = SkeletonSequence(joints, layout, fps, scores)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    sequence.name = path.stem if name is None else name
-    return sequence
+def rate_of(seconds: np.ndarray) -> float | None:
+    """Frames per second of time stamps in seconds: from their median step; None when there is none."""
+    steps = np.diff(np.unique(np.asarray(seconds, np.float64)))
+    steps = steps[np.isfinite(steps)]
+    if not len(steps) or np.median(steps) <= 0:
+        return None
+    return round(float(1 / np.median(steps)), 3)

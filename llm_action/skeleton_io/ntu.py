@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import bad_file, build_sequence, parse_rows, read_text, zeros_to_nan
+from .files import bad_file, parse_rows, read_text
 
 KINECT_FPS = 30.0
 _WORDS = 12  # of a joint line
@@ -36,14 +36,14 @@ class _Bodies:
     values: np.ndarray
 
 
-def read_ntu(path: Path) -> SkeletonSequence:
+def read_ntu(path: Path) -> SkeletonRecording:
     """Read an NTU RGB+D or UAV-Human file.
 
     Bodies are told apart by their id, in order of first appearance; a body is NaN in frames where it is not seen.
 
     Returns:
         25 joints: layout 'ntu25', joints (bodies, frames, 25, 3) in metres, 30 fps, scores = tracking state / 2
-        (0 not tracked, 0.5 inferred, 1 tracked; this project's choice).
+        (0 not tracked and so missing, 0.5 inferred, 1 tracked; this project's choice).
         17 joints: layout 'coco17', joints (bodies, frames, 17, 2) in pixels, fps and scores None.
 
     Raises:
@@ -54,12 +54,12 @@ def read_ntu(path: Path) -> SkeletonSequence:
     num_joints = bodies.values.shape[1]
     num_channels = 3 if num_joints == 25 else 2
     joints = np.full((body.max() + 1, bodies.num_frames, num_joints, num_channels), np.nan, np.float32)
-    joints[body, frame] = zeros_to_nan(bodies.values[..., :num_channels])
+    joints[body, frame] = bodies.values[..., :num_channels]
+    states = np.zeros(joints.shape[:3], np.float32)
+    states[body, frame] = bodies.values[..., 3] / 2
     if num_joints == 17:
-        return build_sequence(path, joints, "coco17")
-    scores = np.zeros(joints.shape[:3], np.float32)
-    scores[body, frame] = bodies.values[..., 3] / 2
-    return build_sequence(path, joints, "ntu25", KINECT_FPS, scores)
+        return SkeletonRecording(joints, "coco17", up="-y", unit="px")
+    return SkeletonRecording(joints, "ntu25", up="y", unit="m", mirrored=False, fps=KINECT_FPS, scores=states)
 
 
 def _read_regular(content: bytes) -> _Bodies | None:

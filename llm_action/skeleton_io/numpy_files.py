@@ -1,7 +1,11 @@
-"""`.npy` and `.npz` arrays: the way in for any other skeleton source, and the way out of this package."""
+"""`.npy` and `.npz` arrays: the way in for any other skeleton source, and the way out of this package.
+
+An array alone says nothing of its layout, unit and axes: what is not said with options is left open in the recording.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import zipfile
@@ -10,47 +14,77 @@ from typing import Any
 
 import numpy as np
 
+from llm_action.modeling.skeleton_layouts import get_layout, own_layout
+from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
-from .files import bad_file, build_sequence, layout_for
+from .files import bad_file
+from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
+from .options import ReadOptions
 
 
-def read_npy(path: Path, layout: str | None = None) -> SkeletonSequence:
-    """Read a `.npy` array of joints.
-
-    Args:
-        path: file with an array (frames, joints, 2 or 3) or (persons, frames, joints, 2 or 3); 3D in metres with y up,
-            2D in pixels, NaN where a joint is missing.
-        layout: the array's layout; may be left out when only one layout has that joint count.
+def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> SkeletonRecording:
+    """An array of joints, see `recording_from_array`; a whole set of clips is refused (`read_clips` reads those).
 
     Raises:
-        ValueError: not an array file, pickled objects, or a shape that fits no layout.
+        ValueError: no numbers, or a shape that fits no layout.
     """
-    return _sequence(path, _load(path), layout)
+    if is_ntu_array(array) and options.axes is None:
+        if len(array) == 1:
+            return ntu_clip(array[0])
+        raise ValueError(f"expected one recording, found {len(array)} clips; read them with read_clips(path)")
+    layout, axes = known.pop("layout", None), known.pop("axes", None)
+    return recording_from_array(array, options.layout or layout, options.axes or axes, **known)
 
 
-def read_npz(path: Path, layout: str | None = None) -> SkeletonSequence:
-    """Read a `.npz` archive: `joints` (shaped as in `read_npy`) and, where given, `layout`, `fps` and `scores`.
+def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> SkeletonRecording:
+    """The arrays of an `.npz`: `joints` (as in `read_array`) and, where given, `layout`, `fps`, `scores` and `up`.
 
     Raises:
-        ValueError: not an archive, pickled objects, no `joints`, or contents that do not fit each other.
+        ValueError: no `joints`, another format's archive, or contents that do not fit each other.
     """
-    arrays = _load(path)
+    if is_ntu_archive(arrays):
+        raise ValueError("expected one recording, found a whole data set (x_train ...); read it with read_clips(path)")
     if "joints" not in arrays:
         found = ", ".join(arrays) or "nothing"
-        raise bad_file(path, "an array named 'joints'", found, "save with np.savez(path, joints=...) or write_npz")
-    own_layout = str(arrays["layout"]) if "layout" in arrays else None
-    if layout is not None and own_layout not in (None, layout):
-        raise bad_file(path, f"layout {layout!r}", f"layout {own_layout!r} in the file", "leave layout out")
-    fps = arrays.get("fps")
-    if fps is not None and (fps.size != 1 or not np.issubdtype(fps.dtype, np.number)):
-        raise bad_file(path, "one number as 'fps'", f"{fps.dtype} {fps.shape}", "save a number or leave it out")
-    fps = None if fps is None else float(fps.reshape(()))
-    return _sequence(path, arrays["joints"], layout or own_layout, fps, arrays.get("scores"))
+        remedy = next((remedy for keys, remedy in _OTHER_ARCHIVES if keys & arrays.keys()), None)
+        remedy = remedy or "save with np.savez(path, joints=...) or write_npz"
+        raise ValueError(f"expected an array named 'joints', found {found}; {remedy}")
+    layout = str(arrays["layout"]) if "layout" in arrays else None
+    if layout is not None:  # a layout of one's own is kept whole
+        layout = get_layout(json.loads(layout) if layout.startswith("{") else layout).name
+    if options.layout is not None and layout not in (None, options.layout):
+        raise ValueError(f"expected layout {options.layout!r}, found layout {layout!r} in the file; leave layout out")
+    rate = arrays.get("fps")
+    if rate is not None and (rate.size != 1 or not np.issubdtype(rate.dtype, np.number)):
+        found = f"{rate.dtype} {rate.shape}"
+        raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
+    fps = None if rate is None else float(rate.reshape(()))
+    up = str(arrays["up"]) if "up" in arrays else None
+    joints, axes = arrays["joints"], None
+    if layout is not None and joints.shape[-2:-1] == (get_layout(layout).num_joints,) and joints.ndim in (3, 4):
+        axes = "MTVC"[-joints.ndim :]  # the package's own files
+    return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), up=up)
+
+
+_OTHER_ARCHIVES = (
+    (
+        {"poses", "pose_body", "trans", "betas"},
+        "these are pose parameters of a body model (AMASS, SMPL): turn them into joints with the smplx package "
+        "(z points up, 60 to 120 fps) and save those with layout='smpl22'",
+    ),
+    (
+        {"positions_3d", "positions_2d"},
+        "this is VideoPose3D's archive of pickled data sets: save each recording's array of 17 joints with np.save and "
+        "read it with layout='human36m17'",
+    ),
+)
 
 
 def write_npz(sequence: SkeletonSequence, path: str | os.PathLike[str]) -> None:
-    """Write a sequence as a compressed `.npz` that `read_npz` reads back; the file appears whole or not at all.
+    """Write a sequence as a compressed `.npz` that `read_skeleton` reads back; it appears whole or not at all.
+
+    A layout of one's own is kept whole, so that another process can read it.
 
     Raises:
         ValueError: the path does not end in `.npz`.
@@ -61,7 +95,10 @@ def write_npz(sequence: SkeletonSequence, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: expected a path ending in .npz, found {path.suffix!r}; change the suffix")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: folder {path.parent} does not exist; create it first")
-    arrays: dict[str, Any] = {"joints": sequence.joints, "layout": np.array(sequence.layout)}
+    own = own_layout(sequence.layout)
+    layout = sequence.layout if own is None else json.dumps(own)
+    up = "y" if sequence.joints.shape[-1] == 3 else "-y"
+    arrays: dict[str, Any] = {"joints": sequence.joints, "layout": np.array(layout), "up": np.array(up)}
     if sequence.fps is not None:
         arrays["fps"] = np.array(sequence.fps)
     if sequence.scores is not None:
@@ -76,26 +113,21 @@ def write_npz(sequence: SkeletonSequence, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def _load(path: Path):
-    """The array of a `.npy`, or the arrays of a `.npz` by name; never unpickles."""
-    expected = "an array" if path.suffix.lower() == ".npy" else "an archive of arrays"
+def load_numpy(path: Path, lazily: bool = False) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of a `.npy`, or the arrays of a `.npz` by name; never unpickles.
+
+    Args:
+        lazily: leave a `.npy` on disk until parts of it are asked for.
+    """
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray) == (path.suffix.lower() == ".npy"):
-            if isinstance(content, np.ndarray):
-                return content
-            with content:
-                return {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        content = np.load(path, allow_pickle=False, mmap_mode="r" if lazily else None)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            names = content.files
+            if _OTHER_ARCHIVES[1][0] & set(names):
+                raise ValueError(f"{', '.join(names)}; {_OTHER_ARCHIVES[1][1]}")
+            return {name: content[name] for name in names}
+    except (ValueError, OSError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile) as error:
         remedy = "save plain numbers with np.save or np.savez; pickled objects are not read"
-        raise bad_file(path, f"{expected} saved by numpy", str(error), remedy) from None
-    raise bad_file(path, expected, "the other kind of numpy file", "rename it to .npy or .npz")
-
-
-def _sequence(
-    path: Path, joints: np.ndarray, layout: str | None, fps: float | None = None, scores: np.ndarray | None = None
-) -> SkeletonSequence:
-    if joints.ndim not in (3, 4) or not np.issubdtype(joints.dtype, np.number):
-        expected = "numbers of shape (frames, joints, 2 or 3) or (persons, frames, joints, 2 or 3)"
-        raise bad_file(path, expected, f"{joints.dtype} of shape {joints.shape}", "transpose or reshape the array")
-    return build_sequence(path, joints, layout_for(path, joints.shape[-2], layout), fps, scores)
+        raise bad_file(path, "arrays saved by numpy", str(error), remedy) from None

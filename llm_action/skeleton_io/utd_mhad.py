@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import bad_file, build_sequence, zeros_to_nan
+from .files import bad_file
 
 KINECT_FPS = 30.0
 
 
-def read_utd_mhad(path: Path) -> SkeletonSequence:
+def read_utd_mhad(path: Path) -> SkeletonRecording:
     """Read a UTD-MHAD file.
 
     Returns:
@@ -40,4 +40,6 @@ def read_utd_mhad(path: Path) -> SkeletonSequence:
     if skeleton.ndim != 3 or skeleton.shape[:2] != (20, 3) or not np.issubdtype(skeleton.dtype, np.number):
         found = f"{skeleton.dtype} {skeleton.shape}"
         raise bad_file(path, "numbers of shape (20, 3, frames) in 'd_skel'", found, "check the file's origin")
-    return build_sequence(path, zeros_to_nan(skeleton.transpose(2, 0, 1)), "kinect20_utd", KINECT_FPS)
+    return SkeletonRecording(
+        skeleton.transpose(2, 0, 1)[None], "kinect20_utd", up="y", unit="m", mirrored=False, fps=KINECT_FPS
+    )

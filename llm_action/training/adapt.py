@@ -1,39 +1,51 @@
-"""New classes from a few examples: the recognizer goes on learning, the action tokenizer stays as it is.
+"""Teaches a model new classes from a few examples: the recognizer goes on learning, the action tokenizer stays.
 
-Each example becomes many augmented action sentences; the old classes are rehearsed from what is kept beside the model
-(`llm_action.training.rehearsal`), or from recordings. Classes are drawn alike, so a new one is as likely as an old.
-What the action tokenizer does not tell apart in new classes, prototypes of all classes do (`class_prototypes`).
+Each example becomes many augmented action sentences. The old classes are rehearsed from what is kept beside the model
+(`llm_action.training.rehearsal`), or from recordings. Every class is drawn as often as every other, so that a new one
+is as likely as an old. The Trainer is that of stage 2. Prototypes of all classes (`class_prototypes`) tell apart what
+the action tokenizer does not.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm import tqdm, trange
-from transformers import get_cosine_schedule_with_warmup
+from tqdm import tqdm
 
-from llm_action.config.experiment import Augmentation
+from llm_action.config.atomic_files import write_json
+from llm_action.config.experiment import Experiment
+from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment, padded, plain_batch
 from llm_action.datasets.benchmark import checked_folder
+from llm_action.datasets.folder import class_folders
 from llm_action.hub.model_folder import export
 from llm_action.modeling.class_prototypes import ClassPrototypes, motion_features
 from llm_action.modeling.label_tree import LabelTree, label_token_ids, normalize_label
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
-from llm_action.training.precision import base_dtype, fast_training, half_arithmetic
+from llm_action.skeleton_io import read_skeleton
+from llm_action.training.precision import base_dtype
 from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, Rehearsal, read_rehearsal, write_rehearsal
-from llm_action.training.sentences import Collator
+from llm_action.training.run_folder import fit
+from llm_action.training.train_recognizer import recognizer_trainer
 
-_VIEWS = 4  # that prototypes have of an example; 1 to 12 points better than one on left-out subjects and views
+_VIEWS = 4  # that prototypes have of an example; 1 to 12 points better than one on left-out subjects and cameras
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,9 @@ class Adaptation:
     Args:
         steps, batch_size, learning_rate: of AdamW with a cosine schedule, for adapter and action embeddings alike.
         sentences: augmented action sentences of each example, beside the plain one.
-        augmentation: what an augmented sentence may show differently.
+        augmentation: ranges of what an augmented sentence shows differently.
         seed: of everything random.
+        save_steps: steps between checkpoints.
     """
 
     steps: int = 150
@@ -53,6 +66,18 @@ class Adaptation:
     sentences: int = 30
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
+    save_steps: int = 50
+
+    def experiment(self) -> Experiment:
+        """The settings of stage 2 that this adaptation amounts to."""
+        stage = RecognizerStage(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            embedding_learning_rate=self.learning_rate,
+            save_steps=self.save_steps,
+        )
+        return Experiment(seed=self.seed, recognizer=stage)
 
 
 def adapt(
@@ -62,38 +87,47 @@ def adapt(
     rehearse: str | os.PathLike[str] | None = None,
     layout: str | None = None,
     adaptation: Adaptation | None = None,
+    **conventions: Any,
 ) -> list[str]:
     """Writes a model folder that knows the classes of `examples` too; returns its classes.
 
+    Checkpoints lie in `out`.work until the model is written. The same call after an interruption goes on from the last
+    one, to the weights that an undisturbed run has.
+
     Args:
         model: model folder.
-        examples: folder with one folder of recordings a class; underscores in class names become spaces. A class the
-            model knows already gets more examples.
+        examples: folder with one folder of recordings a class (`llm_action.datasets.folder`), test parts left out. A
+            class that the model knows already gets more examples.
         out: folder to write.
         rehearse: the same with recordings of old classes, for a model that has no rehearsal files.
-        layout: joint layout of files that do not tell.
+        layout: joint layout of files that do not say theirs.
+        conventions: what else files do not say, as `read_skeleton` takes it.
 
     Raises:
         FileNotFoundError: a folder, or no recordings in it.
         ValueError: the model has neither rehearsal files nor recordings to rehearse.
+        BlockingIOError: another process is writing `out`.
     """
-    adaptation, folder = adaptation or Adaptation(), Path(model)
-    processor = LlmArProcessor.from_pretrained(folder)
-    old = read_rehearsal(folder) if rehearse is None else None
-    if old is None:
-        if rehearse is None:
-            raise ValueError(
-                f"{folder}: has no {REHEARSAL_FILE} and {FEATURES_FILE} to rehearse its classes with; pass --rehearse "
-                "FOLDER with recordings of them in one folder a class."
-            )
-        old = read_examples(rehearse, processor, layout, adaptation)
-    new = read_examples(examples, processor, layout, adaptation)
-    recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
-    known = adapt_recognizer(recognizer, processor, old, new, adaptation)
-    export(recognizer, processor, out)
-    write_rehearsal(Path(out), known)
-    assert recognizer.config.label_names is not None
-    return recognizer.config.label_names
+    adaptation, folder, out = adaptation or Adaptation(), Path(model), Path(out)
+    with sole_writer(out, lock_beside(out)):
+        processor = LlmArProcessor.from_pretrained(folder)
+        old = read_rehearsal(folder) if rehearse is None else None
+        if old is None:
+            if rehearse is None:
+                raise ValueError(
+                    f"{folder}: has no {REHEARSAL_FILE} and {FEATURES_FILE} to rehearse its classes with; pass "
+                    "--rehearse FOLDER with recordings of them in one folder a class."
+                )
+            old = read_examples(rehearse, processor, layout, adaptation, **conventions)
+        new = read_examples(examples, processor, layout, adaptation, **conventions)
+        recognizer = LlmArForActionRecognition.from_pretrained(folder, is_trainable=True, dtype=base_dtype("auto"))
+        work = out.with_name(out.name + ".work")
+        _prepare_work_folder(work, {"settings": asdict(adaptation), "inputs": _fingerprint(recognizer, old, new)})
+        known = adapt_recognizer(recognizer, processor, old, new, adaptation, work)
+        export(recognizer, processor, out, finish=partial(write_rehearsal, known=known))
+        shutil.rmtree(work)
+        assert recognizer.config.label_names is not None
+        return recognizer.config.label_names
 
 
 def adapt_recognizer(
@@ -102,14 +136,19 @@ def adapt_recognizer(
     old: Rehearsal,
     new: Rehearsal,
     adaptation: Adaptation,
+    work: Path | None = None,
 ) -> Rehearsal:
-    """Trains a recognizer on, in place: its classes become the old and the new ones. Returns what is known of all.
+    """Trains a recognizer on, in place: its classes become the old and the new ones.
 
     Args:
         model: loaded with `is_trainable=True`.
         processor: gives motion features from then on.
-        old: of the classes it knows; of none a class may be forgotten.
+        old: of the classes it knows; a class that is missing here may be forgotten.
         new: of classes to learn.
+        work: folder for checkpoints, from the last of which the training goes on; None writes none.
+
+    Returns:
+        What is known of all classes.
     """
     known = _joined(old, new)
     names = list(dict.fromkeys([*(model.config.label_names or ()), *known.sentences]))
@@ -118,54 +157,43 @@ def adapt_recognizer(
     model.prototypes = ClassPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
     processor.motion_features = True
     _name_classes(model, names, processor)
-    _train(model, processor, known.sentences, adaptation)
+    examples = naming_examples(known.sentences, processor)
+    with TemporaryDirectory() if work is None else nullcontext(work) as folder:
+        saving = "no" if work is None else "steps"
+        parts = (adaptation.experiment(), model, processor, examples, Path(folder))
+        trainer = recognizer_trainer(*parts, balanced=True, save_strategy=saving)
+        fit(trainer, resume=work is not None)
+    model.eval()
     return known
 
 
-def _train(
-    model: LlmArForActionRecognition,
-    processor: LlmArProcessor,
-    known: dict[str, list[list[int]]],
-    adaptation: Adaptation,
-) -> None:
-    """Trains on action sentences of all classes."""
+def naming_examples(sentences: dict[str, list[list[int]]], processor: LlmArProcessor) -> Dataset:
+    """A table with the columns of `llm_action.training.sentences.write_sentences`: every sentence, asked for its label.
+
+    Args:
+        sentences: action sentences (token ids) of each label.
+    """
     before, after = processor.prompt_parts()
-    end = processor.tokenizer.eos_token_id
-    answers = dict(zip(known, label_token_ids(list(known), processor.tokenizer), strict=True))
-    rng, taught = np.random.default_rng(adaptation.seed), list(known)
-    collate = Collator(processor.tokenizer.pad_token_id)
-
-    def example() -> dict[str, object]:
-        label = taught[rng.integers(len(taught))]
-        sentence, answer = known[label][rng.integers(len(known[label]))], [*answers[label], end]
-        return {"input_ids": [*before, *sentence, *after, *answer], "answer_length": len(answer)}
-
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, adaptation.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = get_cosine_schedule_with_warmup(optimizer, max(1, adaptation.steps // 10), adaptation.steps)
-    torch.manual_seed(adaptation.seed)
-    model.train()
-    with fast_training(model, model.device):
-        for _ in trange(adaptation.steps, desc="learning new classes"):
-            batch = collate([example() for _ in range(adaptation.batch_size)])
-            with half_arithmetic(model, model.device):
-                loss = model(**{name: part.to(model.device) for name, part in batch.items()}).loss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            schedule.step()
-    model.eval()
+    answers = label_token_ids(list(sentences), processor.tokenizer)
+    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
+    for number, (of_label, ids) in enumerate(zip(sentences.values(), answers, strict=True)):
+        answer = [*ids, processor.tokenizer.eos_token_id]
+        for sentence in of_label:
+            prompt = [*before, *sentence, *after]
+            rows["input_ids"].append(prompt + answer)
+            rows["answer_length"].append(len(answer))
+            rows["prompt_length"].append(len(prompt))
+            rows["label"].append(number)
+    return Dataset.from_dict(rows)
 
 
 def augmented_sentences(
-    sequences: Sequence[SkeletonSequence], processor: LlmArProcessor, adaptation: Adaptation
+    normalized: Sequence[np.ndarray], processor: LlmArProcessor, adaptation: Adaptation
 ) -> list[list[int]]:
-    """The plain action sentence of every sequence and the augmented ones."""
+    """The plain action sentence of every normalised sequence and the augmented ones."""
     extractor = processor.feature_extractor
     sentences: list[list[int]] = []
-    for index, sequence in enumerate(sequences):
-        persons = extractor.normalize(sequence)
+    for index, persons in enumerate(normalized):
         plain = plain_batch([persons], extractor.num_frames, extractor.max_persons)
         rows = [{name: part[0] for name, part in plain.items()}]
         for version in range(adaptation.sentences):
@@ -178,49 +206,47 @@ def augmented_sentences(
 
 
 def table_examples(table: Dataset, processor: LlmArProcessor, adaptation: Adaptation) -> Rehearsal:
-    """What a table's rows tell of their classes, by their names."""
+    """What a table's rows show of their classes, by the classes' names."""
     names = table.features["label"].names
     sequences: dict[str, list[SkeletonSequence]] = {}
     for row in table.with_format("numpy"):
         sequences.setdefault(names[int(row["label"])], []).append(row_to_sequence(row))
-    return _told_by(sequences, processor, adaptation)
+    return _shown_by(sequences, processor, adaptation)
 
 
 def read_examples(
-    folder: str | os.PathLike[str], processor: LlmArProcessor, layout: str | None, adaptation: Adaptation
+    folder: str | os.PathLike[str],
+    processor: LlmArProcessor,
+    layout: str | None,
+    adaptation: Adaptation,
+    **conventions: Any,
 ) -> Rehearsal:
-    """What the recordings in one folder a class tell of their classes.
+    """What the recordings in one folder a class show of their classes.
 
     Raises:
         FileNotFoundError: no recordings there.
     """
     root = checked_folder(folder, "your examples")
-    files = [path for path in sorted(root.glob("*/**/*")) if path.suffix.lower() in SKELETON_SUFFIXES]
-    if not files:
-        raise FileNotFoundError(
-            f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none"
-        )
+    rows = [row for row in class_folders(root) if row["split"] in ("", "train")]
+    if not rows:
+        raise FileNotFoundError(f"{root}: expected recordings to learn from, found test and validation folders alone")
     recordings: dict[str, list[SkeletonSequence]] = {}
-    for path in tqdm(files, desc="reading recordings"):
-        label = path.relative_to(root).parts[0].replace("_", " ")
-        recordings.setdefault(label, []).append(read_skeleton(path, layout))
-    return _told_by(recordings, processor, adaptation)
+    for row in tqdm(rows, desc="reading recordings"):
+        recordings.setdefault(row["label"], []).append(read_skeleton(row["path"], layout, **conventions))
+    return _shown_by(recordings, processor, adaptation)
 
 
-def _told_by(
+def _shown_by(
     sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation
 ) -> Rehearsal:
     """Action sentences, plain and augmented, and motion features of sequences by class."""
-    return Rehearsal(
-        {label: augmented_sentences(given, processor, adaptation) for label, given in sequences.items()},
-        {label: _seen_from_all_sides(given, processor) for label, given in sequences.items()},
-    )
-
-
-def _seen_from_all_sides(sequences: Sequence[SkeletonSequence], processor: LlmArProcessor) -> np.ndarray:
-    """(sequences, views, features) motion features."""
-    features = motion_features(processor.feature_extractor, sequences, _VIEWS)
-    return features.reshape(len(sequences), _VIEWS, -1)
+    extractor, known = processor.feature_extractor, Rehearsal({}, {})
+    for label, given in sequences.items():
+        normalized = [extractor.normalize(sequence) for sequence in given]
+        known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
+        views = [motion_features(extractor.views_of(persons, _VIEWS)) for persons in normalized]
+        known.features[label] = np.stack(views)
+    return known
 
 
 def _joined(old: Rehearsal, new: Rehearsal) -> Rehearsal:
@@ -245,3 +271,27 @@ def _name_classes(model: LlmArForActionRecognition, names: list[str], processor:
     config.label_names, config.label_token_ids = names, label_token_ids(names, processor.tokenizer)
     config.id2label, config.label2id = dict(enumerate(names)), {name: index for index, name in enumerate(names)}
     model.__dict__.pop("trained_labels", None)  # made of the config, once
+
+
+def _prepare_work_folder(work: Path, made_from: dict[str, object]) -> None:
+    """Keeps the checkpoints of an interrupted run of the same inputs; those of any other go."""
+    record = work / "made_from.json"
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == made_from:
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    write_json(made_from, record)
+
+
+def _fingerprint(model: LlmArForActionRecognition, *known: Rehearsal) -> str:
+    """SHA-256 of the weights to be trained on and of all examples."""
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            digest.update(name.encode())
+            digest.update(weight.detach().float().cpu().numpy().tobytes())
+    for rehearsal in known:
+        digest.update(json.dumps(rehearsal.sentences).encode())
+        for label, rows in rehearsal.features.items():
+            digest.update(label.encode())
+            digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What training says about the questions that a label's attributes answer; kept in the model's config."""
+"""Counts how often joints show the attributes that descriptions have; kept in the model's config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llm_action.config.experiment import Experiment
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.descriptions import known_descriptions
 from llm_action.datasets.split import Split, dataset_names, described_labels
-from llm_action.modeling.attribute_likelihood import AttributeStatistics, attributes_entry, motion_numbers
+from llm_action.modeling.attribute_likelihood import AttributeStatistics, attributes_entry, value_numbers
 from llm_action.modeling.label_tree import label_key
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
@@ -16,16 +16,18 @@ _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
 
 
 def gather_attribute_statistics(experiment: Experiment, processor: LlmArProcessor, split: Split) -> AttributeStatistics:
-    """What the joints answer where the descriptions of the classes trained on say something, and how often at all."""
+    """How often the joints show each value where the descriptions of the classes trained on have one, and at all."""
     rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
     table = split.train.select(rows).with_format("numpy")
-    numbers = motion_numbers(processor.feature_extractor, [row_to_sequence(row) for row in table])
+    extractor = processor.feature_extractor
+    shown = extractor([row_to_sequence(row) for row in table])
+    numbers = value_numbers(shown["skeletons"], shown["person_mask"], extractor.layout)
     labels = [split.labels[int(label)] for label in table["label"]]
     return AttributeStatistics.gathered(numbers, labels, described_labels(experiment, sorted(set(labels))))
 
 
 def training_lexicon(experiment: Experiment) -> dict[str, str]:
-    """What every described name means, as `LabelLexicon` takes it, but for classes that training leaves out."""
+    """Collects what every described name means, as `LabelLexicon` takes it; classes left out of training are absent."""
     known = known_descriptions(dataset_names(experiment), experiment.recognizer.descriptions)
     unseen = set(map(label_key, experiment.unseen))
     return {name: attributes_entry(one) for name, one in known.items() if one.attributes and name not in unseen}

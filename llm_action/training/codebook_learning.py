@@ -1,4 +1,4 @@
-"""How codes learn: k-means start, moving averages or gradient, revival of dead codes; the same on every rank."""
+"""How codes learn: k-means at the start, moving averages or a gradient, revival of dead codes; alike on every rank."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CodebookLearner(nn.Module):
 
     @torch.no_grad()
     def update(self, latents: Tensor) -> None:
-        """One step after a forward pass: latents (batch, steps, code_dim) of this rank."""
+        """Takes a step after a forward pass: latents (batch, steps, code_dim) of this rank."""
         codebook = self._codebook[0]
         codebook.codes.data = codebook.codes.data.clone()  # the backward pass still reads the codes of the forward one
         codes = codebook.codes.data
@@ -68,7 +68,7 @@ class CodebookLearner(nn.Module):
 
     @property
     def shares(self) -> Tensor:
-        """(levels, codes) of the codes in recent use."""
+        """(levels, codes) how often each code was chosen of late; each level adds up to one."""
         return self.usage / self.usage.sum(1, keepdim=True)
 
     def perplexity(self) -> float:
@@ -86,7 +86,7 @@ class CodebookLearner(nn.Module):
 
 
 def _tally(vectors: Tensor, chosen: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """How often each code was chosen and the sum of its vectors, over all ranks."""
+    """Counts how often each code was chosen and sums its vectors, over all ranks."""
     counts = torch.bincount(chosen, minlength=size).to(vectors.dtype)
     sums = vectors.new_zeros(size, vectors.shape[1]).index_add_(0, chosen, vectors)
     if dist.is_initialized():
@@ -96,7 +96,7 @@ def _tally(vectors: Tensor, chosen: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _draw(vectors: Tensor, count: int) -> Tensor:
-    """`count` random vectors, drawn on the first rank and sent to the others."""
+    """Draws `count` random vectors on the first rank and sends them to the others."""
     order = torch.randperm(len(vectors), device=vectors.device)
     drawn = vectors[order[torch.arange(count, device=vectors.device) % len(vectors)]].contiguous()
     if dist.is_initialized():

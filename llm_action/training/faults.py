@@ -1,9 +1,8 @@
-"""What can go wrong in a long training, said clearly, with the last good checkpoint left alone."""
+"""Faults of a long training, said clearly; the last good checkpoint is left alone."""
 
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,10 @@ import torch
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
+from llm_action.training.checkpoints import last_checkpoint
+
 _FULL_DISK = ("No space left", "PytorchStreamWriter failed")  # as the system, safetensors and torch.save say it
+_EXPLAINED = "the disk is full"
 
 
 class StopOnNonFinite(TrainerCallback):
@@ -29,33 +31,29 @@ class StopOnNonFinite(TrainerCallback):
 
 
 @contextmanager
-def explained_faults(folder: Path) -> Iterator[None]:
-    """Turns a full disk, which every library reports in its own way, into one OSError that says what is kept."""
+def explained_faults(folder: Path, *stages: Path) -> Iterator[None]:
+    """Turns a full disk, which every library reports in its own way, into one OSError that says what is kept.
+
+    Args:
+        folder: what is written.
+        stages: folders with its checkpoints, the latest stage first; default `folder` itself.
+    """
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         if getattr(error, "errno", None) != errno.ENOSPC and not any(text in str(error) for text in _FULL_DISK):
             raise
+        if _EXPLAINED in str(error):
+            raise
+        kept = _what_is_kept(*(stages or (folder,)))
         raise OSError(
-            errno.ENOSPC,
-            f"{folder}: the disk is full; {_what_is_kept(folder)}. Free some space and run the command again",
+            errno.ENOSPC, f"{folder}: {_EXPLAINED}; {kept}. Free some space and run the command again"
         ) from None
 
 
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints written to their end, oldest first: the Trainer writes trainer_state.json last."""
-    complete = [path for path in folder.glob("checkpoint-*") if _has_state(path / "trainer_state.json")]
-    return sorted(complete, key=lambda path: int(path.name.partition("-")[2]))
-
-
-def _has_state(record: Path) -> bool:
-    try:
-        json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _what_is_kept(folder: Path) -> str:
-    complete = complete_checkpoints(folder)
-    return f"the last good checkpoint is {complete[-1]}" if complete else "there is no checkpoint yet"
+def _what_is_kept(*stages: Path) -> str:
+    for folder in stages:
+        checkpoint, _ = last_checkpoint(folder)
+        if checkpoint is not None:
+            return f"the last good checkpoint is {checkpoint}"
+    return "there is no checkpoint yet"

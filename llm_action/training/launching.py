@@ -1,7 +1,7 @@
-"""The processes of `accelerate launch --cpu --num_processes N`.
+"""Starts the processes of `accelerate launch --cpu --num_processes N`, and says which of them this one is.
 
 accelerate starts one process on CPUs and leaves the others to mpirun, without a word: the training would go on with a
-batch N times too small. Where no mpirun did it, the processes are started here, by torch's own launcher.
+batch N times too small. Where no mpirun did it, torch's own launcher starts the processes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import re
 import sys
 
 import psutil  # type: ignore[import-untyped]
+from accelerate import PartialState
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import parse_flag_from_env
 
 _LAUNCHER = re.compile(r"launch|(.*/)?accelerate-launch|accelerate\.commands\.launch|.*/accelerate/commands/launch\.py")
 _RANKS_ARE_THERE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -30,8 +32,16 @@ def start_all_processes() -> None:
         os.execv(sys.executable, [sys.executable, *torchrun, *sys.orig_argv[1:]])
 
 
+def launched_processes() -> PartialState:
+    """Tells of the processes of a launch and joins them.
+
+    Without word of it, PartialState takes a process of a launch on CPUs for the only one.
+    """
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
 def processes_asked_for(command: list[str]) -> int:
-    """The number of processes that the command line of `accelerate launch`, or its --config_file, names; else 1."""
+    """Reads the number of processes from the command line of `accelerate launch` or its --config_file; else 1."""
     start = next((index for index, word in enumerate(command) if _LAUNCHER.fullmatch(word)), None)
     if start is None:
         return 1

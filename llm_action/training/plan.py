@@ -1,4 +1,4 @@
-"""Whether a training fits: per-device memory of stage 2, part by part, from the model built on the meta device.
+"""Plans whether a training fits: memory of stage 2 on each device, part by part, of a model on the meta device.
 
 No weight is loaded, so a laptop plans for a cluster. GB are 10^9 bytes. For LLaMA-13B (13.016 billion weights) with
 LoRA of rank 64 on all seven projections the hand calculation is:
@@ -23,13 +23,12 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
-from llm_action.config.experiment import Experiment
+from llm_action.config.experiment import Experiment, tokenizer_config
 from llm_action.datasets import describe_dataset
 from llm_action.datasets.prepared import is_prepared, read_manifest
 from llm_action.datasets.protocols import protocol_name
 from llm_action.datasets.split import model_layout
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL
-from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 
 STRATEGIES = ("ddp", "fsdp", "zero3")
@@ -67,7 +66,7 @@ class Sizes:
 def plan_training(
     experiment: Experiment, gpus: int, memory: float, strategy: str | None = None, data: str | None = None
 ) -> dict[str, Any]:
-    """Per-device memory of stage 2 and the tokens of an epoch.
+    """Computes the memory of stage 2 on each device and the tokens of an epoch.
 
     Args:
         experiment: what is to be trained.
@@ -114,9 +113,8 @@ def model_sizes(experiment: Experiment) -> Sizes:
         layer = count(model.model.layers[0])
         lora = LoraConfig(r=stage.lora_rank, lora_alpha=stage.lora_alpha, target_modules=list(stage.lora_targets))
         adapted = get_peft_model(model, lora)
-        vqvae_config = ActionVQVAEConfig(
-            layout=model_layout(experiment), **{"embedding_dim": config.hidden_size, **experiment.vqvae.model}
-        )
+        layout = model_layout(experiment)
+        vqvae_config = tokenizer_config(experiment, layout=layout, embedding_dim=config.hidden_size)
         vqvae = ActionVQVAE(vqvae_config)
     adapter = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
     sentence = vqvae_config.num_places * vqvae_config.num_levels + 1
@@ -134,7 +132,7 @@ def model_sizes(experiment: Experiment) -> Sizes:
 
 
 def device_memory(experiment: Experiment, sizes: Sizes, gpus: int, strategy: str) -> dict[str, float]:
-    """GB of each part on one device, at the longest sentence."""
+    """Computes the GB of each part on one device, at the longest sentence."""
     stage = experiment.recognizer
     four_bits = stage.base_dtype == "nf4"  # of the layers; word embeddings and head stay whole
     half = stage.base_dtype == "auto" or four_bits
@@ -165,7 +163,7 @@ def device_memory(experiment: Experiment, sizes: Sizes, gpus: int, strategy: str
 
 
 def activation_bytes(sizes: Sizes, rank: int, width: int) -> int:
-    """Bytes that one decoder layer keeps of one token for its backward pass.
+    """Counts the bytes that one decoder layer keeps of one token for its backward pass.
 
     The base's weights take no gradient, so their inputs are not kept, but each of the seven adapters keeps its input.
     Beside these: the two norms (float32 and normalised), queries, keys, values and attention output with the
@@ -180,7 +178,7 @@ def activation_bytes(sizes: Sizes, rank: int, width: int) -> int:
 
 
 def epoch(experiment: Experiment, sizes: Sizes, data: str | None) -> tuple[int | None, int | None]:
-    """Training sequences, and tokens of one pass over all their sentences; None where they are not known."""
+    """Counts training sequences, and tokens of a pass over all their sentences; None where they are not known."""
     benchmark = describe_dataset(experiment.dataset)
     protocol = protocol_name(benchmark, experiment.protocol)
     folder = data if data and is_prepared(data) else experiment.dataset if is_prepared(experiment.dataset) else None
@@ -200,7 +198,7 @@ def epoch(experiment: Experiment, sizes: Sizes, data: str | None) -> tuple[int |
 
 
 def base_config(name: str | None) -> LlamaConfig:
-    """The base's configuration: of a folder, of a base this module knows, or from the Hub."""
+    """Finds the base's configuration: in a folder, among the bases this module knows, or on the Hub."""
     name = name or DEFAULT_BASE_MODEL
     if Path(name).is_dir():
         return AutoConfig.from_pretrained(name)
@@ -216,12 +214,12 @@ def base_config(name: str | None) -> LlamaConfig:
 
 
 def count(model: nn.Module) -> int:
-    """Weights, shared ones once."""
+    """Counts weights, shared ones once."""
     return sum(weight.numel() for weight in model.parameters())
 
 
 def plan_table(plan: dict[str, Any]) -> str:
-    """The plan in words and figures."""
+    """Writes the plan in words and figures."""
     lines = [f"{plan['gpus']} x {plan['memory']:g} GB, {plan['strategy']}; GB on each device:"]
     lines += [f"  {part:<14}{size:8.2f}" for part, size in plan["parts"].items()]
     verdict = "fits" if plan["fits"] else "does not fit"

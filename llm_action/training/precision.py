@@ -1,4 +1,4 @@
-"""In what numbers a recognizer trains: dtype of the frozen base, and arithmetic that makes a step fast."""
+"""The numbers a recognizer trains in: dtype of the frozen base, and arithmetic that makes a step fast."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import BitsAndBytesConfig
 from transformers.utils import is_bitsandbytes_available
 
+from llm_action.modeling.base_model import fast_dtype
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 
 
 def base_dtype(name: str) -> torch.dtype:
-    """The dtype a configuration names; "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere.
+    """Finds the dtype that a configuration names.
 
-    Of "nf4" it is that of all weights that are not quantised, and of the arithmetic.
+    "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere. That of "nf4" holds for all weights
+    that are not quantised, and for the arithmetic.
     """
-    if name not in ("auto", "nf4"):
-        return getattr(torch, name)
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    return fast_dtype(torch.bfloat16) if name in ("auto", "nf4") else getattr(torch, name)
 
 
 def quantization(name: str) -> BitsAndBytesConfig | None:
-    """How bitsandbytes quantises the base for a `base_dtype` of "nf4" (the setting of QLoRA); None for any other.
+    """Configures how bitsandbytes quantises the base for a `base_dtype` of "nf4", as QLoRA does; None for any other.
 
     Raises:
         ValueError: no CUDA device, or no bitsandbytes.
@@ -50,9 +47,9 @@ def quantization(name: str) -> BitsAndBytesConfig | None:
 
 @contextmanager
 def fast_training(model: LlmArForActionRecognition, device: torch.device) -> Iterator[None]:
-    """For a whole training, beside `half_arithmetic` for its forward passes.
+    """Speeds up a whole training; `half_arithmetic` is for its forward passes.
 
-    On a bfloat16 base the adapters, float32 themselves, compute in bfloat16 too: to cast every layer's input and output
+    On a bfloat16 base the adapters, float32 themselves, compute in bfloat16 too: casting every layer's input and output
     to float32 and back takes longer than their products. On a CPU attention is plain matrix products: the backward pass
     of the fused kernel takes far longer on sentences of some 50 tokens.
     """
@@ -64,7 +61,7 @@ def fast_training(model: LlmArForActionRecognition, device: torch.device) -> Ite
 
 
 def half_arithmetic(model: LlmArForActionRecognition, device: torch.device) -> AbstractContextManager:
-    """Autocast where the base is bfloat16."""
+    """Casts automatically where the base is bfloat16."""
     return torch.autocast(device.type, torch.bfloat16) if _half_base(model) else nullcontext()
 
 

@@ -42,17 +42,16 @@ class Rehearsal:
     features: dict[str, np.ndarray]
 
 
-def write_rehearsal(folder: Path, replay: Rehearsal) -> None:
-    """Writes the replay of a model folder: up to 20 sentences and sequences of each class, evenly spread over those
-    given."""
+def write_rehearsal(folder: Path, known: Rehearsal) -> None:
+    """Writes up to 20 sentences and sequences of each class into a model folder, evenly spread over those known."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kept = {label: [of_label[i] for i in _spread(len(of_label))] for label, of_label in replay.sentences.items()}
-    _write({label: rows[_spread(len(rows))] for label, rows in replay.features.items()}, folder)
+    kept = {label: [of_label[i] for i in _spread(len(of_label))] for label, of_label in known.sentences.items()}
+    _write({label: rows[_spread(len(rows))] for label, rows in known.features.items()}, folder)
     write_json({"vqvae_fingerprint": config["vqvae_fingerprint"], "sentences": kept}, folder / REHEARSAL_FILE)
 
 
 def read_rehearsal(folder: Path) -> Rehearsal | None:
-    """What `write_rehearsal` wrote; None if a model folder has none, as one from the Hub.
+    """Reads what `write_rehearsal` wrote; None if a model folder has none, as one from the Hub.
 
     Raises:
         ValueError: the sentences are those of another VQ-VAE.
@@ -68,7 +67,7 @@ def read_rehearsal(folder: Path) -> Rehearsal | None:
 
 
 def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
-    """The distinct action sentences a recognizer was trained on, without their prompts, and its motion features.
+    """Collects the distinct action sentences a recognizer was trained on, without prompts, and motion features.
 
     Args:
         table_folder: see `llm_action.training.sentences.training_sentences`.
@@ -97,13 +96,14 @@ def write_table_features(table: Dataset, labels: list[str], extractor: SkeletonF
 
 
 def table_features(table: Dataset, extractor: SkeletonFeatureExtractor) -> dict[str, np.ndarray]:
-    """The motion features of up to 20 rows of each class of a table, by the classes' names."""
+    """Computes the motion features of up to 20 rows of each class of a table, by the classes' names."""
     targets, names = np.array(table["label"]), table.features["label"].names
     found = {}
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         of_class = table.select(rows[_spread(len(rows))]).with_format("numpy")
-        found[names[int(target)]] = motion_features(extractor, [row_to_sequence(row) for row in of_class])[:, None]
+        skeletons = extractor([row_to_sequence(row) for row in of_class])["skeletons"]
+        found[names[int(target)]] = motion_features(skeletons)[:, None]
     return found
 
 
@@ -114,7 +114,7 @@ def _write(features: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def _keys(labels: list[str]) -> dict[str, str]:
-    """Classes go by their numbers where their names may yet change."""
+    """Numbers the classes, whose names may yet change."""
     return {str(number): label for number, label in enumerate(labels)}
 
 

@@ -1,10 +1,11 @@
-"""What the training commands share: arguments, run folders, Trainer settings, atomic JSON."""
+"""What the training commands share: arguments, run folders, the Trainer's settings, resuming."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +14,85 @@ from transformers import Trainer, TrainerState, TrainingArguments
 
 from llm_action.config.experiment import (
     Experiment,
-    RecognizerStage,
-    VQVAEStage,
     load_experiment,
     preset_names,
     save_experiment,
 )
-from llm_action.training.faults import StopOnNonFinite, complete_checkpoints, explained_faults
-from llm_action.training.launching import start_all_processes
+from llm_action.config.folder_lock import sole_writer
+from llm_action.config.sections import RecognizerStage, VQVAEStage
+from llm_action.training.checkpoints import KeepCheckpoints, has_checkpoints, last_checkpoint, remove_checkpoints
+from llm_action.training.faults import StopOnNonFinite, explained_faults
+from llm_action.training.launching import launched_processes, start_all_processes
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config, --data, --out, --set and --restart, the same for every training command."""
+    """Adds --config, --data, --out, --set and --restart, the same for every training command."""
     parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="override fields: recognizer.steps=100"
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override fields: recognizer.steps=100",
     )
     parser.add_argument(
         "--restart", action="store_true", help="begin anew instead of going on from the last checkpoint"
     )
 
 
-def prepare_run(arguments: argparse.Namespace) -> tuple[Experiment, Path]:
-    """The experiment of a command line and its run folder, with the resolved experiment written into it.
+@contextmanager
+def run_of(arguments: argparse.Namespace) -> Iterator[tuple[Experiment, Path]]:
+    """Reads the experiment of a command line, writes it, resolved, into its run folder, and keeps others out of that.
 
     Raises:
         ValueError: the folder holds a run of other settings and --restart was not given.
+        BlockingIOError: another process trains in the folder.
+        OSError: the disk is full, within the context too.
     """
     experiment = load_experiment(arguments.config, arguments.set)
     out = Path(arguments.out or Path("runs") / Path(arguments.config).stem)
     out.mkdir(parents=True, exist_ok=True)
-    record = out / "experiment.yaml"
-    if record.is_file() and not arguments.restart and load_experiment(record) != experiment:
-        raise ValueError(f"{out}: holds a run with other settings ({record}); choose another --out or pass --restart.")
-    save_experiment(experiment, record)
-    return experiment, out
+    with sole_run(out), explained_faults(out, out / "recognizer", out / "vqvae"):
+        record = out / "experiment.yaml"
+        begun = record.is_file() and _has_begun(out)
+        if begun and not arguments.restart and load_experiment(record) != experiment:
+            raise ValueError(
+                f"{out}: holds a run with other settings ({record}); choose another --out or pass --restart."
+            )
+        save_experiment(experiment, record)
+        yield experiment, out
+
+
+def sole_run(out: Path) -> AbstractContextManager[None]:
+    """Keeps a second run out of a run folder; the processes of one launch are one run."""
+    return sole_writer(out) if launched_processes().is_main_process else nullcontext()
+
+
+def _has_begun(out: Path) -> bool:
+    """Looks for what a training leaves in its run folder: from its first checkpoint on something, before nothing."""
+    finished = [out / "processor", out / "model"]
+    return any(folder.exists() for folder in finished) or any(map(has_checkpoints, (out / "vqvae", out / "recognizer")))
 
 
 def stage_command(stage: Callable[..., Any], description: str) -> None:
-    """Entry point of one stage, for `accelerate launch -m` and `python -m`."""
+    """Runs one stage from the command line, for `accelerate launch -m` and `python -m`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser)
     arguments = parser.parse_args()
     start_all_processes()
     try:
-        experiment, out = prepare_run(arguments)
-        stage(experiment, arguments.data, out, resume=not arguments.restart)
+        with run_of(arguments) as (experiment, out):
+            stage(experiment, arguments.data, out, resume=not arguments.restart)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: int, **own: Any) -> TrainingArguments:
-    """The Trainer's settings that both stages share, with checkpoints in `folder`, and the stage's `own`."""
+    """Makes the Trainer's settings: those that both stages share, checkpoints in `folder`, and the stage's `own`."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -76,7 +101,6 @@ def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: in
         lr_scheduler_type="cosine",
         warmup_steps=int(stage.warmup_share * stage.steps),
         save_steps=stage.save_steps,
-        save_total_limit=2,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
@@ -86,20 +110,21 @@ def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: in
 
 
 def fit(trainer: Trainer, resume: bool) -> None:
-    """Trains, from the last complete checkpoint on if `resume`; a training that had ended is only loaded."""
-    checkpoint = last_checkpoint(Path(trainer.args.output_dir)) if resume else None
+    """Trains; if `resume`, from the last whole checkpoint on. A training that had ended is only loaded."""
+    folder, is_main = Path(trainer.args.output_dir), trainer.is_world_process_zero()
+    checkpoint, faults = last_checkpoint(folder) if resume else (None, [])
+    for fault in faults if is_main else ():
+        print(f"{fault}; going on from {checkpoint.name if checkpoint else 'the start'}", file=sys.stderr, flush=True)
+    if not resume and is_main:
+        remove_checkpoints(folder)
+    trainer.accelerator.wait_for_everyone()  # all have looked before one writes
     if checkpoint is not None:
         state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json")
         if state.global_step >= trainer.args.max_steps:
-            trainer._load_from_checkpoint(checkpoint)
+            trainer._load_from_checkpoint(str(checkpoint))
             trainer.state = state
             return
     trainer.add_callback(StopOnNonFinite())
-    with explained_faults(Path(trainer.args.output_dir)):
-        trainer.train(resume_from_checkpoint=checkpoint)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint in a folder, None without one; the Trainer writes trainer_state.json last."""
-    complete = complete_checkpoints(folder)
-    return str(complete[-1]) if complete else None
+    trainer.add_callback(KeepCheckpoints())
+    with explained_faults(folder):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

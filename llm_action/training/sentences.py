@@ -1,4 +1,4 @@
-"""What stage 2 trains on: prompts with action sentences, their answers, their order and their batches."""
+"""The examples of stage 2: prompts with action sentences and their answers, in order and in batches."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.split import Split
+from llm_action.evaluation.language_likeness import zipf_divergence
 from llm_action.modeling.feature_extraction_skeleton import resample
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.answers import Answers, examples_each
 from llm_action.training.rehearsal import write_table_features
+from llm_action.training.requests import Requests, examples_each
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
+_SHOWN_TOKENS = 5
 
 
 def training_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, folder: Path) -> Dataset:
-    """`write_sentences`, made once and kept in `folder` beside the motion features of some sequences (`replay`)."""
+    """Writes the sentences once and keeps them in `folder`, beside motion features of some sequences (`rehearsal`)."""
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
         "experiment": _sentence_settings(experiment),
@@ -43,7 +45,9 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
         return load_from_disk(str(folder))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    write_sentences(experiment, processor, split).save_to_disk(str(temporary))
+    table = write_sentences(experiment, processor, split)
+    table.save_to_disk(str(temporary))
+    write_json(sentence_statistics(table, processor, len(split.train)), temporary / "statistics.json")
     write_table_features(split.train, split.trained_labels, processor.feature_extractor, temporary)
     write_json(wanted, temporary / record.name)
     shutil.rmtree(folder, ignore_errors=True)
@@ -52,17 +56,19 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
 
 
 def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split) -> Dataset:
-    """Prompt and answer ids of every training sequence, in as many versions as the training reads (`versions_read`).
+    """Writes prompt and answer ids of every training sequence, in as many versions as the training reads.
 
-    There are `1 + sentences` versions, the plain one and augmented ones; which of them are written, chance decides for
-    each sequence. Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is
-    asked) and label, the number among the classes trained on. A sentence has several rows if more is asked, see
-    `Answers`.
+    There are `1 + sentences` versions, the plain one and augmented ones. Chance decides for each sequence which of them
+    are written, `versions_read` how many. A sentence has several rows if more is asked, see `Requests`.
+
+    Returns:
+        Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
+        label, the number among the classes trained on.
     """
     extractor = processor.feature_extractor
     sequences = normalized(split.train, extractor, "normalising skeletons")
     classes = list(split.train["label"])
-    answers_about = Answers(experiment, processor, split.labels)
+    requests_about = Requests(experiment, processor, split.labels)
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
     rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
@@ -74,12 +80,50 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
             shown = zip(batch["skeletons"], batch["person_mask"], strict=True)
             for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
                 rng = np.random.default_rng((experiment.seed, 8, versions[index], index))
-                for request, answer in answers_about(classes[index], skeletons[mask], rng):
+                for request, answer in requests_about(classes[index], skeletons[mask], rng):
                     rows["input_ids"].append(before + sentence + request + answer)
                     rows["answer_length"].append(len(answer))
                     rows["prompt_length"].append(len(before) + len(sentence) + len(after))
                     rows["label"].append(numbers[classes[index]])
     return Dataset.from_dict(rows)
+
+
+def sentence_statistics(table: Dataset, processor: LlmArProcessor, sequences: int) -> dict[str, Any]:
+    """Counts how action sentences use their tokens, for the model card.
+
+    Args:
+        table: with the column input_ids of `write_sentences`.
+        sequences: recordings that the sentences were made of.
+
+    Returns:
+        sequences, sentences, tokens, tokens_per_sentence, vocabulary, used; entropy_bits and perplexity of a token;
+        zipf_divergence, the Jensen-Shannon divergence (bits) to Zipf-Mandelbrot's law; most_frequent tokens with their
+        shares; counts of every token.
+    """
+    config = processor.vqvae.config
+    counts = np.zeros(config.num_action_tokens, np.int64)
+    for batch in table.select_columns("input_ids").iter(1000):
+        ids = np.concatenate([np.asarray(row) for row in batch["input_ids"]]) - processor.first_action_id
+        counts += np.bincount(ids[ids >= 0], minlength=len(counts))
+    shares = counts / counts.sum()
+    entropy = float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
+    most = np.argsort(-counts, kind="stable")[: min(_SHOWN_TOKENS, int((counts > 0).sum()))]
+    tokens = processor.convert_ids_to_tokens((most + processor.first_action_id).tolist())
+    return {
+        "sequences": sequences,
+        "sentences": len(table),
+        "tokens": int(counts.sum()),
+        "tokens_per_sentence": round(float(counts.sum() / len(table)), 1),
+        "vocabulary": len(counts),
+        "used": int((counts > 0).sum()),
+        "entropy_bits": round(entropy, 3),
+        "perplexity": round(2**entropy, 1),
+        "zipf_divergence": round(float(zipf_divergence(torch.from_numpy(shares))) / math.log(2), 4),
+        "most_frequent": [
+            {"token": token, "share": round(float(shares[index]), 4)} for token, index in zip(tokens, most, strict=True)
+        ],
+        "counts": counts.tolist(),
+    }
 
 
 def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
@@ -88,7 +132,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         "protocol",
         "extra_datasets",
         "holdout_subjects",
-        "holdout_views",
+        "holdout_cameras",
         "training_examples_per_class",
         "unseen",
         "seed",
@@ -97,32 +141,33 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
     return {
         **{name: getattr(experiment, name) for name in data},
         **{name: getattr(experiment.recognizer, name) for name in stage},
-        "augmentation": vars(experiment.augmentation),
+        "augmentation": {**vars(experiment.augmentation), "joint_dropout": experiment.on_trial.joint_dropout},
     }
 
 
 def versions_read(experiment: Experiment, sequences: int) -> int:
-    """Versions of each of so many sequences: no more than the training, on all its ranks, reads."""
+    """Counts the versions of each of so many sequences: no more than the training, on all its ranks, reads."""
     stage = experiment.recognizer
     examples = stage.steps * stage.batch_size * PartialState().num_processes
     return min(1 + stage.sentences, math.ceil(examples / (sequences * examples_each(stage))))
 
 
 def _chosen_versions(experiment: Experiment, sequences: int) -> np.ndarray:
-    """(versions read, sequences) numbers of versions, 0 the plain one."""
+    """Draws the versions of each sequence: (versions read, sequences) numbers, 0 the plain one."""
     rng = np.random.default_rng((experiment.seed, 9))
     every = np.tile(np.arange(1 + experiment.recognizer.sentences), (sequences, 1))
     return rng.permuted(every, axis=1).T[: versions_read(experiment, sequences)]
 
 
 def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
-    """A batch of the sequences `indices`, each in its version."""
+    """Makes a batch of the sequences `indices`, each in its version."""
     rows = []
     for index in indices:
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
-            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng)
+            dropout = experiment.on_trial.joint_dropout
+            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout)
         else:
             persons = resample(persons, extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))
@@ -155,7 +200,7 @@ class TokenNoise:
 
 @torch.no_grad()
 def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
-    """(num_action_tokens, neighbours) the tokens of the same level nearest to each, itself left out."""
+    """Finds the tokens of the same level nearest to each, itself left out: (num_action_tokens, neighbours)."""
     config, tokens = vqvae.config, []
     for level, codes in enumerate(vqvae.codebook.codes.detach().float()):
         distances = vqvae.codebook.distances(codes, codes)
@@ -168,7 +213,7 @@ def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
 class SentenceStream(TorchDataset):
     """The examples of a whole training in their order.
 
-    Item `i` is decided by (seed, i) alone, noise included: the same whatever the number of ranks and after a resume.
+    Seed and number decide an item, noise included, so it is the same for any number of ranks, and after a resume.
 
     Args:
         examples: see `write_sentences`.

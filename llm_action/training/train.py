@@ -1,4 +1,4 @@
-"""Both stages and the export.
+"""Trains both stages and exports the model.
 
     accelerate launch -m llm_action.training.train --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
@@ -13,39 +13,43 @@ import time
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
-from llm_action.training.run_folder import stage_command
+from llm_action.training.launching import launched_processes
+from llm_action.training.run_folder import sole_run, stage_command
 from llm_action.training.train_recognizer import train_recognizer
 from llm_action.training.train_vqvae import train_vqvae
 
 
 def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
-    """Trains both stages; writes `out/processor`, `out/model` and `out/seconds.json` (the seconds of each stage)."""
-    processes = PartialState()
-    if not resume and processes.is_main_process:
-        for part in ("vqvae", "processor", "sentences", "recognizer", "model"):
-            shutil.rmtree(out / part, ignore_errors=True)
-    stages = {
-        "train_vqvae": (train_vqvae, "processor/metrics.json"),
-        "train_recognizer": (train_recognizer, "model/config.json"),
-    }
-    record = out / "seconds.json"
-    seconds = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and resume else {}
-    for name, (stage, result) in stages.items():
-        processes.wait_for_everyone()
-        finished = (out / result).is_file()
-        processes.wait_for_everyone()  # all have looked before one writes
-        if finished:
-            continue
-        started = time.perf_counter()
-        stage(experiment, data_dir, out, resume=resume)
-        seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - started, 1)
-        if processes.is_main_process:
-            write_json(seconds, record)
-    return seconds
+    """Trains both stages; writes `out/processor`, `out/model` and `out/seconds.json` (the seconds of each stage).
+
+    Raises:
+        BlockingIOError: another process trains in the folder.
+    """
+    with sole_run(out):
+        processes = launched_processes()
+        if not resume and processes.is_main_process:
+            for part in ("vqvae", "processor", "sentences", "recognizer", "model"):
+                shutil.rmtree(out / part, ignore_errors=True)
+        stages = {
+            "train_vqvae": (train_vqvae, "processor/metrics.json"),
+            "train_recognizer": (train_recognizer, "model/config.json"),
+        }
+        record = out / "seconds.json"
+        seconds = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and resume else {}
+        for name, (stage, result) in stages.items():
+            processes.wait_for_everyone()
+            finished = (out / result).is_file()
+            processes.wait_for_everyone()  # all have looked before one writes
+            if finished:
+                continue
+            started = time.perf_counter()
+            stage(experiment, data_dir, out, resume=resume)
+            seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - started, 1)
+            if processes.is_main_process:
+                write_json(seconds, record)
+        return seconds
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage 2: LLaMA learns to name action sentences.
+"""Trains stage 2: LLaMA learns to name action sentences.
 
     accelerate launch -m llm_action.training.train_recognizer --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,19 @@ from torch.utils.data import SequentialSampler
 from transformers import set_seed
 
 from llm_action.config.atomic_files import write_json
-from llm_action.config.experiment import Experiment, RecognizerStage, save_experiment
+from llm_action.config.experiment import Experiment, save_experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
-from llm_action.hub.model_folder import export, push
+from llm_action.hub.model_folder import export
+from llm_action.hub.uploader import push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.attribute_statistics import gather_attribute_statistics, training_lexicon
-from llm_action.training.passes import Passes
+from llm_action.training.example_order import BalancedDraws, Passes
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
+from llm_action.training.rehearsal import trained_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit, stage_command, trainer_settings
 from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
 from llm_action.training.trainer import HubTrainer, hub_settings
@@ -73,7 +77,10 @@ class RecognizerTrainer(HubTrainer):
         return (loss, output) if return_outputs else loss
 
     def create_optimizer(self, model=None) -> AdamW:
-        """AdamW with a rate for the adapter and one for the action embeddings; FSDP accepts no ready-made optimizer."""
+        """Makes AdamW with a rate for the adapter and one for the action embeddings.
+
+        FSDP accepts no ready-made optimizer.
+        """
         if self.optimizer is None:
             stage, weights = self.stage, dict((self.model if model is None else model).named_parameters())
             learning = {name: weight for name, weight in weights.items() if weight.requires_grad}
@@ -89,7 +96,7 @@ class RecognizerTrainer(HubTrainer):
         return self.optimizer
 
     def full_state_dict(self) -> dict[str, Any] | None:
-        """The whole weights of a model that is spread over the ranks, all of which have to ask; None if it is not."""
+        """Gathers the whole weights of a model that is spread over the ranks, all of which have to ask; else None."""
         if self.is_fsdp_enabled or self.deepspeed is not None:
             return self.accelerator.get_state_dict(self.model_wrapped)
         return None
@@ -134,15 +141,20 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
         save_experiment(experiment, out / "experiment.yaml")
-        export(model, processor, out / "model", run=out, state_dict=weights)
+        rehearsal = partial(_write_trained_rehearsal, out / "sentences")
+        export(model, processor, out / "model", run=out, state_dict=weights, finish=rehearsal)
         if experiment.hub_model_id is not None:
             trainer._finish_current_push()
             push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
 
 
+def _write_trained_rehearsal(sentences: Path, folder: Path) -> None:
+    write_rehearsal(folder, trained_rehearsal(sentences, folder))
+
+
 def saved_weights(folder: Path) -> dict[str, Any]:
-    """The trained weights of a saved recognizer, under the names they have in the model."""
+    """Reads the trained weights of a saved recognizer, under the names they have in the model."""
     adapter = load_file(folder / ADAPTER_FOLDER / "adapter_model.safetensors")
     named = {re.sub(r"\.lora_([AB])\.", r".lora_\1.default.", name): weight for name, weight in adapter.items()}
     prefixed = {f"{LlmArForActionRecognition.base_model_prefix}.{name}": weight for name, weight in named.items()}
@@ -150,7 +162,7 @@ def saved_weights(folder: Path) -> dict[str, Any]:
 
 
 def stage_one(out: Path) -> LlmArProcessor:
-    """The processor that stage 1 wrote; FileNotFoundError without one."""
+    """Loads the processor that stage 1 wrote; raises FileNotFoundError without one."""
     if not (out / "processor" / "processor_config.json").is_file():
         raise FileNotFoundError(
             f"{out / 'processor'}: expected the action tokenizer; run llm-action train-vqvae first."
@@ -164,10 +176,18 @@ def recognizer_trainer(
     processor: LlmArProcessor,
     examples: Dataset,
     out: Path,
+    balanced: bool = False,
     **settings: Any,
 ) -> RecognizerTrainer:
-    """The Trainer of stage 2, with checkpoints in `out/recognizer`; `settings` of TrainingArguments come on top."""
-    stage, seed = experiment.recognizer, experiment.seed
+    """Makes the Trainer of stage 2.
+
+    Args:
+        examples: table with the columns of `write_sentences`.
+        out: run folder; checkpoints go into `out/recognizer`.
+        balanced: whether every class is drawn as often as every other; default every example once a pass.
+        settings: of TrainingArguments; they come on top of the experiment's.
+    """
+    stage, trial, seed = experiment.recognizer, experiment.on_trial, experiment.seed
     settings = {
         "report_to": experiment.report_to,
         "logging_steps": max(1, stage.steps // 40),
@@ -175,18 +195,18 @@ def recognizer_trainer(
         **settings,
     }
     arguments = trainer_settings(stage, out / "recognizer", seed, **settings)
-    # two persons' prompts are twice as long as one's
     batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps
     total = arguments.max_steps * batch_size * arguments.world_size
-    order = list(Passes(examples["prompt_length"], batch_size, total, seed))
+    draws = BalancedDraws(examples["label"], total, seed)
+    order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
     noise = None
-    if stage.token_noise:
-        noise = TokenNoise(processor.vqvae, processor.first_action_id, stage.token_noise)
+    if trial.token_noise:
+        noise = TokenNoise(processor.vqvae, processor.first_action_id, trial.token_noise)
     return RecognizerTrainer(
         model,
         arguments,
         train_dataset=SentenceStream(examples, order, seed, noise),
-        data_collator=Collator(processor.tokenizer.pad_token_id, stage.loss),
+        data_collator=Collator(processor.tokenizer.pad_token_id, trial.loss),
         stage=stage,
         processor=lambda: processor,
         run=out,
@@ -196,7 +216,7 @@ def recognizer_trainer(
 def new_recognizer(
     experiment: Experiment, processor: LlmArProcessor, labels: list[str], base_folder: Path
 ) -> LlmArForActionRecognition:
-    """An untrained recognizer on a base, its action embeddings the VQ-VAE's."""
+    """Makes an untrained recognizer on a base, its action embeddings those of the VQ-VAE."""
     stage, tokenizer = experiment.recognizer, processor.tokenizer
     names = list(LabelTree.from_labels(labels, tokenizer).labels)
     model = LlmArForActionRecognition.from_base(
@@ -216,7 +236,7 @@ def new_recognizer(
         label_names=names,
         label_token_ids=label_token_ids(names, tokenizer),
         end_token_id=tokenizer.eos_token_id,
-        readings=stage.readings,
+        taught=stage.taught,
     )
     if stage.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})

@@ -1,4 +1,4 @@
-"""Stage 1: the action tokenizer.
+"""Trains stage 1: the action tokenizer.
 
     accelerate launch -m llm_action.training.train_vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
@@ -19,16 +19,16 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.config.atomic_files import write_json
-from llm_action.config.experiment import Experiment, VQVAEStage, save_experiment
+from llm_action.config.experiment import Experiment, save_experiment, tokenizer_config
+from llm_action.config.sections import OnTrial, VQVAEStage
 from llm_action.datasets.augmentation import AugmentedSkeletons, normalized
 from llm_action.datasets.split import load_split, model_layout
 from llm_action.evaluation.language_likeness import mmd, zipf_divergence
 from llm_action.evaluation.probe import probe_joints, probe_tokens
 from llm_action.evaluation.token_metrics import token_metrics, word_sample
 from llm_action.hub.base_models import resolve_base_model
-from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
-from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEOutput
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
 from llm_action.training.losses import ContextPredictor, reconstruction_loss, velocity_loss
@@ -44,6 +44,7 @@ class VQVAETraining(nn.Module):
 
     Args:
         words: (sample, embedding_dim) word embeddings of the base model, for the MMD term.
+        trial: says how the codes are updated; default by moving averages.
 
     Raises:
         ValueError: language biases on a model of continuous features.
@@ -51,16 +52,23 @@ class VQVAETraining(nn.Module):
 
     words: Tensor
 
-    def __init__(self, vqvae: ActionVQVAE, stage: VQVAEStage, num_labels: int, words: Tensor | None = None):
+    def __init__(
+        self,
+        vqvae: ActionVQVAE,
+        stage: VQVAEStage,
+        num_labels: int,
+        words: Tensor | None = None,
+        trial: OnTrial | None = None,
+    ):
         super().__init__()
-        self.vqvae, self.stage = vqvae, stage
+        self.vqvae, self.stage, self.trial = vqvae, stage, trial or OnTrial()
         config = vqvae.config
         if config.geometry == "continuous" and (stage.zipf_weight or stage.context_weight or stage.mmd_weight):
             raise ValueError(
                 "Expected zipf_weight, context_weight and mmd_weight of 0 with geometry 'continuous', which has no "
                 f"tokens to bias, got {stage.zipf_weight}, {stage.context_weight} and {stage.mmd_weight}."
             )
-        vqvae.codebook.codes.requires_grad_(stage.codebook_update == "gradient")
+        vqvae.codebook.codes.requires_grad_(self.trial.codebook_update == "gradient")
         self.codebook_learner = CodebookLearner(vqvae.codebook)
         if stage.label_weight:
             self.label_head = nn.Linear(config.code_dim, num_labels)
@@ -71,14 +79,20 @@ class VQVAETraining(nn.Module):
         self.metrics: dict[str, list[float]] = {}
 
     def forward(self, skeletons: Tensor, person_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """skeletons (batch, persons, frames, joints, 3), person_mask (batch, persons), labels (batch,) -> the loss."""
+        """Computes the loss.
+
+        Args:
+            skeletons: (batch, persons, frames, joints, 3), in torso lengths.
+            person_mask: (batch, persons) bool.
+            labels: (batch,) class ids.
+        """
         persons = skeletons[person_mask]
         output = self.vqvae(persons)
         terms = {
             "reconstruction": reconstruction_loss(output.reconstruction, persons),
             "velocity": velocity_loss(output.reconstruction, persons),
             "commitment": output.quantized.commitment,
-            **({"codebook": output.quantized.embedding} if self.stage.codebook_update == "gradient" else {}),
+            **({"codebook": output.quantized.embedding} if self.trial.codebook_update == "gradient" else {}),
             **self._bias_terms(output),
         }
         if self.stage.label_weight:
@@ -92,8 +106,9 @@ class VQVAETraining(nn.Module):
             if output.quantized.codes is not None:
                 self.codebook_learner.update(output.latents)
             self._remember(terms)
+        weights = {**vars(self.stage), **vars(self.trial)}
         loss = terms["reconstruction"] + sum(
-            getattr(self.stage, f"{name}_weight") * term for name, term in terms.items() if name != "reconstruction"
+            weights[f"{name}_weight"] * term for name, term in terms.items() if name != "reconstruction"
         )
         return {"loss": loss}
 
@@ -107,21 +122,25 @@ class VQVAETraining(nn.Module):
             vectors = output.quantized.straight_through
             terms["context"] = self.context(vectors, assignments.view(*vectors.shape[:2], -1))
         if stage.mmd_weight:
-            terms["mmd"] = mmd(self.tokens(output), self.words)
+            terms["mmd"] = mmd(self.tokens(output.latents, output.quantized.codes), self.words)
         return terms
 
-    def tokens(self, output: ActionVQVAEOutput) -> Tensor:
-        """(num_action_tokens, embedding_dim) the tokens' embeddings, with a gradient for the encoder.
+    def tokens(self, latents: Tensor, chosen: Tensor) -> Tensor:
+        """Computes the tokens' embeddings, (num_action_tokens, embedding_dim), with a gradient for the encoder.
 
-        Moving averages take no gradient, but make a code the mean of its latent vectors: so those get the code's.
+        A moving average takes no gradient, but makes a code the mean of its latent vectors: so those get the code's.
+
+        Args:
+            latents: (batch, places, code_dim) as the encoder gives them.
+            chosen: (batch, places, levels) the codes they were quantised to.
         """
         codebook = self.vqvae.codebook
         codes = codebook.codes.flatten(0, 1)
         if not codebook.codes.requires_grad:
             levels, size = codebook.codes.shape[:2]
-            chosen = (output.quantized.codes + torch.arange(levels, device=codes.device) * size).flatten(0, -2)
+            chosen = (chosen + torch.arange(levels, device=codes.device) * size).flatten(0, -2)
             shares = codes.new_ones(()) / torch.bincount(chosen.flatten(), minlength=len(codes))[chosen, None]
-            moved = (output.latents - output.latents.detach()).flatten(0, -2)[:, None]  # 0 with a gradient
+            moved = (latents - latents.detach()).flatten(0, -2)[:, None]  # 0 with a gradient
             codes = codes.index_add(0, chosen.flatten(), (shares * moved).flatten(0, 1))
         return self.vqvae.token_projection(codes.to(self.vqvae.dtype))
 
@@ -130,13 +149,13 @@ class VQVAETraining(nn.Module):
             self.metrics.setdefault(name, []).append(float(term.detach()))
 
     def pop_metrics(self) -> dict[str, float]:
-        """Means of the loss terms since the last call, and the state of the codebook: perplexity of its recent use."""
+        """Averages the loss terms since the last call; adds the perplexity of the codebook's recent use."""
         means = {name: float(np.mean(values)) for name, values in self.metrics.items()}
         self.metrics.clear()
         if self.vqvae.config.geometry != "continuous":
             means["perplexity"] = self.codebook_learner.perplexity()
         if self.vqvae.config.curvature_learnable:
-            means["curvature"] = self.vqvae.codebook.curvature.item()
+            means["curvature"] = torch.as_tensor(self.vqvae.codebook.curvature).item()
         return means
 
 
@@ -174,16 +193,13 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     base = resolve_base_model(experiment.base_model)
     base_config = AutoConfig.from_pretrained(base)
     split = load_split(experiment, data_dir)
-    config = ActionVQVAEConfig(
-        layout=model_layout(experiment),
-        **{"embedding_dim": base_config.hidden_size, **experiment.vqvae.model},
-    )
+    stage, trial = experiment.vqvae, experiment.on_trial
+    config = tokenizer_config(experiment, layout=model_layout(experiment), embedding_dim=base_config.hidden_size)
     extractor = SkeletonFeatureExtractor(
-        config.layout, config.num_frames, experiment.max_persons, experiment.align_facing, experiment.normalize_bones
+        config.layout, config.num_frames, experiment.max_persons, experiment.align_facing, trial.normalize_bones
     )
-    stage = experiment.vqvae
     words = word_sample(base, experiment.seed)
-    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words)
+    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words, trial)
     mmd_before = float(mmd(model.vqvae.token_embeddings().detach(), words))
     settings = trainer_settings(
         stage,
@@ -203,6 +219,7 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         experiment.max_persons,
         stage.steps * stage.batch_size * settings.world_size,
         experiment.seed,
+        trial.joint_dropout,
     )
     tokenizer = AutoTokenizer.from_pretrained(base)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import HubStrategy
@@ -14,9 +13,10 @@ from transformers.utils.hub import PushInProgress
 
 from llm_action.config.experiment import Experiment
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL
-from llm_action.hub.cards import is_hub_id, write_card
-from llm_action.hub.model_folder import check_secrets, copy_repository, fresh_folder
+from llm_action.hub.cards import write_card
+from llm_action.hub.model_folder import copy_repository, fresh_folder
 from llm_action.hub.training_record import record_training
+from llm_action.modeling.hub_repository import is_hub_id, upload
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
 _STAGING = "repository"
@@ -117,8 +117,11 @@ class HubTrainer(Trainer):
         if self.run is not None:
             record_training(staging, self.run)
         write_card(staging, self.hub_model_id)
-        check_secrets(staging)
-        options: dict[str, Any] = {"run_as_future": in_background, "revision": revision or self.args.hub_revision}
-        return HfApi(token=token or self.args.hub_token).upload_folder(
-            repo_id=self.hub_model_id, folder_path=staging, commit_message=message, **options
+        return upload(
+            staging,
+            self.hub_model_id,
+            message,
+            token=token or self.args.hub_token,
+            revision=revision or self.args.hub_revision,
+            in_background=in_background,
         )

@@ -70,7 +70,7 @@ def plot_rank_frequency(counts: np.ndarray, path: str | os.PathLike) -> Path:
     """Draws how often each action token is used against its rank, next to Zipf-Mandelbrot's law 1 / (rank + 2.7).
 
     Args:
-        counts: (codes,) uses of each token; never-used tokens are told in the title.
+        counts: (codes,) uses of each token; the title has the number of tokens that never occur.
         path: of the .png, .pdf or .svg to write.
 
     Raises:

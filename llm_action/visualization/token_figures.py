@@ -1,4 +1,4 @@
-"""What the three language biases did to the action tokens: their frequencies, what context tells, their embeddings."""
+"""A picture of what the three language biases did to the action tokens: frequencies, context, embeddings."""
 
 from __future__ import annotations
 

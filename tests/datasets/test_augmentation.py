@@ -1,4 +1,4 @@
-"""Random views of a sequence: what each change does, by hand."""
+"""Random versions of a sequence: what each change does, by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from llm_action.config.experiment import Augmentation
+from llm_action.config.sections import Augmentation, OnTrial
 from llm_action.datasets.augmentation import augment, warped
 
 NOTHING = {field.name: 0 for field in dataclasses.fields(Augmentation)} | {"shortest_crop": 1}
@@ -18,8 +18,11 @@ def walk(frames: int = 33, joints: int = 4, persons: int = 2) -> np.ndarray:
     return np.tile(np.arange(frames, dtype=np.float64)[None, :, None, None], (persons, 1, joints, 3))
 
 
-def augmented(persons: np.ndarray, seed: int = 0, frames: int = 33, **settings) -> np.ndarray:
-    return augment(persons, Augmentation(**{**NOTHING, **settings}), frames, np.random.default_rng(seed))
+def augmented(
+    persons: np.ndarray, seed: int = 0, frames: int = 33, joint_dropout: float = 0.0, **settings
+) -> np.ndarray:
+    ranges = Augmentation(**{**NOTHING, **settings})
+    return augment(persons, ranges, frames, np.random.default_rng(seed), joint_dropout)
 
 
 def test_nothing_switched_on_changes_nothing():
@@ -67,7 +70,11 @@ def test_as_many_joints_are_lost_as_asked():
     assert share == pytest.approx(0.25 * (1 - 3 / 64), abs=0.03)  # of 64 x 64 pairs of frames 190 have none between
 
 
-@pytest.mark.parametrize("settings", [{"speed": 1.0}, {"speed": -0.1}, {"joint_dropout": 1.5}], ids=str)
-def test_what_cannot_be_is_refused(settings):
-    with pytest.raises(ValueError, match="speed in 0..1"):
-        Augmentation(**settings)
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [(Augmentation, {"speed": 1.0}), (Augmentation, {"speed": -0.1}), (OnTrial, {"joint_dropout": 1.5})],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(section, settings):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))}: expected"):
+        section(**settings)

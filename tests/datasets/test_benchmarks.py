@@ -13,7 +13,7 @@ from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.skeleton_io import read_skeleton
 
 ROOT = Path(os.environ.get("LLM_ACTION_DATA", Path(__file__).parents[2] / "../shared/data"))
-COLUMNS = {"name", "label", "subject", "view", "layout", "fps", "shape", "joints"}
+COLUMNS = {"name", "label", "subject", "camera", "layout", "fps", "shape", "joints"}
 CLASSES = {
     "synthetic": 20, "utd_mhad": 27, "nw_ucla": 10, "msr_action3d": 20,
     "ntu60": 60, "ntu120": 120, "smarthome": 31, "uav_human": 155,
@@ -84,7 +84,7 @@ def test_missing_joints_survive_the_table(tmp_path):
     array[2, 7] = 0
     (tmp_path / "a12_s03_e00_v03.json").write_text(json.dumps({"skeletons": array.tolist(), "label": 10}))
     (row,) = load_benchmark("nw_ucla", tmp_path)
-    assert (row["label"], row["subject"], row["view"], row["cross_view"]) == (9, 3, 3, "test")
+    assert (row["label"], row["subject"], row["camera"], row["cross_view"]) == (9, 3, 3, "test")
     joints = row_to_sequence(row).joints
     assert np.isnan(joints[0, 2, 7]).all()
     assert np.isnan(joints).sum() == 3

@@ -28,7 +28,7 @@ def other(tmp_path_factory) -> Path:
     for label, action in {"Clap": "clapping hands", "bow": "bowing"}.items():
         (source / "train" / label).mkdir(parents=True)
         for subject in (1, 2):
-            sequence = generate_sequence(action, subject, view=2, repetition=1)
+            sequence = generate_sequence(action, subject, camera=2, repetition=1)
             write_npz(sequence, source / "train" / label / f"{subject}.npz")
     assert main(["prepare", "folder", "--source", str(source), "--out", str(out), "--workers", "1"]) == 0
     return out

@@ -62,7 +62,7 @@ def test_csv(tmp_path):
         f"{index}.npz,{'wave' if index % 2 else 'clap'},{index // 2 + 1},1,{'test' if index > 3 else 'train'}"
         for index in range(6)
     ]
-    listing.write_text("path,label,subject,view,split\n" + "\n".join(rows))
+    listing.write_text("path,label,subject,camera,split\n" + "\n".join(rows))
     out = tmp_path / "out"
     arguments = ["prepare", "folder", "--source", str(tmp_path), "--csv", str(listing), "--out", str(out)]
     assert main([*arguments, "--workers", "1"]) == 0
@@ -78,6 +78,12 @@ def test_csv(tmp_path):
         protocol_parts(table, "leave_out_subject_9")
     with pytest.raises(ValueError, match="known: split, leave_out_subject_N"):
         protocol_name(benchmark, "cross_view")
+
+
+def test_a_list_in_the_place_of_the_folder_is_pointed_to_its_option(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("path,label\n")
+    assert main(["prepare", "folder", "--source", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert "pass a list of them as --csv" in capsys.readouterr().err
 
 
 def test_subjects_without_a_split_stay_whole(tmp_path):
@@ -103,7 +109,7 @@ def test_subjects_without_a_split_stay_whole(tmp_path):
         ("path,label,subject\n0.npz,a,x\n", "subject as a whole number"),
         ("path,label,split\n0.npz,a,maybe\n", "expected split train"),
         ("path,label\n0.npz,a\n", "two classes"),
-        ("path,label\n", "list them in a CSV"),
+        ("path,label\n", "a line for every recording, found none"),
     ],
 )
 def test_bad_lists(tmp_path, text, message):

@@ -26,7 +26,7 @@ from llm_action.datasets.unseen_splits import (
 def test_ntu_by_hand():
     about = describe_ntu60("S001C001P001R001A001")
     assert about == {
-        "name": "S001C001P001R001A001", "label": 0, "subject": 1, "view": 1,
+        "name": "S001C001P001R001A001", "label": 0, "subject": 1, "camera": 1,
         "splits": {"cross_subject": "train", "cross_view": "test"},
     }  # fmt: skip
     assert describe_ntu60("S017C003P020R002A060")["splits"] == {"cross_subject": "test", "cross_view": "train"}
@@ -40,7 +40,7 @@ def test_ntu_by_hand():
 def test_smarthome_by_hand():
     about = describe_smarthome("Cook.Cut_p03_r00_v12_c02")
     assert BENCHMARKS["smarthome"].labels[about["label"]] == "Cook.Cut"
-    assert (about["subject"], about["view"]) == (3, 2)
+    assert (about["subject"], about["camera"]) == (3, 2)
     assert about["splits"] == {"cross_subject": "train", "cross_view1": "", "cross_view2": ""}
     walk = {c: describe_smarthome(f"Walk_p02_r00_v12_c{c:02}_pose3d")["splits"] for c in range(1, 8)}
     assert [walk[c]["cross_view1"] for c in range(1, 8)] == ["train", "test", "", "", "validation", "", ""]

@@ -62,11 +62,11 @@ def test_rows_become_sequences_again(table):
         sequence = row_to_sequence(row)
         assert list(sequence.joints.shape) == row["shape"]
         assert sequence.layout == "ntu25" and sequence.fps == 30
-        again = generate_sequence(LABELS[row["label"]], row["subject"], row["view"], 1)
+        again = generate_sequence(LABELS[row["label"]], row["subject"], row["camera"], 1)
         np.testing.assert_array_equal(sequence.joints, again.joints)
 
 
-@pytest.mark.parametrize(("protocol", "column"), [("cross_subject", "subject"), ("cross_view", "view")])
+@pytest.mark.parametrize(("protocol", "column"), [("cross_subject", "subject"), ("cross_view", "camera")])
 def test_protocols_share_no_subject_or_view(table, protocol, column):
     groups = {split: set() for split in ("train", "test")}
     for split, value in zip(table[protocol], table[column], strict=True):
@@ -101,7 +101,7 @@ def test_subject_view_repetition_and_seed_all_matter(other):
     ("arguments", "message"),
     [
         (("flying", 1, 1, 1), "drinking water"),
-        (("kicking", 1, 4, 1), "view"),
+        (("kicking", 1, 4, 1), "camera"),
         (("kicking", 0, 1, 1), "subject"),
         (("kicking", 1, 1, 0), "repetition"),
     ],
@@ -111,7 +111,7 @@ def test_unknown_coordinates_are_refused(arguments, message):
         generate_sequence(*arguments)
 
 
-@pytest.mark.parametrize("sizes", [{"subjects": 1}, {"views": 4}, {"views": 0}, {"repetitions": 0}])
+@pytest.mark.parametrize("sizes", [{"subjects": 1}, {"cameras": 4}, {"cameras": 0}, {"repetitions": 0}])
 def test_impossible_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match=next(iter(sizes))):
         build_synthetic(**sizes)
@@ -131,8 +131,8 @@ def test_camera_coordinates_are_those_of_a_kinect():
 def test_views_see_the_person_from_either_side():
     left, right = [], []
     for subject in SUBJECTS:
-        for view, seen in ((1, left), (3, right)):
-            joints = generate_sequence("bowing", subject, view, 1).joints[0, :10]
+        for camera, seen in ((1, left), (3, right)):
+            joints = generate_sequence("bowing", subject, camera, 1).joints[0, :10]
             across = np.nanmean(joint(joints, "left_shoulder") - joint(joints, "right_shoulder"), axis=0)
             seen.append(np.degrees(np.arctan2(across[2], -across[0])))
     assert abs(abs(np.mean(left) - np.mean(right)) - 90) < 15

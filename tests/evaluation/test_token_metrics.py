@@ -56,7 +56,7 @@ def test_bits_given_context_of_a_chain_of_known_entropy():
 
 def test_bits_given_context_of_independent_tokens_are_no_fewer_than_alone():
     torch.manual_seed(0)
-    codes = torch.randint(0, 30, (60, 16))  # few: counts learned by heart would seem to tell much
+    codes = torch.randint(0, 30, (60, 16))  # few: counts learned by heart would seem to say much
     assert 0 < context_bits(codes, 30) - math.log2(30) < 0.1
     assert _language_figures(codes, 30)["bits_given_previous"] < math.log2(30) - 0.5  # as those do
     assert context_bits(codes[:1], 30) == pytest.approx(math.log2(30))  # nothing to learn from
@@ -85,7 +85,7 @@ def test_the_zipf_exponent_of_a_zipf_sample():
 
 def test_figures_of_a_trained_tokenizer(tiny_export, tiny_base):
     processor = LlmArProcessor.from_pretrained(tiny_export)
-    table = build_synthetic(subjects=2, views=1).select(range(6))
+    table = build_synthetic(subjects=2, cameras=1).select(range(6))
     words = word_sample(tiny_base, 0)
     figures = token_metrics(processor, table, words)
     sequences = [processor.read(dict(row)) for row in table]
@@ -115,7 +115,7 @@ def mmd_by_hand(tokens: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
 
 def test_figures_of_continuous_features(tiny_export):
     processor = LlmArProcessor.from_pretrained(tiny_export)
-    table = build_synthetic(subjects=2, views=1).select(range(2))
+    table = build_synthetic(subjects=2, cameras=1).select(range(2))
     processor.vqvae.config.geometry = "continuous"
     figures = token_metrics(processor, table)
     assert figures.keys() == {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 
 from llm_action.cli import main
 from llm_action.commands.shared import load_pipeline
 from llm_action.config.experiment import load_experiment
+from llm_action.config.sections import OnTrial
 from llm_action.datasets import open_dataset
-from llm_action.experiments.ablate import RECOGNIZER_ROWS, VQVAE_ROWS, with_all_biases
+from llm_action.experiments.ablate import ON_TRIAL_CONFIGS, RECOGNIZER_ROWS, VQVAE_ROWS, with_all_biases
 from llm_action.training.adapt import Adaptation
 
 SHORT = ["vqvae.steps=2", "recognizer.steps=2"]
@@ -38,6 +41,7 @@ def command(recordings, tiny_config, tmp_path, quick):
 
 
 def rows_of(out: str) -> dict[str, list[str]]:
+    out = out.partition("\n\n")[0]  # the intervals come below
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
     return {line[0]: line[1:] for line in lines[2:]}
 
@@ -46,11 +50,21 @@ def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
     rows = ["--dataset", "utd_mhad", "--seeds", "2", "--rows", "transformer", "tokens", "llm-ar"]
     code, table = command("compare", *rows)
     assert code == 0
-    printed = rows_of(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    printed, below = rows_of(out), rows_of(out.partition("\n\n")[2])
     assert list(printed) == ["transformer", "tokens", "llm-ar"]
+    means = {row["name"]: np.mean(row["correct"]) for row in table["rows"]}
+    assert set(below) == set(means) - {table["best"]} and means[table["best"]] == max(means.values())
+    for difference in table["differences"]:
+        assert difference["low"] <= difference["difference"] <= difference["high"]
+        expected = means[difference["name"]] - means[table["best"]]
+        assert difference["difference"] == pytest.approx(expected)
+        assert float(below[difference["name"]][0]) == pytest.approx(100 * expected, abs=0.06)
     assert (table["dataset"], table["protocol"]) == ("utd_mhad", "cross_subject")
     assert (table["training_sequences"], table["test_sequences"]) == (12, 12)
     for row in table["rows"]:
+        assert len(row["correct"]) == 12 and np.mean(row["correct"]) == pytest.approx(row["metrics"]["top1"]["mean"])
+        assert 0 <= row["metrics"]["calibration_error"]["mean"] <= 1
         assert row["seeds"] == [0, 1] and len(row["metrics"]["top1"]["values"]) == 2
         top1, of_views, *_, batch_1, batch_16, batch_16_of_views = printed[row["name"]]
         views_top1 = row["metrics"]["views_top1"]["mean"]
@@ -145,6 +159,24 @@ def test_ablate_of_the_recognizer_shares_stage_one(command, tmp_path):
     assert code == 0
     assert len(list((tmp_path / "work" / "vqvae").iterdir())) == 1
     assert all(0 <= row["metrics"]["top1"]["mean"] <= 1 for row in table["rows"])
+
+
+def test_options_on_trial_are_measured_one_by_one(command, tmp_path, capsys):
+    rows = ["--stage", "on-trial", "--rows", "full", "token_noise", "gradient_codebook"]
+    code, table = command("ablate", "--seeds", "1", *rows)
+    assert code == 0 and set(rows_of(capsys.readouterr().out)) == {"full", "token_noise", "gradient_codebook"}
+    assert len(list((tmp_path / "work" / "vqvae").iterdir())) == 2, "token noise shares the full one's stage 1"
+    assert all(0 <= row["metrics"]["top1"]["mean"] <= 1 for row in table["rows"])
+
+
+def test_every_option_on_trial_has_a_file_that_switches_it_on_over_a_preset():
+    off, switched_on = vars(OnTrial()), []
+    for path in ON_TRIAL_CONFIGS:
+        plain, changed = load_experiment("utd_mhad"), load_experiment("utd_mhad", [str(path)])
+        assert replace(changed, on_trial=plain.on_trial) == plain and vars(plain.on_trial) == off
+        (option,) = {name for name, value in vars(changed.on_trial).items() if value != off[name]}
+        switched_on.append(option)
+    assert sorted(switched_on) == sorted(set(off) - {"codebook_weight"}), "which has no effect of its own"
 
 
 def test_each_row_changes_one_thing(tiny_config):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,10 @@ from transformers import LlamaForCausalLM
 
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets.split import load_split
-from llm_action.experiments.controls import FeatureProcessor, Features, fitted_recognizer, random_base, run_control
+from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+from llm_action.evaluation.ledger import Origin
+from llm_action.experiments.controls import FeatureProcessor, Features, fitted_recognizer, random_base
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.train_recognizer import new_recognizer, train_recognizer
 
@@ -56,12 +58,13 @@ def test_random_weights_stay_as_the_seed_has_them(tiny_config, tiny_base, record
     assert any(weight.any() for name, weight in model.named_parameters() if "lora_B" in name), "the adapter learned"
 
 
-@pytest.mark.parametrize("override", ("inputs=features", "loss=closed_set"))
-def test_metrics_are_all_that_is_written(tiny_config, recordings, out, override):
-    experiment = control(tiny_config, override, "label_names=neutral")
-    metrics = run_control(experiment, str(recordings), out)
-    assert json.loads((out / "metrics.json").read_text()) == metrics
-    assert metrics["n"] == 12 and metrics["labels"][0] == "class 1" and metrics["parameters"] > 0
+@pytest.mark.parametrize("override", ("recognizer.inputs=features", "on_trial.loss=closed_set"))
+def test_a_control_can_be_scored_but_leaves_no_model(tiny_config, recordings, out, override):
+    experiment = load_experiment(tiny_config, [*SHORT, override, "recognizer.label_names=neutral"])
+    model, processor, split = fitted_recognizer(experiment, str(recordings), out)
+    recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
+    metrics = evaluate(recognizer_scorer(recognize, split.labels), split, Origin("control", "", ""))
+    assert metrics["n"] == 12 and metrics["labels"][0] == "class 1"
     assert (out / "model").exists() != experiment.recognizer.is_control
 
 
@@ -106,5 +109,5 @@ def test_controls_are_no_models(tiny_config, recordings, out):
 def test_stage_one_is_trained_where_there_is_none(tiny_config, recordings, tmp_path):
     experiment = control(tiny_config, "train=full")
     experiment = replace(experiment, vqvae=replace(experiment.vqvae, steps=2))
-    run_control(experiment, str(recordings), tmp_path)
-    assert (tmp_path / "processor" / "metrics.json").is_file() and (tmp_path / "metrics.json").is_file()
+    fitted_recognizer(experiment, str(recordings), tmp_path)
+    assert (tmp_path / "processor" / "metrics.json").is_file()

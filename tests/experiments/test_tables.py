@@ -74,13 +74,13 @@ def test_a_missing_library_leaves_the_other_rows(tmp_path, capsys):
     def needs_more(seed):
         raise ImportError("needs aeon: pip install llm-action[bench]")
 
-    rows = [Row("peer", {}, needs_more), Row("ours", {}, Counting())]
+    rows = [Row("baseline", {}, needs_more), Row("ours", {}, Counting())]
     missing, measured = print_table(rows, range(1), COLUMNS, tmp_path)
     assert "llm-action[bench]" in missing["error"] and measured["metrics"]["top1"]["mean"] == 0.5
-    assert "| peer | needs aeon: pip install llm-action[bench] | – | – |" in capsys.readouterr().out
-    peer = Row("peer", {}, Counting())  # installed by now
-    print_table([peer], range(1), COLUMNS, tmp_path)
-    assert peer.measure.asked == [0]
+    assert "| baseline | needs aeon: pip install llm-action[bench] | – | – |" in capsys.readouterr().out
+    baseline = Row("baseline", {}, Counting())  # installed by now
+    print_table([baseline], range(1), COLUMNS, tmp_path)
+    assert baseline.measure.asked == [0]
 
 
 def test_rows_are_chosen_by_name_in_the_table_s_order():

@@ -1,4 +1,4 @@
-"""Classes never trained on: splits, descriptions, readings, baselines, the command."""
+"""Classes never trained on: splits, descriptions, single scores, baselines, the command."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from llm_action.config.experiment import load_experiment
 from llm_action.datasets import BENCHMARKS
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.split import load_split
+from llm_action.evaluation.evaluate import table_scores
+from llm_action.evaluation.ledger import read_ledger
 from llm_action.experiments import unseen
-from llm_action.experiments.open_vocabulary import choose_weights, generalised
-from llm_action.experiments.unseen import class_splits, named_split
-from llm_action.experiments.unseen_baselines import label_embeddings, nearest_description, table_scores, text_encoder
-from llm_action.modeling.action_attributes import QUESTIONS
+from llm_action.experiments.class_splits import class_splits, named_split
+from llm_action.experiments.open_vocabulary import SingleScores, choose_weights, generalised
+from llm_action.experiments.unseen_baselines import label_embeddings, nearest_description, text_encoder
+from llm_action.modeling.action_attributes import ATTRIBUTES
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
-from llm_action.modeling.open_vocabulary import READINGS, OpenVocabularyScorer, Weights
-from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.open_vocabulary import KINDS, OpenVocabularyScorer, ScoreWeights
+from llm_action.modeling.processing_llm_ar import EncodedRecording, LlmArProcessor
 from llm_action.training.adapt import Adaptation
 
 
@@ -102,29 +104,29 @@ def logs(*rows: float | tuple[float, ...]) -> np.ndarray:
 class TestWeights:
     def test_calibration_takes_off_what_is_said_anyway(self):
         prior, scores, unseen = {"label": logs(0.7, 0.2)}, {"label": logs((0.65, 0.35))}, np.zeros(2, bool)
-        combined = Weights().combine(scores, prior, unseen)
+        combined = ScoreWeights().combine(scores, prior, unseen)
         shares = np.array([[0.65 / 0.7, 0.35 / 0.2]])
         np.testing.assert_allclose(combined, np.log(shares / shares.sum()), rtol=1e-6)
-        assert Weights(calibration=0).combine(scores, prior, unseen).argmax() == 0 and combined.argmax() == 1
+        assert ScoreWeights(calibration=0).combine(scores, prior, unseen).argmax() == 0 and combined.argmax() == 1
 
     def test_weights_are_relative_to_the_largest_in_use(self):
-        scores = {"label": logs((0.5, 0.1)), "motion": logs((0.2, 0.4))}
+        scores = {"label": logs((0.5, 0.1)), "attributes": logs((0.2, 0.4))}
         prior = {name: np.zeros(2) for name in scores}
-        combined = Weights(label=0.5, motion=2.0).combine(scores, prior, np.zeros(2, bool))
+        combined = ScoreWeights(label=0.5, attributes=2.0).combine(scores, prior, np.zeros(2, bool))
         shares = np.array([[0.5**0.25 * 0.2, 0.1**0.25 * 0.4]])
         np.testing.assert_allclose(combined, np.log(shares / shares.sum()), rtol=1e-6)
 
     def test_trained_classes_go_by_name_and_joints_decide_between_them_and_others(self):
         seen = np.array([True, True, False, False])
-        scores = {"label": logs((0.6, 0.2, 0.1, 0.1)), "motion": logs((0.1, 0.9, 0.2, 0.3))}
-        prior = {"label": logs(0.1, 0.1, 0.05, 0.1), "motion": np.zeros(4)}
-        combined = np.exp(Weights(label=0.0).combine(scores, prior, seen))
+        scores = {"label": logs((0.6, 0.2, 0.1, 0.1)), "attributes": logs((0.1, 0.9, 0.2, 0.3))}
+        prior = {"label": logs(0.1, 0.1, 0.05, 0.1), "attributes": np.zeros(4)}
+        combined = np.exp(ScoreWeights(label=0.0).combine(scores, prior, seen))
         # the joints speak for the trained class 1, but its name does not; 0.1 for class 0 against 0.3 for class 3
         trained, others = np.array([0.75, 0.25]) * 0.25, np.array([0.4, 0.6]) * 0.75
         np.testing.assert_allclose(combined, [[*trained, *others]], rtol=1e-6)
-        penalised = np.exp(Weights(label=0.0, seen_penalty=math.log(2)).combine(scores, prior, seen))
+        penalised = np.exp(ScoreWeights(label=0.0, seen_penalty=math.log(2)).combine(scores, prior, seen))
         np.testing.assert_allclose(penalised[0, :2].sum(), 1 / 7, rtol=1e-6)
-        only_trained = Weights().combine(scores, prior, np.ones(4, bool))
+        only_trained = ScoreWeights().combine(scores, prior, np.ones(4, bool))
         np.testing.assert_allclose(np.exp(only_trained), [[0.6, 0.2, 0.1, 0.1]], rtol=1e-6)
 
     def test_chosen_on_held_out_classes(self):
@@ -135,12 +137,12 @@ class TestWeights:
         noise = rng.normal(0, 0.01, right.shape)
         scores = {
             "label": 2 * np.where(seen[targets][:, None], right, wrong) + noise,
-            "motion": right + 3.0 * seen + noise,
+            "attributes": right + 3.0 * seen + noise,
         }
         prior = {name: np.zeros(4) for name in scores}
-        default = Weights(label=1.0)
-        chosen = choose_weights(scores, prior, targets, seen, default)
-        assert chosen.motion > chosen.label
+        default = ScoreWeights(label=1.0)
+        chosen = choose_weights(SingleScores(scores, prior, seen), targets, seen, default)
+        assert chosen.attributes > chosen.label
         before = generalised(default.combine(scores, prior, seen), targets, seen)
         after = generalised(chosen.combine(scores, prior, seen), targets, seen)
         assert before["unseen"] == 0 and before["harmonic_mean"] == 0
@@ -157,7 +159,7 @@ def parts(tiny_export) -> tuple[LlmArForActionRecognition, LlmArProcessor]:
     return LlmArForActionRecognition.from_pretrained(tiny_export), LlmArProcessor.from_pretrained(tiny_export)
 
 
-class TestReadings:
+class TestSingleScores:
     LABELS = ("waggle", "crouch", "spin around", "clap")  # the last is trained
     DESCRIPTIONS: ClassVar = {
         "waggle": LabelDescription(("a hand swings", "a greeting"), (), {"arms": ("right arm", "left arm")}),
@@ -168,7 +170,7 @@ class TestReadings:
     SENTENCES = ([300, 301, 302], [310, 311, 312, 313])
 
     def log_likelihood(self, model, processor, sentence, request: str, answer: str) -> float:
-        """Text after text through the plain model: what the packed and shared reading must amount to."""
+        """Text after text through the plain model: what packed and shared forwards must amount to."""
         tokenizer = processor.tokenizer
         first = processor.first_action_id
         ids = tokenizer("Human motion:", add_special_tokens=False)["input_ids"]
@@ -180,14 +182,14 @@ class TestReadings:
             logits = model.causal_lm(inputs_embeds=model.embed(whole)).logits[0].float().log_softmax(-1)
         return float(sum(logits[len(ids) - 1 + i, token] for i, token in enumerate(target)))
 
-    def test_are_what_reading_text_by_text_gives(self, parts):
+    def test_are_what_text_by_text_gives(self, parts):
         model, processor = parts
         first = processor.first_action_id
         sentences = [[first + token % 32 for token in sentence] for sentence in self.SENTENCES]
-        found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, READINGS)(
-            sentences, batch_size=2
+        found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, KINDS)(
+            [EncodedRecording([sentence]) for sentence in sentences], batch_size=2
         )
-        assert {name: part.shape for name, part in found.items()} == dict.fromkeys(READINGS, (2, 4))
+        assert {name: part.shape for name, part in found.items()} == dict.fromkeys(KINDS, (2, 4))
         for row, sentence in enumerate(self.SENTENCES):
 
             def said(request: str, answer: str, sentence=sentence) -> float:
@@ -206,8 +208,8 @@ class TestReadings:
                 assert found["description"][row, column] == pytest.approx(expected, abs=1e-3)
                 expected = 0.0
                 for name, fitting in self.DESCRIPTIONS[label].attributes.items():
-                    request = f"\nQuestion: {QUESTIONS[name].text} Answer:"
-                    likelihoods = {answer: math.exp(said(request, answer)) for answer in QUESTIONS[name].answers}
+                    request = f"\nQuestion: {ATTRIBUTES[name].question} Answer:"
+                    likelihoods = {answer: math.exp(said(request, answer)) for answer in ATTRIBUTES[name].values}
                     fit = sum(likelihoods[answer] for answer in fitting) / sum(likelihoods.values())
                     expected += math.log(max(fit, 1e-6))  # no one answer rules a label out
                 assert found["questions"][row, column] == pytest.approx(expected, abs=1e-3)
@@ -284,6 +286,10 @@ class TestCommand:
         assert {"zero_shot_label", "zero_shot_questions"} < set(metrics)
         assert {"adapted_new", "adapted_old", "old_before"} < set(metrics)
         left_out = result["splits"][0]["unseen_labels"]
+        entered = [entry for entry in read_ledger() if f"without {', '.join(left_out)}" in entry["command"]]
+        ways = ["evaluate-unseen", *(f"evaluate-unseen {way}" for way in ("names", "alignment", "nearest", "adapted"))]
+        assert [entry["command"].partition(",")[0] for entry in entered] == ways  # none of the validation classes
+        assert entered[0]["figures"]["zero_shot"] == pytest.approx(metrics["zero_shot"], abs=1e-6)
         runs = {run: read_names(run) for run in (out / "recognizer").iterdir()}
         assert sorted(map(len, runs.values())) == [23, 25]  # of 27: without the validation classes, and with them
         run = max(runs, key=lambda run: len(runs[run]))

@@ -210,7 +210,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from llm_action.skeleton_io import write_npz
 
     folder = tmp_path_factory.mktemp("recording")
-    sequence = generate_sequence("waving a hand", 3, view=2, repetition=1).to_layout("kinect20")
+    sequence = generate_sequence("waving a hand", 3, camera=2, repetition=1).to_layout("kinect20")
     np.save(folder / "recording.npy", sequence.joints[0])
     write_npz(sequence, folder / "recording.npz")
     return folder

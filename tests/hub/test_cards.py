@@ -115,13 +115,32 @@ def test_a_table_for_each_data_set_with_its_own_metric_first(own_folder, check_c
     assert card.data.eval_results[0].metric_name == "mean class accuracy"
 
 
-def test_evaluate_refreshes_the_card(own_folder, tiny_base, recordings, monkeypatch):
+def test_evaluate_writes_into_the_folder_when_asked_to_and_says_so(
+    own_folder, tiny_base, recordings, monkeypatch, capsys
+):
     from llm_action.cli import main
 
+    def files() -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in own_folder.rglob("*") if file.is_file()}
+
     monkeypatch.setenv("LLM_ACTION_BASE_MODEL", str(tiny_base))
-    assert main(["evaluate", "--model", str(own_folder), "--dataset", "utd_mhad", "--data", str(recordings)]) == 0
+    untouched = files()
+    command = ["evaluate", "--model", str(own_folder), "--dataset", "utd_mhad", "--data", str(recordings)]
+    assert main(command) == 0
+    assert files() == untouched and "recorded" not in capsys.readouterr().err
+    with monkeypatch.context() as broken:
+        broken.setattr("llm_action.hub.model_folder.write_card", fail_half_way)
+        assert main([*command, "--record"]) == 2
+    assert files() == untouched and "recorded" not in capsys.readouterr().err
+    assert main([*command, "--record"]) == 0
+    assert f"recorded in {own_folder}: README.md, training/ and .eval_results/" in capsys.readouterr().err
     (result, *_) = ModelCard.load(own_folder / "README.md").data.eval_results
     assert result.dataset_type == "utd_mhad" and result.dataset_config == "cross_subject"
+
+
+def fail_half_way(folder):
+    (folder / "README.tmp").write_text("half a card")
+    raise OSError("No space left on device")
 
 
 def test_text_of_one_s_own_stays(own_folder, result):

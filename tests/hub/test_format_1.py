@@ -38,7 +38,7 @@ def recognize():
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_answers_as_the_release_that_wrote_it(recognize, label, question):
     action, subject = RECORDINGS[label]
-    recording = generate_sequence(action, subject, view=2, repetition=1).to_layout("kinect20_utd")
+    recording = generate_sequence(action, subject, camera=2, repetition=1).to_layout("kinect20_utd")
     expected = json.loads((FOLDER / "expected_scores.json").read_text(encoding="utf-8"))[label][question]
     found = {entry["label"]: entry["score"] for entry in recognize(recording, top_k=None, **QUESTIONS[question])}
     assert found == pytest.approx({entry["label"]: entry["score"] for entry in expected}, abs=2e-4)

@@ -66,6 +66,7 @@ def test_the_space_s_app_names_the_action(shared, hub, client, recording, tmp_pa
     assert size > 1000 and sentence.startswith("<a")
 
 
+@pytest.mark.slow
 def test_the_space_s_page_builds(shared, hub, client, tmp_path):
     pytest.importorskip("gradio", reason="the page of the demo Space needs gradio")
     (tmp_path / "app.py").write_bytes(hub.repos["space", "alice/tiny-actions"].files()["app.py"].content)

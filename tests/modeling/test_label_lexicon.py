@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llm_action.modeling.action_attributes import QUESTIONS
+from llm_action.modeling.action_attributes import ATTRIBUTES
 from llm_action.modeling.attribute_likelihood import AttributeStatistics, LabelLexicon, attributes_entry
 from llm_action.modeling.label_descriptions import LabelDescription
+from llm_action.modeling.prompt_states import KeptStates
 
 LEXICON = {
     "waving": "arms: right arm; repeated: yes",
@@ -26,14 +27,15 @@ def language_model(tiny_base):
 
 
 @pytest.fixture(scope="module")
-def evidence() -> AttributeStatistics:
+def statistics() -> AttributeStatistics:
     """Of one motion that shows the first answer to every question."""
-    numbers = np.zeros((1, len(QUESTIONS)), np.int64)
+    numbers = np.zeros((1, len(ATTRIBUTES)), np.int64)
     return AttributeStatistics.gathered(numbers, ["wave"], {"wave": EMPTY})
 
 
-def told(evidence, language_model, labels: dict[str, LabelDescription], lexicon=LEXICON):
-    return LabelLexicon(lexicon).told(list(labels), list(labels.values()), evidence, *language_model)
+def meant(statistics, language_model, labels: dict[str, LabelDescription], lexicon=LEXICON):
+    described = list(labels), list(labels.values())
+    return LabelLexicon(lexicon).value_shares(*described, statistics, *language_model, KeptStates())
 
 
 def test_entries_say_what_the_description_does():
@@ -45,15 +47,15 @@ def test_entries_say_what_the_description_does():
         LabelLexicon({"wave": "tail: long"})
 
 
-def test_attributes_of_ones_own_come_first_then_those_of_the_name(evidence, language_model):
+def test_attributes_of_ones_own_come_first_then_those_of_the_name(statistics, language_model):
     mine = LabelDescription(attributes={"arms": ("left arm",)})
-    found = told(evidence, language_model, {"waving": mine, "Squatting  down": EMPTY})
+    found = meant(statistics, language_model, {"waving": mine, "Squatting  down": EMPTY})
     assert found["arms"].tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
-    down, up = np.array(evidence.shares["body"])[[0, 2]]
+    down, up = np.array(statistics.shares["body"])[[0, 2]]
     np.testing.assert_allclose(found["body"], [[0, 0, 0, 0], [down / (down + up), 0, up / (down + up), 0]])
 
 
-def test_other_names_mean_what_names_read_alike_do(evidence, language_model):
+def test_other_names_mean_what_names_read_alike_do(statistics, language_model):
     """Cosines of the centred mean states of one layer, in a softmax with a temperature of 0.07; 0.3 for the mean of all
     that say anything."""
     model, tokenizer = language_model
@@ -73,20 +75,20 @@ def test_other_names_mean_what_names_read_alike_do(evidence, language_model):
     waving, clapping, squatting = np.exp(cosines / 0.07) / np.exp(cosines / 0.07).sum()
 
     explained = LabelDescription(("hello there",))
-    found = told(evidence, language_model, {"waving": EMPTY, "greet": explained, "a much longer name": EMPTY})
+    found = meant(statistics, language_model, {"waving": EMPTY, "greet": explained, "a much longer name": EMPTY})
     arms = np.array([waving + 0.15, 0, clapping + 0.15, 0])
     np.testing.assert_allclose(found["arms"][1], arms / arms.sum(), rtol=1e-3)
-    body = evidence.told([LabelLexicon(LEXICON).known["squatting down"]])["body"][0]
+    body = statistics.value_shares([LabelLexicon(LEXICON).known["squatting down"]])["body"][0]
     np.testing.assert_allclose(found["body"][1], body * (squatting + 0.3) / (body.sum() * (squatting + 0.3)))
     assert found["repeated"][1].tolist() == [1, 0] and not found["feet"].any()
     assert found["arms"][0].tolist() == [1, 0, 0, 0]
 
 
-def test_names_that_differ_in_case_are_one(evidence, language_model):
-    found = told(evidence, language_model, {"greet": EMPTY}, {"Wave": "arms: left arm", "wave": "arms: right arm"})
+def test_names_that_differ_in_case_are_one(statistics, language_model):
+    found = meant(statistics, language_model, {"greet": EMPTY}, {"Wave": "arms: left arm", "wave": "arms: right arm"})
     assert found["arms"].tolist() == [[1, 0, 0, 0]]
 
 
-def test_nothing_is_guessed_without_a_lexicon(evidence, language_model):
-    found = told(evidence, language_model, {"greet": EMPTY}, {})
+def test_nothing_is_guessed_without_a_lexicon(statistics, language_model):
+    found = meant(statistics, language_model, {"greet": EMPTY}, {})
     assert not any(shares.any() for shares in found.values())

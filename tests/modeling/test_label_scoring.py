@@ -6,8 +6,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llm_action.modeling import label_scoring as label_search
-from llm_action.modeling import prompt_states as label_reading
+from llm_action.modeling import label_scoring, prompt_states
 from llm_action.modeling.label_scoring import rank_labels, score_labels, top_k_labels
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.prompt_states import encode_prompts
@@ -60,7 +59,7 @@ def prompts_of(lengths, side, dtype=torch.float32, width=64, seed=1):
 
 
 @torch.no_grad()
-def label_by_label(model, prompts, labels, end=(END,), normalization="vocabulary"):
+def label_by_label(model, prompts, labels, end=(END,)):
     """(prompts, labels) log-likelihoods, each from a forward of its own over prompt + label."""
     closed = [tuple(label) + tuple(end) for label in labels]
     scores = torch.zeros(len(prompts), len(closed), dtype=torch.promote_types(prompts[0].dtype, torch.float32))
@@ -70,11 +69,6 @@ def label_by_label(model, prompts, labels, end=(END,), normalization="vocabulary
             logits = model(inputs_embeds=torch.cat([prompt, words])[None], use_cache=False).logits[0].to(scores.dtype)
             for i, token in enumerate(label):
                 step = logits[len(prompt) - 1 + i]
-                if normalization == "children":
-                    siblings = {other[i] for other in closed if other[:i] == label[:i] and len(other) > i}
-                    allowed = torch.full_like(step, -torch.inf)
-                    allowed[list(siblings)] = step[list(siblings)]
-                    step = allowed
                 scores[row, column] += step.log_softmax(0)[token]
     return scores
 
@@ -84,15 +78,14 @@ def label_by_label(model, prompts, labels, end=(END,), normalization="vocabulary
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
-def test_scores_equal_label_by_label(attention, side, normalization):
+def test_scores_equal_label_by_label(attention, side):
     model = tiny_llama(attention)
     labels = random_labels(40, seed=3)
     assert any(a != b and b[: len(a)] == a for a in labels for b in labels)
     embeds, mask, prompts = prompts_of([5, 11, 1], side)
-    scores = score_labels(model, LabelTree.from_token_ids(labels, END), embeds, mask, normalization=normalization)
+    scores = score_labels(model, LabelTree.from_token_ids(labels, END), embeds, mask)
     assert scores.dtype == torch.float32
-    expected = label_by_label(model, prompts, labels, normalization=normalization)
+    expected = label_by_label(model, prompts, labels)
     torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
 
 
@@ -103,10 +96,8 @@ def test_random_trees_in_double_precision(seed):
     labels = random_labels(count, seed, tokens=6 + 10 * seed)
     embeds, mask, prompts = prompts_of([4, 7], "left", torch.float64, seed=seed)
     tree = LabelTree.from_token_ids(labels, END)
-    for normalization in ("vocabulary", "children"):
-        expected = label_by_label(model, prompts, labels, normalization=normalization)
-        scores = score_labels(model, tree, embeds, mask, normalization=normalization)
-        torch.testing.assert_close(scores, expected, atol=1e-10, rtol=0)
+    expected = label_by_label(model, prompts, labels)
+    torch.testing.assert_close(score_labels(model, tree, embeds, mask), expected, atol=1e-10, rtol=0)
 
 
 def test_label_lists_longer_than_one_pass():
@@ -114,16 +105,12 @@ def test_label_lists_longer_than_one_pass():
     labels = random_labels(2000, seed=5)
     embeds, mask, prompts = prompts_of([6, 3], "right")
     tree = LabelTree.from_token_ids(labels, END)
-    for normalization in ("vocabulary", "children"):
-        scores = score_labels(model, tree, embeds, mask, normalization=normalization)
-        some = np.random.default_rng(0).choice(2000, 60, replace=False).tolist()
-        if normalization == "vocabulary":
-            expected = label_by_label(model, prompts, [labels[i] for i in some])
-            torch.testing.assert_close(scores[:, some], expected, atol=1e-4, rtol=0)
-        else:
-            torch.testing.assert_close(scores.exp().sum(1), torch.ones(2), atol=1e-4, rtol=0)
-        best = top_k_labels(model, tree, embeds, mask, k=7, normalization=normalization)
-        torch.testing.assert_close(best.log_likelihoods, scores.topk(7).values, atol=1e-4, rtol=0)
+    scores = score_labels(model, tree, embeds, mask)
+    some = np.random.default_rng(0).choice(2000, 60, replace=False).tolist()
+    expected = label_by_label(model, prompts, [labels[i] for i in some])
+    torch.testing.assert_close(scores[:, some], expected, atol=1e-4, rtol=0)
+    best = top_k_labels(model, tree, embeds, mask, k=7)
+    torch.testing.assert_close(best.log_likelihoods, scores.topk(7).values, atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
@@ -144,15 +131,6 @@ def test_labels_from_words_are_scored_as_the_model_would_say_them(tokenizer):
         assert score == pytest.approx(-float(loss) * (len(ids) - len(prompt)), abs=1e-4)
 
 
-def test_children_probabilities_sum_to_one():
-    embeds, mask, _ = prompts_of([3, 9], "left")
-    tree = LabelTree.from_token_ids(random_labels(150, seed=8), END)
-    scores = score_labels(tiny_llama(), tree, embeds, mask, normalization="children")
-    torch.testing.assert_close(scores.exp().sum(1), torch.ones(2), atol=1e-5, rtol=0)
-    only = LabelTree.from_token_ids([[5, 6, 7]], END)
-    assert score_labels(tiny_llama(), only, embeds, mask, normalization="children").tolist() == [[0.0], [0.0]]
-
-
 def test_labels_of_one_token_need_the_prompt_alone():
     model = tiny_llama()
     embeds, mask, prompts = prompts_of([3, 9], "right")
@@ -160,12 +138,9 @@ def test_labels_of_one_token_need_the_prompt_alone():
     calls = []
     model.model.register_forward_hook(lambda *_: calls.append(1))
     unclosed = score_labels(model, LabelTree.from_token_ids(labels, None), embeds, mask)
-    choice = score_labels(model, LabelTree.from_token_ids(labels, END), embeds, mask, normalization="children")
     ranked = rank_labels(model, LabelTree.from_token_ids(labels, None), embeds, mask, k=3)
-    assert len(calls) == 3
+    assert len(calls) == 2
     torch.testing.assert_close(unclosed, label_by_label(model, prompts, labels, end=()), atol=1e-4, rtol=0)
-    expected = label_by_label(model, prompts, labels, normalization="children")
-    torch.testing.assert_close(choice, expected, atol=1e-4, rtol=0)
     assert ranked.indices.tolist() == unclosed.topk(3).indices.tolist()
 
 
@@ -202,8 +177,7 @@ def test_a_shared_prefix_is_read_once():
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
-def test_gradient_equals_label_by_label(attention, normalization):
+def test_gradient_equals_label_by_label(attention):
     model = tiny_llama(attention)
     labels = random_labels(12, seed=6)
     embeds, mask, prompts = prompts_of([4, 6], "left")
@@ -212,13 +186,13 @@ def test_gradient_equals_label_by_label(attention, normalization):
     target = torch.tensor([3, 7])
 
     model.zero_grad()
-    scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+    scores = score_labels(model, tree, embeds, mask)
     torch.nn.functional.cross_entropy(scores, target).backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters()}
     assert embeds.grad[mask == 0].abs().max() == 0 < embeds.grad[mask == 1].abs().min()
 
     model.zero_grad()
-    oracle = label_by_label.__wrapped__(model, prompts, labels, normalization=normalization)
+    oracle = label_by_label.__wrapped__(model, prompts, labels)
     torch.nn.functional.cross_entropy(oracle, target).backward()
     for name, parameter in model.named_parameters():
         atol = 1e-4 * parameter.grad.abs().max().item()
@@ -233,17 +207,15 @@ def test_lora_layers_are_used_and_trained(targets):
     tree = LabelTree.from_token_ids(labels, END)
     before = score_labels(bare, tree, embeds, mask).detach()
     model = get_peft_model(bare, LoraConfig(r=4, target_modules=targets, init_lora_weights=False)).eval()
-    for normalization in ("vocabulary", "children"):
-        for outer in (model, model.get_base_model()):
-            scores = score_labels(outer, tree, embeds, mask, normalization=normalization)
-            expected = label_by_label(model, prompts, labels, normalization=normalization)
-            torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
-        if normalization == "vocabulary":
-            assert (scores - before).abs().max() > 1e-2
-        model.zero_grad()
-        scores.log_softmax(1)[:, 0].sum().neg().backward()
-        grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
-        assert all(grad is not None and grad.abs().max() > 0 for grad in grads.values())
+    expected = label_by_label(model, prompts, labels)
+    for outer in (model, model.get_base_model()):
+        scores = score_labels(outer, tree, embeds, mask)
+        torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
+    assert (scores - before).abs().max() > 1e-2
+    model.zero_grad()
+    scores.log_softmax(1)[:, 0].sum().neg().backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert all(grad is not None and grad.abs().max() > 0 for grad in grads.values())
 
 
 def test_gradient_checkpointing_is_refused_rather_than_wrong():
@@ -258,20 +230,19 @@ def test_gradient_checkpointing_is_refused_rather_than_wrong():
 
 
 @pytest.mark.parametrize(("sharpness", "side"), [(0.3, "left"), (1.0, "right"), (4.0, "left")])
-@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
-def test_best_k_equal_the_sorted_posterior(sharpness, normalization, side):
+def test_best_k_equal_the_sorted_posterior(sharpness, side):
     model = tiny_llama(sharpness=sharpness)
     embeds, mask, prompts = prompts_of([5, 2, 9, 1], side)
     for count, k in ((1, 1), (2, 1), (30, 5), (30, 50), (300, 10)):
         labels = random_labels(count, seed=count, tokens=30)
         tree = LabelTree.from_token_ids(labels, END)
-        scores = score_labels(model, tree, embeds, mask, normalization=normalization)
+        scores = score_labels(model, tree, embeds, mask)
         if k == 5:
-            expected = label_by_label(model, prompts, labels, normalization=normalization)
+            expected = label_by_label(model, prompts, labels)
             torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
         for ranked in (
-            top_k_labels(model, tree, embeds, mask, k, normalization=normalization),
-            rank_labels(model, tree, embeds, mask, k, normalization=normalization),
+            top_k_labels(model, tree, embeds, mask, k),
+            rank_labels(model, tree, embeds, mask, k),
         ):
             assert ranked.indices.shape == (4, min(k, count))
             values = scores.gather(1, ranked.indices)
@@ -325,7 +296,7 @@ def test_a_trained_model_reads_a_handful_of_nodes_however_many_labels_there_are(
     for count in (30, 2000):
         names = labels + more[: count - 30]
         tree = LabelTree.from_token_ids(names, END)
-        everything = int(tree.must_be_read("vocabulary").sum())
+        everything = int(tree.must_be_read().sum())
         scores = score_labels(model, tree, prompts)
         assert (scores.argmax(1) == torch.arange(8)).all()
         forwards.clear()
@@ -369,7 +340,7 @@ def test_posterior_bounds_are_as_tight_as_asked(trained, tolerance):
 def test_an_unsure_model_is_read_packed_rather_than_searched_to_the_end():
     model = tiny_llama(sharpness=0.01)
     tree = LabelTree.from_token_ids([[3 + i % 17, 3 + i % 19, 3 + i % 23] for i in range(300)], END)
-    everything = int(tree.must_be_read("vocabulary").sum())
+    everything = int(tree.must_be_read().sum())
     embeds, mask, _ = prompts_of([5, 8], "left")
     read = []
     model.model.register_forward_pre_hook(
@@ -382,29 +353,27 @@ def test_an_unsure_model_is_read_packed_rather_than_searched_to_the_end():
     assert torch.equal(best.log_mass_low, best.log_mass_high)
 
 
-@pytest.mark.parametrize("normalization", ["vocabulary", "children"])
-def test_little_memory_gives_the_same_scores_in_smaller_passes(monkeypatch, normalization):
+def test_little_memory_gives_the_same_scores_in_smaller_passes(monkeypatch):
     model = tiny_llama()
     tree = LabelTree.from_token_ids(random_labels(100, seed=14, tokens=30), END)
     embeds, mask, _ = prompts_of([5, 8, 3, 4, 6, 7], "left")
-    scores = score_labels(model, tree, embeds, mask, normalization=normalization)
-    best = top_k_labels(model, tree, embeds, mask, normalization=normalization)
-    per_token = label_reading.state_bytes(model) + 6 * (64 + 96) * 4
-    monkeypatch.setattr(label_reading, "PASS_BYTES", 100 * per_token)
-    monkeypatch.setattr(label_reading, "LOGITS_BYTES", 4 * VOCABULARY * 7)
-    monkeypatch.setattr(label_search, "SEARCH_BYTES", 150 * label_reading.state_bytes(model))
+    scores = score_labels(model, tree, embeds, mask)
+    best = top_k_labels(model, tree, embeds, mask)
+    per_token = prompt_states.state_bytes(model) + 6 * (64 + 96) * 4
+    monkeypatch.setattr(prompt_states, "PASS_BYTES", 100 * per_token)
+    monkeypatch.setattr(prompt_states, "LOGITS_BYTES", 4 * VOCABULARY * 7)
+    monkeypatch.setattr(label_scoring, "SEARCH_BYTES", 150 * prompt_states.state_bytes(model))
     tokens, logits = [], []
     model.model.register_forward_pre_hook(
         lambda _, args, kwargs: tokens.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
     )
     model.lm_head.register_forward_hook(lambda _, args, output: logits.append(len(output)))
-    small = score_labels(model, tree, embeds, mask, normalization=normalization)
+    small = score_labels(model, tree, embeds, mask)
     torch.testing.assert_close(small, scores, atol=1e-4, rtol=0)
-    small = top_k_labels(model, tree, embeds, mask, normalization=normalization)
+    small = top_k_labels(model, tree, embeds, mask)
     torch.testing.assert_close(small.log_likelihoods, best.log_likelihoods, atol=1e-4, rtol=0)
     assert max(tokens) < 300  # one prompt's nodes; all prompts' would be over 1,000
-    # the whole head is only for the normaliser over the vocabulary
-    assert max(logits) <= 7 if normalization == "vocabulary" else not logits
+    assert max(logits) <= 7
 
 
 def test_all_labels_are_ranked_by_default():
@@ -424,8 +393,6 @@ def test_all_labels_are_ranked_by_default():
 def test_bad_requests_are_refused():
     model, tree = tiny_llama(), LabelTree.from_token_ids([[5], [6]], END)
     embeds, mask, _ = prompts_of([4, 6], "left")
-    with pytest.raises(ValueError, match="normalization must be one of"):
-        score_labels(model, tree, embeds, mask, normalization="siblings")
     for ranked in (top_k_labels, rank_labels):
         with pytest.raises(ValueError, match="k >= 1"):
             ranked(model, tree, embeds, mask, k=0)

@@ -72,4 +72,3 @@ def test_without_end_token_a_tokenizer_needs_one_given(tokenizer):
     with pytest.raises(ValueError, match="end_token_id"):
         LabelTree.from_labels(["throw"], endless)
     assert len(LabelTree.from_labels(["throw"], endless, end_token_id=1)) == 1
-    assert len(LabelTree.from_labels(["throw"], endless, with_end=False)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llm_action.modeling.hyperbolic_codebook import distance, exp0, log0, nearest, pairwise_distance
+from llm_action.modeling.hyperbolic_codebook import exp0, nearest, pairwise_distance
 
 geoopt = pytest.importorskip("geoopt")
 
@@ -29,20 +29,14 @@ def tangents(c: float, where: str, points: int = 20, width: int = 5, seed: int =
 @pytest.mark.parametrize("where", NORMS)
 @pytest.mark.parametrize("c", CURVATURES)
 class TestAgainstGeoopt:
-    def test_exp0_and_log0(self, c, where):
+    def test_exp0(self, c, where):
         ball, v = ball_of(c), tangents(c, where)
-        points = ball.expmap0(v, project=False)
-        torch.testing.assert_close(exp0(v, c), points, rtol=1e-6, atol=1e-12)
-        torch.testing.assert_close(log0(points, c), ball.logmap0(points), rtol=1e-6, atol=1e-12)
-
-    def test_log0_undoes_exp0(self, c, where):
-        v = tangents(c, where)
-        torch.testing.assert_close(log0(exp0(v, c), c), v, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(exp0(v, c), ball.expmap0(v, project=False), rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(ball.logmap0(exp0(v, c)), v, rtol=1e-6, atol=1e-12)
 
     def test_distance(self, c, where):
         ball = ball_of(c)
         x, y = exp0(tangents(c, where), c), exp0(tangents(c, "middle", seed=1), c)
-        torch.testing.assert_close(distance(x, y, c), ball.dist(x, y), rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(pairwise_distance(x, y, c), ball.dist(x[:, None], y), rtol=1e-6, atol=1e-6)
 
     def test_nearest_is_the_argmin_of_the_distances(self, c, where):
@@ -51,27 +45,20 @@ class TestAgainstGeoopt:
         assert torch.equal(nearest(x, codes, c), ball.dist(x[:, None], codes).argmin(-1))
 
     def test_gradients(self, c, where):
-        v, w = tangents(c, where, points=4), tangents(c, "middle", points=4, seed=1)
+        v, w = tangents(c, where, points=4), tangents(c, "middle", points=3, seed=1)
         v, w = v.requires_grad_(), w.requires_grad_()
         assert torch.autograd.gradcheck(lambda v: exp0(v, c), (v,))
-        assert torch.autograd.gradcheck(lambda y: log0(y, c), (exp0(w, c).detach().requires_grad_(),))
-        assert torch.autograd.gradcheck(lambda v, w: distance(exp0(v, c), exp0(w, c), c), (v, w))
+        assert torch.autograd.gradcheck(lambda v, w: pairwise_distance(exp0(v, c), exp0(w, c), c), (v, w))
 
     def test_gradients_with_respect_to_the_curvature(self, c, where):
         v, w = tangents(c, where, points=4), tangents(c, "middle", points=3, seed=1)
         curvature = torch.tensor([c], dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(lambda c: exp0(v, c), (curvature,))
-        assert torch.autograd.gradcheck(lambda c: log0(exp0(w, 1.0) / 2, c / 4), (curvature,))
         assert torch.autograd.gradcheck(lambda c: pairwise_distance(exp0(v, c), exp0(w, c), c), (curvature,))
         torch.testing.assert_close(  # a tensor counts as the number it holds
             pairwise_distance(exp0(v, curvature), exp0(w, curvature), curvature),
             pairwise_distance(exp0(v, c), exp0(w, c), c),
         )
-
-    def test_gradients_of_all_pairs(self, c, where):
-        v, w = tangents(c, where, points=4), tangents(c, "middle", points=3, seed=1)
-        v, w = v.requires_grad_(), w.requires_grad_()
-        assert torch.autograd.gradcheck(lambda v, w: pairwise_distance(exp0(v, c), exp0(w, c), c), (v, w))
 
 
 def test_random_points_of_many_curvatures_against_geoopt():
@@ -82,15 +69,13 @@ def test_random_points_of_many_curvatures_against_geoopt():
         v = torch.nn.functional.normalize(torch.randn(200, 32, generator=generator, dtype=torch.float64)) * norms
         x, y = exp0(v, c).split(100)
         torch.testing.assert_close(torch.cat([x, y]), ball.expmap0(v, project=False), rtol=0, atol=1e-6)
-        torch.testing.assert_close(distance(x, y, c), ball.dist(x, y), rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(pairwise_distance(x, y, c), ball.dist(x[:, None], y), rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(log0(x, c), v[:100], rtol=1e-6, atol=1e-6)
 
 
 def test_two_points_near_the_boundary():
     ball = ball_of(1.0)
     x, y = (exp0(tangents(1.0, "boundary", seed=seed)) for seed in (0, 1))
-    torch.testing.assert_close(distance(x, y), ball.dist(x, y), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(pairwise_distance(x, y), ball.dist(x[:, None], y), rtol=1e-6, atol=1e-6)
 
 
 def test_the_origin_has_a_finite_gradient_and_distance_zero():
@@ -98,16 +83,7 @@ def test_the_origin_has_a_finite_gradient_and_distance_zero():
     exp0(origin).sum().backward()
     torch.testing.assert_close(origin.grad, torch.ones(2, 3))  # exp0 is the identity to first order
     assert torch.equal(exp0(torch.zeros(2, 3)), torch.zeros(2, 3))
-    assert torch.equal(log0(torch.zeros(2, 3)), torch.zeros(2, 3))
-    assert distance(torch.zeros(3), torch.zeros(3)) < 1e-6
-
-
-def test_points_very_close_to_each_other_keep_their_digits():
-    x = torch.tensor([0.3, 0.1])
-    step = torch.tensor([1e-6, 0.0])
-    y = x + step
-    exact = ball_of(1.0).dist(x.double(), y.double())
-    torch.testing.assert_close(distance(x, y).double(), exact, rtol=1e-3, atol=0)
+    assert pairwise_distance(torch.zeros(1, 3), torch.zeros(1, 3)) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16))
@@ -115,7 +91,7 @@ def test_half_precision_is_computed_in_float32(dtype):
     v = torch.tensor([[0.5, -0.25], [1.0, 2.0]], dtype=dtype)
     assert exp0(v).dtype == torch.float32
     torch.testing.assert_close(exp0(v), exp0(v.float()))
-    assert distance(v[0] / 4, v[1] / 4).dtype == torch.float32
+    assert pairwise_distance(v / 4, v / 4).dtype == torch.float32
     assert nearest(v / 4, v / 4).tolist() == [0, 1]
 
 
@@ -128,5 +104,4 @@ def test_distances_stay_float32_under_autocast():
 
 def test_float32_distances_are_finite_on_the_boundary():
     far = exp0(torch.tensor([[30.0, 0.0]]))  # rounds onto the boundary
-    assert torch.isfinite(distance(far, -far)).all()
-    assert torch.isfinite(log0(far)).all()
+    assert torch.isfinite(pairwise_distance(far, -far)).all()

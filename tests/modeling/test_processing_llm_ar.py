@@ -43,14 +43,14 @@ def processor(tokenizer) -> LlmArProcessor:
 def sequence() -> SkeletonSequence:
     from llm_action.datasets.synthetic.sequences import generate_sequence
 
-    return generate_sequence("waving a hand", subject=1, view=2, repetition=1)
+    return generate_sequence("waving a hand", subject=1, camera=2, repetition=1)
 
 
 @pytest.fixture(scope="module")
 def pair() -> SkeletonSequence:
     from llm_action.datasets.synthetic.sequences import generate_sequence
 
-    return generate_sequence("shaking hands", subject=1, view=2, repetition=1)
+    return generate_sequence("shaking hands", subject=1, camera=2, repetition=1)
 
 
 class TestInputs:
@@ -110,8 +110,8 @@ class TestInputs:
         [
             (None, "Expected a path"),
             ([[[1.0, 2.0], [3.0]]], "Expected a path"),
-            (np.zeros((4, 20, 3)), "layout="),
-            ({"joints": np.zeros((4, 20, 3))}, "keys joints and layout"),
+            (np.random.default_rng(0).normal(size=(4, 20, 3)), "layout="),
+            ({"keypoints": np.zeros((4, 20, 3))}, "key joints"),
             ({"joints": [1.0, 2.0], "shape": [1, 4, 20, 3], "layout": "kinect20", "name": "a.b"}, "a.b: expected 240"),
             ({"joints": np.full((4, 20, 3), np.nan), "layout": "kinect20"}, "NaN"),
             ({"joints": np.zeros((0, 20, 3)), "layout": "kinect20"}, "at least one person and one frame"),

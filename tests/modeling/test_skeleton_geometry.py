@@ -10,6 +10,7 @@ from llm_action.modeling.skeleton_geometry import (
     about_vertical,
     body_scale,
     facing_agreement,
+    facing_rotation,
     heading,
     reference_body,
     up_direction,
@@ -115,10 +116,18 @@ def test_flat_recordings_are_not_rotated():
     np.testing.assert_allclose(upright, features(sequence, flat)[..., :2], atol=1e-3)
 
 
+def test_the_reference_body_is_no_mirror_image():
+    """Right, up and the way the toes point make the hand that people's do: right x up is backwards."""
+    right = STANDING[LAYOUT.index("right_shoulder")] - STANDING[LAYOUT.index("left_shoulder")]
+    up = STANDING[LAYOUT.index("head")]
+    toes = STANDING[LAYOUT.index("right_foot")] - STANDING[LAYOUT.index("right_ankle")]
+    assert np.cross(right, up) @ toes < 0
+    np.testing.assert_allclose(facing_rotation(STANDING[None]), np.eye(3), atol=1e-6)
+
+
 def test_heading_of_a_person_who_turns():
     yaws = np.linspace(0, 2 * np.pi, 25)[:-1]
-    body = STANDING * np.array([1, 1, -1])  # right along x and toes along -z, as in a room
-    turning = np.stack([body @ about_vertical(yaw).T for yaw in yaws])
+    turning = np.stack([STANDING @ about_vertical(yaw).T for yaw in yaws])
     given = heading(turning)
     expected = np.stack([-np.sin(yaws), -np.cos(yaws)], axis=-1)
     np.testing.assert_allclose(given / np.linalg.norm(given, axis=-1, keepdims=True), expected, atol=1e-6)

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
-from llm_action.modeling.skeleton_layouts import LAYOUTS, get_layout, layouts_with, map_joints
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_layout, layouts_with, map_joints
 
 COUNTS = {
     "ntu25": 25,
@@ -13,7 +16,17 @@ COUNTS = {
     "mediapipe33": 33,
     "smarthome13": 13,
     "kinect15": 15,
+    "body25": 25,
+    "halpe26": 26,
+    "human36m17": 17,
+    "smpl22": 22,
+    "smpl24": 24,
+    "azure32": 32,
+    "wholebody133": 133,
+    "bandai22": 22,
+    "hand21": 21,
 }
+BODIES = [name for name in COUNTS if name != "hand21"]
 
 
 def numbered(layout: str, channels: int = 3) -> np.ndarray:
@@ -23,7 +36,7 @@ def numbered(layout: str, channels: int = 3) -> np.ndarray:
 
 
 def test_the_joint_counts_are_the_official_ones():
-    assert {name: layout.num_joints for name, layout in LAYOUTS.items()} == COUNTS
+    assert {name: LAYOUTS[name].num_joints for name in COUNTS} == COUNTS
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -83,8 +96,8 @@ def test_mapping_between_orders_of_one_sensor_moves_joints_by_name():
     np.testing.assert_array_equal(map_joints(mapped, "kinect20", "kinect20_msr"), joints)
 
 
-@pytest.mark.parametrize("source", COUNTS)
-@pytest.mark.parametrize("target", COUNTS)
+@pytest.mark.parametrize("source", BODIES)
+@pytest.mark.parametrize("target", BODIES)
 def test_mapping_copies_shared_joints_and_loses_only_faces(source, target):
     joints = numbered(source, channels=2)
     mapped = map_joints(joints, source, target)
@@ -94,7 +107,7 @@ def test_mapping_copies_shared_joints_and_loses_only_faces(source, target):
         if name in get_layout(source).joints:
             np.testing.assert_array_equal(mapped[..., position, :], joints[..., get_layout(source).index(name), :])
         elif np.isnan(mapped[..., position, :]).any():
-            assert any(part in name for part in ("eye", "ear", "mouth"))
+            assert any(part in name for part in ("eye", "ear", "mouth", "face", "_hand_"))
 
 
 def test_absent_joints_are_derived_from_their_neighbours():
@@ -136,7 +149,7 @@ def test_errors_name_what_is_known():
     assert layouts_with(19) == []
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", [get_layout(name) for name in BODIES], ids=lambda layout: layout.name)
 def test_body_parts_divide_the_joints(layout):
     parts = layout.body_parts
     assert sorted(joint for joints in parts.values() for joint in joints) == list(range(layout.num_joints))
@@ -146,3 +159,97 @@ def test_body_parts_divide_the_joints(layout):
         assert layout.index(f"left_{first}") in parts[f"left {limb}"]
         assert {twins[joint] for joint in parts[f"left {limb}"]} == set(parts[f"right {limb}"])
     assert {layout.joints[joint].split("_")[0] for joint in parts["left arm"]} == {"left"}
+
+
+def test_published_orders_of_the_estimators():
+    """Spot checks of places that the tools' own documents number."""
+    assert get_layout("body25").index("hip_center") == 8
+    assert get_layout("body25").joints[19:] == (
+        "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
+    )  # fmt: skip
+    assert get_layout("halpe26").joints[17:20] == ("head_top", "neck", "hip_center")
+    assert get_layout("human36m17").joints[8:12] == ("shoulder_center", "nose", "head_top", "left_shoulder")
+    assert get_layout("smpl22").joints[12:16] == ("neck", "left_collar", "right_collar", "head")
+    assert get_layout("azure32").joints[26:] == (
+        "head", "nose", "left_eye", "left_ear", "right_eye", "right_ear",
+    )  # fmt: skip
+    whole = get_layout("wholebody133")
+    assert whole.joints[:17] == get_layout("coco17").joints
+    assert (whole.joints[91], whole.joints[112]) == ("left_hand_wrist", "right_hand_wrist")
+    assert whole.joints[95] == "left_hand_thumb_tip"
+    mirrored = dict(whole.left_right)
+    assert mirrored[23 + 45] == 23 + 36, "the outer corners of the eyes are twins"
+    assert get_layout("hand21").joints[8] == "index_tip"
+
+
+LOOSE = {"name": "eight_points", "joints": [f"p{number}" for number in range(8)]}
+
+
+def test_loose_points_hang_on_the_first():
+    layout = SkeletonLayout.from_dict(LOOSE)
+    assert layout.parents == (-1, *[0] * 7)
+    assert layout.left_right == ()
+    assert layout.body_parts == {"trunk": tuple(range(8))}
+    assert layout.standard == (None,) * 8
+
+
+def test_half_a_body_by_names_maps_by_standard_joint(tmp_path):
+    path = tmp_path / "upper.json"
+    content = {
+        "name": "upper_test",
+        "joints": ["Kopf", "SchulterL", "SchulterR", "HandL", "HandR"],
+        "parents": {"SchulterL": "Kopf", "SchulterR": "Kopf", "HandL": "SchulterL", "HandR": "SchulterR"},
+        "left_right": [["SchulterL", "SchulterR"], [3, 4]],
+        "root": "Kopf",
+        "standard": {"Kopf": "head", "SchulterL": "left_shoulder", "SchulterR": "right_shoulder",
+                     "HandL": "left_wrist", "HandR": "right_wrist"},
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    layout = get_layout(path)
+    assert get_layout("upper_test") is layout
+    assert get_layout(SkeletonLayout.from_dict(json.loads(json.dumps(layout.to_dict())))) is layout
+    assert layout.left_right == ((1, 2), (3, 4))
+    joints = np.arange(2 * 5 * 3, dtype=np.float32).reshape(2, 5, 3)
+    mapped = map_joints(joints, "upper_test", "kinect20")
+    np.testing.assert_array_equal(mapped[:, get_layout("kinect20").index("left_hand")], joints[:, 3])
+    np.testing.assert_array_equal(map_joints(joints, "upper_test", "upper_test"), joints)
+    assert np.isnan(mapped[:, get_layout("kinect20").index("left_knee")]).all()
+
+
+def test_a_configuration_carries_a_layout_of_one_s_own(tmp_path):
+    layout = get_layout({**LOOSE, "name": "carried"})
+    ActionVQVAEConfig(layout="carried").save_pretrained(tmp_path)
+    del LAYOUTS["carried"]
+    assert ActionVQVAEConfig.from_pretrained(tmp_path).layout == "carried"
+    assert get_layout("carried") == layout
+    assert ActionVQVAEConfig().own_layout is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"joints": None}, "name and joints|different names|iterable"),
+        ({"joints": ["a", "a"]}, "different names"),
+        ({"parents": [-1, 0]}, "a parent a joint"),
+        ({"parents": [1, 0, *[0] * 6]}, "exactly one root"),
+        ({"parents": [-1, 2, 1, *[0] * 5]}, "own ancestor"),
+        ({"parents": ["p9", *[0] * 7]}, "'p9'"),
+        ({"left_right": [["p1", "p2"], ["p2", "p3"]]}, "each joint once"),
+        ({"standard": {"p1": "nase"}}, "nase.*left_wrist"),
+        ({"root": "p1", "parents": [-1, *[0] * 7]}, "exactly one root"),
+        ({"bones": []}, "'bones'"),
+        ({"name": "ntu25"}, "another name"),
+    ],
+)
+def test_a_faulty_layout_is_explained(change, message):
+    content = {**LOOSE, **change}
+    with pytest.raises((ValueError, TypeError), match=message):
+        get_layout(content)
+
+
+def test_a_missing_or_broken_layout_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="check the path"):
+        get_layout(tmp_path / "absent.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match=r"broken\.json.*JSON"):
+        get_layout(str(tmp_path / "broken.json"))

@@ -33,15 +33,49 @@ def test_bodies_are_tracked_by_id_across_empty_frames(tmp_path):
     path = write_ntu(tmp_path / "S001.skeleton", [[], [(first, a)], [(second, b), (first, c)], [(second, d)]])
     sequence = read_skeleton(path)
     assert (sequence.layout, sequence.fps, sequence.name) == ("ntu25", 30.0, "S001")
-    assert sequence.joints.shape == (2, 4, 25, 3)
-    np.testing.assert_allclose(sequence.joints[0, 1], a, rtol=1e-6)
-    np.testing.assert_allclose(sequence.joints[0, 2], c, rtol=1e-6)
-    np.testing.assert_allclose(sequence.joints[1, 2:], [b, d], rtol=1e-6)
-    assert np.isnan(sequence.joints[:, 0]).all()
-    assert np.isnan(sequence.joints[1, 1]).all()
-    assert np.isnan(sequence.joints[0, 3]).all()
-    assert (sequence.scores[0, 1] == 1).all()
-    assert (sequence.scores[:, 0] == 0).all()
+    assert sequence.joints.shape == (2, 3, 25, 3)
+    assert sequence.first_frame == 1
+    np.testing.assert_allclose(sequence.joints[0, 0], a, rtol=1e-6)
+    np.testing.assert_allclose(sequence.joints[0, 1], c, rtol=1e-6)
+    np.testing.assert_allclose(sequence.joints[1, 1:], [b, d], rtol=1e-6)
+    assert np.isnan(sequence.joints[1, 0]).all()
+    assert np.isnan(sequence.joints[0, 2]).all()
+    assert (sequence.scores[0, 0] == 1).all()
+    assert (sequence.scores[1, 0] == 0).all()
+
+
+def moving_body(frames: int, shift: float = 0.0) -> np.ndarray:
+    """(frames, 25, 3): one body that walks slowly along x."""
+    body = np.random.default_rng(5).normal(scale=0.4, size=(25, 3)) + np.array([shift, 0, 3])
+    return (body + np.linspace(0, 0.3, frames)[:, None, None] * [1, 0, 0]).round(6)
+
+
+def test_a_new_id_in_each_frame_is_still_one_body(tmp_path):
+    body = moving_body(12)
+    path = write_ntu(tmp_path / "x.skeleton", [[(str(100 + frame), joints)] for frame, joints in enumerate(body)])
+    sequence = read_skeleton(path)
+    assert sequence.num_persons == 1
+    np.testing.assert_allclose(sequence.joints[0], body, rtol=1e-6)
+    assert any("followed" in note for note in sequence.notes)
+
+
+def test_two_bodies_whose_ids_swap_midway(tmp_path):
+    left, right = moving_body(12, -1.0), moving_body(12, 1.0)
+    ids = [("7", "8") if frame < 6 else ("8", "7") for frame in range(12)]
+    frames = [[(ids[frame][0], left[frame]), (ids[frame][1], right[frame])] for frame in range(12)]
+    sequence = read_skeleton(write_ntu(tmp_path / "x.skeleton", frames))
+    np.testing.assert_allclose(sequence.joints, [left, right], rtol=1e-6)
+
+
+def test_joints_that_are_not_tracked_are_missing(tmp_path):
+    path = write_ntu(tmp_path / "x.skeleton", [[("7", random_joints(0))], [("7", random_joints(0))]])
+    lines = path.read_text().splitlines()
+    lines[4 + 3] = lines[4 + 3].rpartition(" ")[0] + " 0"
+    lines[4 + 4] = lines[4 + 4].rpartition(" ")[0] + " 1"
+    path.write_text("\n".join(lines))
+    sequence = read_skeleton(path)
+    assert np.isnan(sequence.joints[0, 0, 3]).all()
+    assert np.isfinite(sequence.joints[0, 0, 4]).all(), "inferred joints are kept"
 
 
 def test_two_bodies_with_one_id_in_a_frame_stay_apart(tmp_path):

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from llm_action.skeleton_io import read_pyskl, read_skeleton
+from llm_action.skeleton_io import read_clips, read_skeleton
 
 
 def annotation(name: str = "clip", label: int = 3, persons: int = 2, channels: int = 2) -> dict:
@@ -16,8 +16,12 @@ def annotation(name: str = "clip", label: int = 3, persons: int = 2, channels: i
         "original_shape": (480, 640),
         "label": label,
         "keypoint": rng.uniform(1, 400, size=(persons, 6, 17, channels)).astype(np.float16),
-        "keypoint_score": rng.random((persons, 6, 17)).astype(np.float16),
+        "keypoint_score": rng.uniform(0.5, 1, (persons, 6, 17)).astype(np.float16),
     }
+
+
+def list_clips(path):
+    return list(read_clips(path))
 
 
 def write(path, annotations, protocol=4, **splits):
@@ -29,10 +33,12 @@ def write(path, annotations, protocol=4, **splits):
 def test_all_annotations_and_splits(tmp_path, protocol):
     annotations = [annotation("a", 0, persons=1), annotation("b", 7)]
     path = write(tmp_path / "set.pkl", annotations, protocol, train=["a"], val={"b"})
-    splits, samples = read_pyskl(path)
-    assert splits == {"train": ["a"], "val": ["b"]}
-    assert [(sequence.name, label) for sequence, label in samples] == [("a", 0), ("b", 7)]
-    sequence = samples[1][0]
+    clips = list(read_clips(path))
+    assert [(clip.sequence.name, clip.label, clip.splits) for clip in clips] == [
+        ("a", 0, ("train",)),
+        ("b", 7, ("val",)),
+    ]
+    sequence = clips[1].sequence
     assert (sequence.layout, sequence.joints.shape) == ("coco17", (2, 6, 17, 2))
     np.testing.assert_array_equal(sequence.joints, annotations[1]["keypoint"].astype(np.float32))
     np.testing.assert_array_equal(sequence.scores, annotations[1]["keypoint_score"].astype(np.float32))
@@ -42,7 +48,7 @@ def test_labels_and_scores_as_numpy_scalars_and_absent(tmp_path):
     plain = annotation()
     plain["label"] = np.int64(5)
     del plain["keypoint_score"]
-    ((sequence, label),) = read_pyskl(write(tmp_path / "set.pkl", [plain]))[1]
+    ((sequence, label, _),) = read_clips(write(tmp_path / "set.pkl", [plain]))
     assert label == 5
     assert sequence.scores is None
 
@@ -60,10 +66,9 @@ def test_arrays_of_any_memory_order_type_and_use(tmp_path, protocol):
     ):
         plain = annotation() | {"keypoint": keypoint, "frame_dir": np.str_("clip"), "label": np.array(4)}
         del plain["keypoint_score"]
-        splits, samples = read_pyskl(write(tmp_path / "set.pkl", [plain], protocol, train=np.array(["clip"])))
-        assert splits == {"train": ["clip"]}
-        assert (samples[0][0].name, samples[0][1]) == ("clip", 4)
-        np.testing.assert_array_equal(samples[0][0].joints, keypoint.astype(np.float32))
+        (clip,) = read_clips(write(tmp_path / "set.pkl", [plain], protocol, train=np.array(["clip"])))
+        assert (clip.sequence.name, clip.label, clip.splits) == ("clip", 4, ("train",))
+        np.testing.assert_array_equal(clip.sequence.joints, keypoint.astype(np.float32))
 
 
 def test_padding_is_missing(tmp_path):
@@ -78,7 +83,7 @@ def test_padding_is_missing(tmp_path):
 def test_read_skeleton_wants_a_single_annotation(tmp_path):
     assert read_skeleton(write(tmp_path / "one.pkl", [annotation("a")])).name == "a"
     for count in (0, 2):
-        with pytest.raises(ValueError, match=rf"many\.pkl.*one annotation.*{count}.*read_pyskl"):
+        with pytest.raises(ValueError, match=rf"many\.pkl.*one annotation.*{count}.*read_clips"):
             read_skeleton(write(tmp_path / "many.pkl", [annotation()] * count))
 
 
@@ -97,7 +102,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path, function, protocol):
     argument = f"mkdir {target}" if function is os.system else str(target)
     path = write(tmp_path / "bad.pkl", [annotation(), Runs(function, argument)], protocol)
     with pytest.raises(ValueError, match=r"bad\.pkl.*a use of .*could run code"):
-        read_pyskl(path)
+        list_clips(path)
     assert not target.exists()
 
 
@@ -106,16 +111,16 @@ def test_arrays_of_objects_do_not_smuggle_code(tmp_path):
     smuggled = annotation()
     smuggled["keypoint"] = np.array([Runs(os.mkdir, str(target))], dtype=object)
     with pytest.raises(ValueError, match="could run code"):
-        read_pyskl(write(tmp_path / "bad.pkl", [smuggled]))
+        list_clips(write(tmp_path / "bad.pkl", [smuggled]))
     assert not target.exists()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keypoint": np.zeros((1, 6, 17, 2))}, "no joint was seen"),
+        ({"keypoint": np.zeros((2, 6, 17, 2))}, "no joint was seen"),
         ({"keypoint": np.ones((6, 17, 2))}, r"\(persons, frames, joints, channels\).*\(6, 17, 2\)"),
-        ({"keypoint": np.ones((1, 6, 19, 2))}, "19 joints"),
+        ({"keypoint": np.ones((2, 6, 19, 2)), "keypoint_score": np.ones((2, 6, 19))}, "19 joints"),
         ({"keypoint": "none"}, "keypoint"),
         ({"label": "clap"}, "label"),
         ({"keypoint_score": np.ones((2, 6, 16))}, "scores of shape"),
@@ -124,16 +129,52 @@ def test_arrays_of_objects_do_not_smuggle_code(tmp_path):
 def test_a_damaged_annotation_is_named_by_its_place(tmp_path, change, message):
     path = write(tmp_path / "set.pkl", [annotation(), annotation() | change])
     with pytest.raises(ValueError, match=message) as error:
-        read_pyskl(path)
-    assert f"{path} (annotation 1)" in str(error.value)
+        list_clips(path)
+    assert f"{path}: clip 1" in str(error.value)
+    dropped = []
+    assert [clip.sequence.name for clip in read_clips(path, dropped=dropped)] == ["clip"]
+    assert len(dropped) == 1
 
 
 def test_other_pickles_are_explained(tmp_path):
     with pytest.raises(ValueError, match="'split' and 'annotations'"):
-        read_pyskl(write(tmp_path / "list.pkl", None))
+        list_clips(write(tmp_path / "list.pkl", None))
     path = tmp_path / "other.pkl"
-    path.write_bytes(pickle.dumps({"keypoint": np.ones(3)}))
-    with pytest.raises(ValueError, match=r"'split' and 'annotations'.*keypoint"):
-        read_pyskl(path)
+    path.write_bytes(pickle.dumps({"poses": np.ones(3)}))
+    with pytest.raises(ValueError, match=r"'split' and 'annotations'.*poses"):
+        list_clips(path)
     with pytest.raises(FileNotFoundError, match="absent"):
-        read_pyskl(tmp_path / "absent.pkl")
+        list_clips(tmp_path / "absent.pkl")
+
+
+def test_one_annotation_a_bare_list_and_no_label(tmp_path):
+    unlabelled = annotation("a")
+    del unlabelled["label"], unlabelled["frame_dir"]
+    path = tmp_path / "clip.pkl"
+    for content in (unlabelled, [unlabelled], (unlabelled,)):
+        path.write_bytes(pickle.dumps(content))
+        assert [clip.label for clip in read_clips(path)] == [None]
+        np.testing.assert_array_equal(read_skeleton(path).joints, unlabelled["keypoint"].astype(np.float32))
+
+
+def test_a_zipped_pickle(tmp_path):
+    import zipfile
+
+    write(tmp_path / "set.pkl", [annotation("a", 2)])
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(tmp_path / "set.pkl", "set.pkl")
+    assert [clip.label for clip in read_clips(tmp_path / "set.zip")] == [2]
+
+
+def test_joints_of_low_score_are_missing(tmp_path):
+    unsure = annotation("a", persons=1)
+    unsure["keypoint_score"][0, 2, 5] = 0.02
+    sequence = read_skeleton(write(tmp_path / "one.pkl", [unsure]))
+    assert np.argwhere(np.isnan(sequence.joints).any(axis=-1)).tolist() == [[0, 2, 5]]
+
+
+def test_clips_with_x_y_score_in_one_array(tmp_path):
+    plain = annotation("a", persons=1)
+    plain["keypoint"] = np.concatenate([plain["keypoint"], plain.pop("keypoint_score")[..., None]], axis=-1)
+    sequence = read_skeleton(write(tmp_path / "one.pkl", [plain]))
+    assert (sequence.joints.shape, sequence.scores.shape) == ((1, 6, 17, 2), (1, 6, 17))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.io
+from motion import motion
 
 from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
 
@@ -39,14 +40,16 @@ def test_nw_ucla(tmp_path):
 
 def test_smarthome_with_people_coming_and_going(tmp_path):
     poses = joints(3, 13, 3)
+    poses[1] = poses[0] + 0.1
     person = [{"pose2d": [0.0] * 26, "pose3d": pose.T.ravel().tolist()} for pose in poses]
     path = tmp_path / "Walk_p02_r00_v01_c03.json"
     path.write_text(json.dumps({"njts": 13, "frames": [[], [person[0]], [person[1], person[2]]]}))
     sequence = read_skeleton(path)
-    assert (sequence.layout, sequence.fps, sequence.joints.shape) == ("smarthome13", None, (2, 3, 13, 3))
-    np.testing.assert_allclose(sequence.joints[0, 1:], poses[:2], rtol=1e-6)
-    np.testing.assert_allclose(sequence.joints[1, 2], poses[2], rtol=1e-6)
-    assert np.isnan(sequence.joints[:, 0]).all()
+    assert (sequence.layout, sequence.fps, sequence.joints.shape) == ("smarthome13", None, (2, 2, 13, 3))
+    np.testing.assert_allclose(sequence.joints[0], poses[:2], rtol=1e-6)
+    np.testing.assert_allclose(sequence.joints[1, 1], poses[2], rtol=1e-6)
+    assert np.isnan(sequence.joints[1, 0]).all()
+    assert sequence.first_frame == 1
 
 
 def test_msr_action3d(tmp_path):
@@ -58,7 +61,7 @@ def test_msr_action3d(tmp_path):
     assert (sequence.layout, sequence.fps, sequence.joints.shape) == ("kinect20_msr", 15.0, (1, 3, 20, 3))
     assert np.isnan(sequence.joints[0, 1, 5]).all()
     np.testing.assert_allclose(sequence.joints[0, 2, 19], rows[59, :3], rtol=1e-6)
-    np.testing.assert_allclose(sequence.scores.ravel(), rows[:, 3], rtol=1e-6)
+    assert sequence.scores is None, "the recorder's confidence is 0 for sound joints"
 
 
 def test_fps_is_overridden_and_a_foreign_layout_refused(tmp_path):
@@ -76,9 +79,43 @@ def test_no_such_file_folder_or_suffix(tmp_path):
         read_skeleton(tmp_path / "absent.skeleton")
     with pytest.raises(ValueError, match="a folder"):
         read_skeleton(tmp_path)
-    (tmp_path / "clip.bvh").write_text("HIERARCHY")
-    with pytest.raises(ValueError, match=r"clip\.bvh.*\.npz.*'\.bvh'"):
-        read_skeleton(tmp_path / "clip.bvh")
+    (tmp_path / "clip.dat").write_bytes(b"\x01\x02\x00" * 9)
+    with pytest.raises(ValueError, match=r"clip\.dat.*\.npz.*binary"):
+        read_skeleton(tmp_path / "clip.dat")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "way_on"),
+    [
+        ("walk.c3d", b"\x02\x50" * 9, "ezc3d"),
+        ("walk.fbx", b"Kaydara FBX Binary", "Blender"),
+        ("walk.mat", b"\x89HDF\r\n", "h5py"),
+        ("walk.mp4", b"\x00\x00\x00\x20ftyp", "pose estimator"),
+    ],
+)
+def test_a_refusal_names_the_format_and_a_way_on(tmp_path, name, content, way_on):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=way_on):
+        read_skeleton(tmp_path / name)
+
+
+def test_archives_of_other_tools_are_named(tmp_path):
+    np.savez(tmp_path / "amass.npz", poses=np.zeros((5, 156)), trans=np.zeros((5, 3)), betas=np.zeros(16))
+    with pytest.raises(ValueError, match="smplx"):
+        read_skeleton(tmp_path / "amass.npz")
+    np.savez(tmp_path / "video.npz", positions_3d=np.array({"S1": 1}, dtype=object))
+    with pytest.raises(ValueError, match="VideoPose3D.*human36m17"):
+        read_skeleton(tmp_path / "video.npz")
+
+
+def test_content_tells_the_format_whatever_the_name(tmp_path):
+    path = tmp_path / "clip.json"
+    path.write_text(json.dumps({"skeletons": joints(5, 20, 3).tolist()}))
+    path.rename(tmp_path / "clip.txt")
+    assert read_skeleton(tmp_path / "clip.txt").layout == "kinect20"
+    np.save(tmp_path / "array.npy", joints(5, 13, 3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.bin")
+    assert read_skeleton(tmp_path / "array.bin").layout == "smarthome13"
 
 
 BINARY = bytes(range(128, 256)) * 8
@@ -114,7 +151,7 @@ def test_truncated_files_are_named(tmp_path, suffix):
     elif suffix == ".txt":
         np.savetxt(path, joints(140, 4))
     elif suffix == ".npy":
-        np.save(path, array)
+        np.save(path, motion("kinect20", 7))
     elif suffix == ".npz":
         np.savez(path, joints=array, layout="kinect20")
     else:
@@ -149,7 +186,7 @@ def test_truncated_files_are_named(tmp_path, suffix):
         (".mat", {"d_skel": np.zeros((20, 3, 0))}, r"frame|\(20, 3, frames\)"),
         (".mat", {"d_skel": "text"}, r"\(20, 3, frames\)"),
         (".txt", np.ones((30, 4)), "20 rows.*30 rows of 4"),
-        (".txt", np.ones((40, 3)), "40 rows of 3"),
+        (".txt", np.ones((40, 3)), "3 columns without a header.*columns="),
         (".txt", np.zeros((40, 4)), "no joint was seen"),
         (".txt", np.full((40, 4), np.nan), "no joint was seen"),
     ],

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import Trainer, TrainerCallback
 
 from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
 from llm_action.cli import main
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.hub.model_folder import repository_files
+from llm_action.modeling.hub_repository import repository_files
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.skeleton_io import write_npz
+from llm_action.training.adapt import Adaptation, adapt
 from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, read_rehearsal
 
 OLD = {"wave": "waving a hand", "clap": "clapping hands", "squat": "squatting"}
@@ -26,7 +32,7 @@ def write_examples(folder: Path, actions: dict[str, str], subjects) -> Path:
         of_label = folder / label.replace(" ", "_")
         of_label.mkdir(parents=True)
         for subject in subjects:
-            write_npz(generate_sequence(action, subject, view=2, repetition=1), of_label / f"{subject}.npz")
+            write_npz(generate_sequence(action, subject, camera=2, repetition=1), of_label / f"{subject}.npz")
     return folder
 
 
@@ -36,7 +42,7 @@ def accuracy(model: Path, actions: dict[str, str], subjects) -> float:
     )
     right = []
     for label, action in actions.items():
-        shown = [generate_sequence(action, subject, view=2, repetition=1) for subject in subjects]
+        shown = [generate_sequence(action, subject, camera=2, repetition=1) for subject in subjects]
         right += [answer[0]["label"] == label for answer in recognize(shown, top_k=1)]
     return sum(right) / len(right)
 
@@ -73,12 +79,12 @@ def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
 
 def test_a_model_keeps_a_little_of_every_class_to_itself(tiny_export, adapted):
     assert set(read_rehearsal(tiny_export).sentences) >= set(read_rehearsal(tiny_export).features) == set(OLD)
-    replay = read_rehearsal(adapted)
-    assert {label: rows.shape[1] for label, rows in replay.features.items()} == dict.fromkeys(OLD, 1) | {"bow": 4}
-    for kept in (replay.sentences, replay.features):
+    rehearsal = read_rehearsal(adapted)
+    assert {label: rows.shape[1] for label, rows in rehearsal.features.items()} == dict.fromkeys(OLD, 1) | {"bow": 4}
+    for kept in (rehearsal.sentences, rehearsal.features):
         assert set(kept) >= {*OLD, *NEW} and all(0 < len(kept[label]) <= 20 for label in (*OLD, *NEW))
     processor = LlmArProcessor.from_pretrained(adapted)
-    assert processor.decode(replay.sentences["bow"][0]).joints.shape[2] == 20
+    assert processor.decode(rehearsal.sentences["bow"][0]).joints.shape[2] == 20
     assert not {REHEARSAL_FILE, FEATURES_FILE} & set(repository_files(adapted))
 
 
@@ -93,6 +99,81 @@ def test_without_sentences_old_classes_are_rehearsed_from_recordings(tiny_export
     assert {*OLD, *NEW} <= set(read_rehearsal(tmp_path / "out").sentences)
 
 
+class Death(TrainerCallback):
+    """Kills its process in the middle of a training, as the system does one that takes too much memory."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adapt_and_die(*arguments) -> None:
+    build = Trainer.__init__
+
+    def doomed(self, *given, **named):
+        build(self, *given, **named)
+        self.add_callback(Death())
+
+    Trainer.__init__ = doomed
+    adapt(*arguments)
+
+
+def weights(model: Path) -> dict[str, torch.Tensor]:
+    files = [model / "adapter" / "adapter_model.safetensors", model / "model.safetensors"]
+    return {name: weight for file in files for name, weight in load_file(file).items()}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+class TestKilled:
+    SETTINGS = Adaptation(steps=7, save_steps=2, sentences=3, learning_rate=1e-2)
+
+    @pytest.fixture(scope="class")
+    def undisturbed(self, tiny_export, examples, tmp_path_factory) -> Path:
+        out = tmp_path_factory.mktemp("undisturbed") / "model"
+        adapt(tiny_export, examples, out, adaptation=self.SETTINGS)
+        return out
+
+    @pytest.fixture
+    def killed(self, tiny_export, examples, tmp_path) -> Path:
+        """Where the model would be if its process had not been killed in step 5."""
+        arguments = (tiny_export, examples, tmp_path / "model", None, None, self.SETTINGS)
+        process = multiprocessing.get_context("fork").Process(target=adapt_and_die, args=arguments)
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        return tmp_path / "model"
+
+    def test_the_same_call_goes_on_to_the_same_weights(self, tiny_export, examples, undisturbed, killed, monkeypatch):
+        steps, step = [], Trainer.training_step
+        monkeypatch.setattr(Trainer, "training_step", lambda *given: steps.append(1) or step(*given))
+        assert not killed.exists() and (killed.parent / "model.work").is_dir()
+        adapt(tiny_export, examples, killed, adaptation=self.SETTINGS)
+        given, expected = weights(killed), weights(undisturbed)
+        assert given.keys() == expected.keys() and all(torch.equal(given[name], expected[name]) for name in expected)
+        assert len(steps) == 3, "steps 5 to 7, from the checkpoint of step 4 on"
+        assert sorted(path.name for path in killed.parent.iterdir()) == ["model"], "nothing else is left"
+
+    def test_checkpoints_of_other_examples_are_not_taken_up(self, tiny_export, tmp_path, killed):
+        others = write_examples(tmp_path / "others", NEW, (6,))
+        adapt(tiny_export, others, killed, adaptation=self.SETTINGS)
+        fresh = tmp_path / "fresh"
+        adapt(tiny_export, others, fresh, adaptation=self.SETTINGS)
+        given, expected = weights(killed), weights(fresh)
+        assert all(torch.equal(given[name], expected[name]) for name in expected)
+
+
+def test_test_folders_are_not_learned_from(tiny_export, tmp_path):
+    write_examples(tmp_path / "all" / "train", NEW, (1, 2))
+    write_examples(tmp_path / "all" / "test", {"squat": "squatting"}, (1,))
+    adapt(tiny_export, tmp_path / "all", tmp_path / "out", adaptation=Adaptation(steps=1, sentences=1))
+    before, after = (read_rehearsal(model).features for model in (tiny_export, tmp_path / "out"))
+    assert len(after["bow"]) == 2 and len(after["squat"]) == len(before["squat"])
+    assert not {"train", "test"} & set(after)
+    shutil.rmtree(tmp_path / "all" / "train")
+    with pytest.raises(FileNotFoundError, match="test and validation folders alone"):
+        adapt(tiny_export, tmp_path / "all", tmp_path / "out")
+
+
 def test_bad_input(tiny_export, tmp_path, capsys):
     arguments = ["adapt", "--model", str(tiny_export), "--out", str(tmp_path / "out"), "--examples"]
     assert main([*arguments, str(tmp_path / "none")]) == 2
@@ -104,12 +185,12 @@ def test_bad_input(tiny_export, tmp_path, capsys):
 def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
     """A model whose words say the same of all labels names what the joints show, by every way in."""
     model, processor = LlmArForActionRecognition.from_pretrained(adapted), LlmArProcessor.from_pretrained(adapted)
-    shown = [generate_sequence(action, 12, view=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
+    shown = [generate_sequence(action, 12, camera=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
     prompts = processor(shown, return_tensors="pt")
     words = model.score(prompts["input_ids"], prompts["attention_mask"])
-    looks = model.prototypes(prompts["motion_features"])
+    of_prototypes = model.prototypes(prompts["motion_features"])
     posteriors = model(**prompts).logits.softmax(1).detach()
-    assert torch.allclose(posteriors, (words + looks).softmax(1), atol=1e-5)
+    assert torch.allclose(posteriors, (words + of_prototypes).softmax(1), atol=1e-5)
     assert not torch.allclose(posteriors, words.softmax(1), atol=1e-3)
     recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
     names = model.config.label_names
@@ -123,7 +204,7 @@ def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
 
 def test_among_names_it_does_not_know_the_words_alone_decide(adapted):
     model, processor = LlmArForActionRecognition.from_pretrained(adapted), LlmArProcessor.from_pretrained(adapted)
-    prompts = processor(generate_sequence("bowing", 12, view=2, repetition=1), return_tensors="pt")
+    prompts = processor(generate_sequence("bowing", 12, camera=2, repetition=1), return_tensors="pt")
     unknown = LabelTree.from_labels(["wave", "boxes"], processor.tokenizer)
     without = model.score(prompts["input_ids"], prompts["attention_mask"], unknown)
     assert torch.equal(model.score(**prompts, tree=unknown), without)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llm_action.config.experiment import VQVAEStage
+from llm_action.config.sections import OnTrial, VQVAEStage
 from llm_action.evaluation.language_likeness import mmd
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.hyperbolic_codebook import HyperbolicCodebook
@@ -38,10 +38,10 @@ def learner_of(centres: torch.Tensor, by_gradient: bool = False, **settings) -> 
     return learner, codebook
 
 
-def training(stage: dict, **settings) -> VQVAETraining:
+def training(stage: dict, trial: OnTrial | None = None, **settings) -> VQVAETraining:
     torch.manual_seed(0)
     vqvae = ActionVQVAE(ActionVQVAEConfig(**{**SMALL, **settings}))
-    return VQVAETraining(vqvae, VQVAEStage(**stage), 3, torch.randn(10, 20)).train()
+    return VQVAETraining(vqvae, VQVAEStage(**stage), 3, torch.randn(10, 20), trial).train()
 
 
 def batch(rows: int = 6) -> dict[str, torch.Tensor]:
@@ -114,7 +114,7 @@ def test_with_gradient_only_dead_codes_move_and_none_leaves_the_ball():
     ids=str,
 )
 def test_every_way_of_learning_takes_a_step(settings, update):
-    model = training({**BIASES, "codebook_update": update}, **settings)
+    model = training(BIASES, OnTrial(codebook_update=update), **settings)
     optimizer = torch.optim.SGD(model.parameters(), 1.0)
     model(**batch())["loss"].backward()  # after the learner has moved the codes
     optimizer.step()  # the codes are on latent vectors now
@@ -137,7 +137,7 @@ def test_the_mmd_gradient_of_a_code_goes_to_the_latent_vectors_that_chose_it():
     latents = (0.3 * torch.randn(2, 8, 6)).requires_grad_()
     output = model.vqvae(batch(2)["skeletons"][:, 0])
     output.latents, output.quantized = latents, codebook(latents)
-    mmd(model.tokens(output), words).backward()
+    mmd(model.tokens(output.latents, output.quantized.codes), words).backward()
     codes = codebook.codes.detach().clone().requires_grad_()
     mmd(model.vqvae.token_projection(codes.flatten(0, 1)), words).backward()
     expected = torch.zeros(2, 8, 6)
@@ -146,7 +146,7 @@ def test_the_mmd_gradient_of_a_code_goes_to_the_latent_vectors_that_chose_it():
         uses = torch.bincount(chosen.flatten(), minlength=4)
         expected += codes.grad[level][chosen] / uses[chosen][..., None]
     torch.testing.assert_close(latents.grad, expected)
-    torch.testing.assert_close(model.tokens(output), model.vqvae.token_embeddings())
+    torch.testing.assert_close(model.tokens(output.latents, output.quantized.codes), model.vqvae.token_embeddings())
 
 
 def test_continuous_features_train_without_tokens():

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.config.sections import OnTrial
 from llm_action.datasets.split import load_split
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training import precision
@@ -35,8 +36,9 @@ def parts(tiny_config, tiny_base, tiny_run, recordings):
 
 def trainer_loss(parts, out: Path, loss: str, smoothing: float) -> torch.Tensor:
     experiment, processor, examples, model = parts
-    stage = replace(experiment.recognizer, loss=loss, label_smoothing=smoothing)
-    trainer = recognizer_trainer(replace(experiment, recognizer=stage), model, processor, examples, out)
+    stage = replace(experiment.recognizer, label_smoothing=smoothing)
+    changed = replace(experiment, recognizer=stage, on_trial=OnTrial(loss=loss))
+    trainer = recognizer_trainer(changed, model, processor, examples, out)
     return trainer.compute_loss(model.train(), trainer.data_collator([examples[row] for row in (0, 3, 5)]))
 
 
@@ -177,9 +179,9 @@ class TestFourBits:
         ("recognizer.steps=0", "recognizer: steps: expected at least 1, got 0"),
         ("vqvae.steps=0", "vqvae: steps: expected at least 1, got 0"),
         ("vqvae.batch_size=-1", "vqvae: batch_size: expected at least 1"),
-        ("recognizer.token_noise=1.5", "token_noise: expected a share from 0 to below 1, got 1.5"),
+        ("on_trial.token_noise=1.5", "on_trial: token_noise: expected a share from 0 to below 1, got 1.5"),
         ("recognizer.label_smoothing=-0.1", "label_smoothing: expected a share"),
-        ("recognizer.loss=best", "recognizer: loss: expected answer or closed_set, got 'best'"),
+        ("on_trial.loss=best", "on_trial: loss: expected answer or closed_set, got 'best'"),
         ("recognizer.train=all", "recognizer: train: expected lora or full, got 'all'"),
         ("recognizer.base_dtype=int3", "base_dtype: expected auto or float32 .* or nf4, got 'int3'"),
         ("training_examples_per_class=-2", "training_examples_per_class: expected 0 for all"),
@@ -192,5 +194,5 @@ def test_settings_that_make_no_sense_are_refused(tiny_config, override, message)
 
 def test_noise_needs_tokens(tiny_config):
     with pytest.raises(ValueError, match="token_noise: features are no tokens"):
-        load_experiment(tiny_config, ["recognizer.inputs=features", "recognizer.token_noise=0.1"])
+        load_experiment(tiny_config, ["recognizer.inputs=features", "on_trial.token_noise=0.1"])
     assert isinstance(load_experiment(tiny_config, ["recognizer.inputs=features"]), Experiment)

@@ -28,22 +28,23 @@ def experiment(tiny_config) -> Experiment:
 
 class TestSplit:
     def test_held_out_views_are_the_test_part(self, monkeypatch):
-        rows = [(label, subject, view) for label in range(2) for subject in range(1, 5) for view in range(1, 4)]
-        labels, subjects, views = (list(column) for column in zip(*rows, strict=True))
+        rows = [(label, subject, camera) for label in range(2) for subject in range(1, 5) for camera in range(1, 4)]
+        labels, subjects, cameras = (list(column) for column in zip(*rows, strict=True))
         parts = ["train" if subject % 2 else "test" for subject in subjects]
         names = ["sit", "stand"]
-        columns = {"label": labels, "subject": subjects, "view": views, "cross_subject": parts}
+        columns = {"label": labels, "subject": subjects, "camera": cameras, "cross_subject": parts}
         table = Dataset.from_dict(columns).cast_column("label", ClassLabel(names=names))
         monkeypatch.setattr(data, "open_dataset", lambda *_: (describe_dataset("synthetic"), table))
 
-        split = load_split(Experiment(holdout_views=[2, 3]), None)
-        assert set(split.train["view"]) == {1} and set(split.test["view"]) == {2, 3}
+        split = load_split(Experiment(holdout_cameras=[2, 3]), None)
+        assert split.held_out and not load_split(Experiment(), None).held_out
+        assert set(split.train["camera"]) == {1} and set(split.test["camera"]) == {2, 3}
         assert set(split.train["subject"]) == set(split.test["subject"]) == {1, 3}
-        both = load_split(Experiment(holdout_views=[3], holdout_subjects=[1]), None)
-        assert set(zip(both.train["subject"], both.train["view"], strict=True)) == {(3, 1), (3, 2)}
+        both = load_split(Experiment(holdout_cameras=[3], holdout_subjects=[1]), None)
+        assert set(zip(both.train["subject"], both.train["camera"], strict=True)) == {(3, 1), (3, 2)}
         assert len(both.train) + len(both.test) == len(split.train) + len(split.test)
-        with pytest.raises(ValueError, match="test part.*holdout_views"):
-            load_split(Experiment(holdout_views=[9]), None)
+        with pytest.raises(ValueError, match="test part.*holdout_cameras"):
+            load_split(Experiment(holdout_cameras=[9]), None)
 
     @pytest.mark.parametrize("number", (1, 2, 3))
     def test_so_many_examples_of_each_class(self, experiment, recordings, number):

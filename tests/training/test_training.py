@@ -79,10 +79,12 @@ def assert_same_weights(given: Path, expected: Path) -> None:
 
 
 class TestResuming:
+    @pytest.mark.slow
     def test_the_same_again(self, undisturbed, short, recordings, tmp_path):
         train(short, str(recordings), tmp_path)
         assert_same_weights(tmp_path / "model", undisturbed / "model")
 
+    @pytest.mark.slow
     def test_both_stages_go_on_from_their_last_checkpoint(
         self, undisturbed, short, recordings, tmp_path, interrupted_at
     ):
@@ -146,6 +148,20 @@ class TestCommands:
         second = weights(tmp_path / "processor")
         assert any(not torch.equal(first[name], second[name]) for name in first)
 
+    def test_a_run_that_failed_before_its_first_step_blocks_nothing(self, tiny_config, recordings, tmp_path, capsys):
+        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        assert main([*arguments, "--set", *SHORT, "report_to=carrier_pigeon"]) == 2
+        assert (tmp_path / "experiment.yaml").is_file() and "carrier_pigeon" in capsys.readouterr().err
+        assert main([*arguments, "--set", *SHORT]) == 0
+        assert load_experiment(tmp_path / "experiment.yaml").report_to == "none"
+
+    def test_checkpoints_of_other_settings_are_not_taken_up(self, tiny_config, recordings, tmp_path, interrupted_at):
+        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        interrupted_at(3)
+        assert main([*arguments, "--set", *SHORT]) == 130
+        assert main([*arguments, "--set", *SHORT, "seed=1"]) == 2
+
+    @pytest.mark.slow
     def test_two_processes_do_what_one_does(self, tiny_config, recordings, tmp_path, tiny_run):
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m"]
         halves = ["vqvae.batch_size=4", "recognizer.batch_size=4"]  # the same batch in all
@@ -202,6 +218,14 @@ class TestExperiments:
         assert experiment.vqvae.model["num_levels"] == 2 and experiment.vqvae.model["num_frames"] == 16
         assert experiment.layout == "ntu25"
 
+    def test_a_file_may_override_too(self, tiny_config, tmp_path):
+        (tmp_path / "more.yaml").write_text("seed: 3\nvqvae:\n  steps: 9\n")
+        experiment = load_experiment(tiny_config, [str(tmp_path / "more.yaml"), "seed=4"])
+        assert (experiment.seed, experiment.vqvae.steps) == (4, 9)
+        assert experiment.vqvae.model == load_experiment(tiny_config).vqvae.model, "what it leaves out stays"
+        with pytest.raises(ValueError, match=r"override like recognizer.steps=100, or a YAML file, got 'absent.yaml'"):
+            load_experiment(tiny_config, ["absent.yaml"])
+
     def test_a_key_without_a_value_keeps_the_default(self, tmp_path):
         (tmp_path / "a.yaml").write_text("dataset: utd_mhad\nvqvae:\nseed:\n")
         assert load_experiment(tmp_path / "a.yaml", ["vqvae.steps=3"]).vqvae.steps == 3
@@ -214,6 +238,8 @@ class TestExperiments:
             ("vqvae.model.codes=3", "vqvae: model: unknown codes; ActionVQVAEConfig has layout"),
             ("vqvae.model.num_frames=15", "vqvae: model: Expected num_frames to be a multiple"),
             ("vqvae.model.codebook_size=many", "vqvae: model: .*codebook_size"),
+            ("vqvae.model.curvature_learnable=true", "on trial; set on_trial.curvature_learnable"),
+            ("augmentation.speed=1", "augmentation: speed: expected 0 or more and below 1, got 1"),
             ("vqvae.steps=1.5", "vqvae: steps: expected int, got 1.5"),
             ("seed.x=1", "seed: expected int"),
             ("recognizer=3", "recognizer: expected fields of RecognizerStage"),

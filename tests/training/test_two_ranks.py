@@ -12,13 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 SETTINGS = [
     f"vqvae.steps={STEPS}",
     "vqvae.save_steps=100",
     "vqvae.zipf_weight=0.1",
     "vqvae.mmd_weight=0.1",
-    "vqvae.model.curvature_learnable=true",
+    "on_trial.curvature_learnable=true",
 ]
 
 

@@ -33,7 +33,7 @@ def test_figures_are_reported_before_the_reporter_is_closed(tiny_config, recordi
             Recorder.closed = True
 
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "recorder", Recorder)
-    overrides = ["report_to=recorder", "vqvae.model.curvature_learnable=true", "vqvae.zipf_weight=0.1"]
+    overrides = ["report_to=recorder", "on_trial.curvature_learnable=true", "vqvae.zipf_weight=0.1"]
     written = trained(tiny_config, recordings, tmp_path, *overrides)
     assert Recorder.closed
     names = ("bits", "bits_given_context", "mmd", "mmd_before", "zipf_divergence", "reconstruction_error_mm")
@@ -50,7 +50,7 @@ def test_unknown_reporters_are_refused(tiny_config, recordings, tmp_path):
 
 
 def test_continuous_features_and_normalized_bones_by_configuration(tiny_config, recordings, tmp_path):
-    overrides = ["vqvae.model.geometry=continuous", "normalize_bones=true", "augmentation.joint_dropout=0.2"]
+    overrides = ["vqvae.model.geometry=continuous", "on_trial.normalize_bones=true", "on_trial.joint_dropout=0.2"]
     written = trained(tiny_config, recordings, tmp_path, *overrides, "augmentation.speed=0.3")
     assert written["reconstruction_error"] > 0 and not {"perplexity", "bits", "mmd", "mmd_before"} & written.keys()
     processor = LlmArProcessor.from_pretrained(tmp_path / "processor")
@@ -68,5 +68,5 @@ def test_probes_and_body_parts_by_configuration(tiny_config, recordings, tmp_pat
 
 
 def test_unknown_updates_are_refused(tiny_config):
-    with pytest.raises(ValueError, match="vqvae: codebook_update: expected .*gradient"):
-        load_experiment(tiny_config, ["vqvae.codebook_update=hope"])
+    with pytest.raises(ValueError, match="on_trial: codebook_update: expected .*gradient"):
+        load_experiment(tiny_config, ["on_trial.codebook_update=hope"])

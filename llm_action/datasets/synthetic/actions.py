@@ -1,6 +1,6 @@
 """The twenty synthetic everyday actions: scripts of whole-body actions and of those between two persons, and the table.
 
-See `synthetic_gestures` for how a script is written.
+See `gestures` for how a script is written.
 """
 
 from __future__ import annotations

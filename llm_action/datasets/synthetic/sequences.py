@@ -1,6 +1,6 @@
 """Twenty everyday actions of synthetic people, so that everything runs and is tested without a download.
 
-The data set is this project's own: motion is scripted on a kinematic tree (`synthetic_actions`, `synthetic_body`) and
+The data set is this project's own: motion is scripted on a kinematic tree (`actions`, `body`) and
 then seen by a simulated depth camera with the coordinates of Kinect v2 recordings: metres, y up, z away from the
 camera, so that a person who faces the camera has the left side at smaller x. It takes seconds to build, and the same
 seed gives the same data set.
@@ -27,8 +27,8 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 LABELS: tuple[str, ...] = tuple(ACTIONS)
 PROTOCOLS = ("cross_subject", "cross_view")
-CAMERA_YAWS = (-45.0, 0.0, 45.0)  # degrees round the person, of view 1, 2, 3
-TEST_VIEW = 3
+CAMERA_YAWS = (-45.0, 0.0, 45.0)  # degrees round the person, of camera 1, 2, 3
+TEST_CAMERA = 3
 LAYOUT = get_layout("ntu25")
 NOISE = 0.008  # metres, standard deviation of a joint; hands and feet are seen worse
 EXTREMITIES = ("hand", "thumb", "wrist", "foot", "ankle")
@@ -117,16 +117,16 @@ def _mirrored(joints: np.ndarray) -> np.ndarray:
     return joints[..., twins, :] * [-1, 1, 1]
 
 
-def _check(action: str, subject: int, view: int, repetition: int) -> None:
+def _check(action: str, subject: int, camera: int, repetition: int) -> None:
     if action not in ACTIONS:
         raise ValueError(f"unknown action {action!r}; the synthetic actions are: {', '.join(LABELS)}")
-    if not 1 <= view <= len(CAMERA_YAWS):
-        raise ValueError(f"expected a view from 1 to {len(CAMERA_YAWS)}, got {view}")
+    if not 1 <= camera <= len(CAMERA_YAWS):
+        raise ValueError(f"expected a camera from 1 to {len(CAMERA_YAWS)}, got {camera}")
     if subject < 1 or repetition < 1:
         raise ValueError(f"subjects and repetitions count from 1, got subject {subject}, repetition {repetition}")
 
 
-def perform_action(action: str, subject: int, view: int = 2, repetition: int = 1, seed: int = 0) -> np.ndarray:
+def perform_action(action: str, subject: int, camera: int = 2, repetition: int = 1, seed: int = 0) -> np.ndarray:
     """One performance as it happened, before camera and sensor.
 
     Args: as of `generate_sequence`.
@@ -137,9 +137,9 @@ def perform_action(action: str, subject: int, view: int = 2, repetition: int = 1
     Raises:
         ValueError: unknown action, or a number out of range.
     """
-    _check(action, subject, view, repetition)
+    _check(action, subject, camera, repetition)
     person = _random_subject(_generator(seed, 0, subject))
-    rng = _generator(seed, 1, LABELS.index(action), subject, view, repetition)
+    rng = _generator(seed, 1, LABELS.index(action), subject, camera, repetition)
     joints = (_perform_together if action in TWO_PERSON else _perform_alone)(action, person, rng)
     # one pair of subjects in four is left-handed, so that both halves of cross_subject have some; and now and then
     # the other hand does it
@@ -147,15 +147,15 @@ def perform_action(action: str, subject: int, view: int = 2, repetition: int = 1
     return _mirrored(joints) if left_handed != (rng.random() < 0.1) else joints
 
 
-def _film(joints: np.ndarray, view: int, rng: np.random.Generator) -> np.ndarray:
+def _film(joints: np.ndarray, camera: int, rng: np.random.Generator) -> np.ndarray:
     """Stage coordinates to the coordinates of a camera that stands round about three metres away."""
     middle = joints.mean(axis=(0, 1, 2)) * [1, 0, 1]
     distance = rng.uniform(2.6, 3.6) + 0.4 * (len(joints) - 1)
-    yaw = CAMERA_YAWS[view - 1] + rng.normal(0, 7)
+    yaw = CAMERA_YAWS[camera - 1] + rng.normal(0, 7)
     pitch = rng.normal(0, 4)
-    camera = np.array([rng.normal(0, 0.2), rng.uniform(0.8, 1.4), -distance])
+    place = np.array([rng.normal(0, 0.2), rng.uniform(0.8, 1.4), -distance])
     placed = (joints - middle) @ Rotation.from_euler("Y", 180 + yaw, degrees=True).as_matrix().T
-    return (placed - camera) @ Rotation.from_euler("X", pitch, degrees=True).as_matrix().T
+    return (placed - place) @ Rotation.from_euler("X", pitch, degrees=True).as_matrix().T
 
 
 def _sense(joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -172,16 +172,16 @@ def _sense(joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return sensed
 
 
-def generate_sequence(action: str, subject: int, view: int, repetition: int, seed: int = 0) -> SkeletonSequence:
+def generate_sequence(action: str, subject: int, camera: int, repetition: int, seed: int = 0) -> SkeletonSequence:
     """One recorded sequence; the same arguments give the same bytes, whatever was generated before.
 
-    Every view is a performance of its own (no motion is seen by two cameras), so a cross-view test set shares no
-    sequence with the training set.
+    No motion is seen by two cameras: each sees a performance of its own. So a cross-view test set shares no sequence
+    with the training set.
 
     Args:
         action: one of `LABELS`.
         subject: 1, 2, ...; build, handedness, tempo and style are the person's.
-        view: 1, 2 or 3, for a camera at -45, 0 or +45 degrees round the person.
+        camera: 1, 2 or 3, for a camera at -45, 0 or +45 degrees round the person.
         repetition: 1, 2, ...
         seed: of the whole data set.
 
@@ -192,17 +192,17 @@ def generate_sequence(action: str, subject: int, view: int, repetition: int, see
     Raises:
         ValueError: unknown action, or a number out of range.
     """
-    joints = perform_action(action, subject, view, repetition, seed)
-    rng = _generator(seed, 2, LABELS.index(action), subject, view, repetition)
-    name = f"A{LABELS.index(action) + 1:03d}S{subject:03d}V{view:03d}R{repetition:03d}"
-    return SkeletonSequence(_sense(_film(joints, view, rng), rng), LAYOUT.name, FPS, name=name)
+    joints = perform_action(action, subject, camera, repetition, seed)
+    rng = _generator(seed, 2, LABELS.index(action), subject, camera, repetition)
+    name = f"A{LABELS.index(action) + 1:03d}S{subject:03d}C{camera:03d}R{repetition:03d}"
+    return SkeletonSequence(_sense(_film(joints, camera, rng), rng), LAYOUT.name, FPS, name=name)
 
 
 def build_synthetic(
     data_dir: str | os.PathLike | None = None,
     *,
     subjects: int = 16,
-    views: int = 3,
+    cameras: int = 3,
     repetitions: int = 1,
     seed: int = 0,
 ) -> Dataset:
@@ -211,38 +211,38 @@ def build_synthetic(
     Args:
         data_dir: not read; there so that every data set is built by the same call.
         subjects: number of people; at least 2.
-        views: number of cameras, 1 to 3.
+        cameras: number of cameras, 1 to 3.
         repetitions: how often each person does each action before each camera.
         seed: other seeds give other people and other performances.
 
     Returns:
-        The columns name, label, subject, view, layout, fps, shape, joints, cross_subject and cross_view. cross_subject
-        trains on odd subjects and tests on even ones (480 / 480 sequences by default); cross_view trains on views 1 and
-        2 and tests on view 3 (640 / 320).
+        The columns name, label, subject, camera, layout, fps, shape, joints, cross_subject and cross_view.
+        cross_subject trains on odd subjects and tests on even ones (480 / 480 sequences by default); cross_view trains
+        on cameras 1 and 2 and tests on camera 3 (640 / 320).
 
     Raises:
-        ValueError: fewer than two subjects, or views or repetitions out of range.
+        ValueError: fewer than two subjects, or cameras or repetitions out of range.
     """
-    if subjects < 2 or not 1 <= views <= len(CAMERA_YAWS) or repetitions < 1:
+    if subjects < 2 or not 1 <= cameras <= len(CAMERA_YAWS) or repetitions < 1:
         raise ValueError(
-            f"expected subjects >= 2, views from 1 to {len(CAMERA_YAWS)} and repetitions >= 1, "
-            f"got subjects={subjects}, views={views}, repetitions={repetitions}"
+            f"expected subjects >= 2, cameras from 1 to {len(CAMERA_YAWS)} and repetitions >= 1, "
+            f"got subjects={subjects}, cameras={cameras}, repetitions={repetitions}"
         )
     wanted = [
-        (label, subject, view, repetition)
+        (label, subject, camera, repetition)
         for label in range(len(LABELS))
         for subject in range(1, subjects + 1)
-        for view in range(1, views + 1)
+        for camera in range(1, cameras + 1)
         for repetition in range(1, repetitions + 1)
     ]
     rows = []
-    for label, subject, view, repetition in tqdm(wanted, desc="synthetic actions", unit="seq", disable=None):
-        sequence = generate_sequence(LABELS[label], subject, view, repetition, seed)
+    for label, subject, camera, repetition in tqdm(wanted, desc="synthetic actions", unit="seq", disable=None):
+        sequence = generate_sequence(LABELS[label], subject, camera, repetition, seed)
         splits = {
             "cross_subject": "train" if subject % 2 else "test",
-            "cross_view": "test" if view == TEST_VIEW else "train",
+            "cross_view": "test" if camera == TEST_CAMERA else "train",
         }
-        rows.append(sequence_to_row(sequence, sequence.name, label, subject, view, splits))
+        rows.append(sequence_to_row(sequence, sequence.name, label, subject, camera, splits))
     features = table_features(LABELS, PROTOCOLS)
     columns = {column: [row[column] for row in rows] for column in features}
     columns["joints"] = pa.array(columns["joints"], pa.list_(pa.float32()))  # much faster than value by value

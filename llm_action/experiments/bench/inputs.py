@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets import describe_dataset, open_dataset, row_to_sequence
 from llm_action.datasets.ntu import NTU120
 from llm_action.datasets.protocols import protocol_name, protocol_parts
+from llm_action.datasets.split import dataset_name
 from llm_action.datasets.synthetic.actions import TWO_PERSON
 from llm_action.datasets.synthetic.sequences import LABELS, generate_sequence
 from llm_action.hub.base_models import resolve_base_model
@@ -88,6 +90,7 @@ class BenchInputs:
         prompts: (1, tokens) ids of each sequence's prompt.
         names: candidate labels: the classes trained on, NTU RGB+D 120's, made-up ones.
         trained: False for the stand-in whose answers mean nothing.
+        tested: the data set and protocol whose test part the sequences are of; None for made-up ones.
     """
 
     folder: Path
@@ -99,6 +102,7 @@ class BenchInputs:
     names: list[str]
     trained: bool
     sizes: Sizes
+    tested: tuple[str, str] | None = None
 
     def tree(self, count: int) -> LabelTree:
         """The prefix tree of the first `count` names, on the model's device."""
@@ -127,8 +131,9 @@ def load_inputs(
     """
     model = LlmArForActionRecognition.from_pretrained(folder, dtype=torch.float32)
     processor = LlmArProcessor.from_pretrained(folder)
-    sequences, labels = made_up_sequences(sizes.sequences), None
+    sequences, labels, tested = made_up_sequences(sizes.sequences), None, None
     if dataset:
+        tested = dataset_name(dataset), protocol_name(describe_dataset(dataset))
         sequences, labels = read_sequences(dataset, data_dir, sizes.dataset_sequences)
     classes = list(model.config.label_names or ())
     names = candidate_names(classes, max(len(classes), sizes.labels, *sizes.label_counts))
@@ -136,7 +141,7 @@ def load_inputs(
     prompts = [processor.build_prompts([sentence], "pt")["input_ids"].to(model.device) for sentence in sentences]
     known = trained and labels is not None and set(labels) <= set(classes)
     targets = [names.index(label) for label in labels] if labels is not None and known else None
-    return BenchInputs(folder, model, processor, sequences, targets, prompts, names, trained, sizes)
+    return BenchInputs(folder, model, processor, sequences, targets, prompts, names, trained, sizes, tested)
 
 
 def untrained_model(folder: Path, base_model: str | None = None) -> Path:
@@ -165,7 +170,7 @@ def untrained_model(folder: Path, base_model: str | None = None) -> Path:
 
 def read_sequences(dataset: str, data_dir: str | None, most: int) -> tuple[list[SkeletonSequence], list[str]]:
     """Up to `most` sequences of a data set's test part, evenly chosen, and the name of each one's class."""
-    protocol = protocol_name(describe_dataset(dataset), None)
+    protocol = protocol_name(describe_dataset(dataset))
     _, table = open_dataset(dataset, data_dir)
     test = np.flatnonzero(protocol_parts(table, protocol) == "test")
     chosen = test[np.linspace(0, len(test) - 1, min(len(test), most)).astype(int)]

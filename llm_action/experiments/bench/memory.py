@@ -27,10 +27,10 @@ SAMPLING_SECONDS = 0.005
 _MODULE = "llm_action.experiments.bench.memory"
 
 
-def memory_section(material: BenchInputs, repeats: int) -> Section:
+def memory_section(inputs: BenchInputs, repeats: int) -> Section:
     """What scoring the longest label list needs at batch 16, in gigabytes (10^9) above the model; one run."""
-    labels, batch = material.sizes.label_counts[-1], material.sizes.batch
-    command = [sys.executable, "-m", _MODULE, str(material.folder), "--labels", str(labels), "--batch", str(batch)]
+    labels, batch = inputs.sizes.label_counts[-1], inputs.sizes.batch
+    command = [sys.executable, "-m", _MODULE, str(inputs.folder), "--labels", str(labels), "--batch", str(batch)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise OSError(f"{_MODULE}: {done.stderr.strip()[-500:]}")
@@ -46,9 +46,9 @@ def memory_section(material: BenchInputs, repeats: int) -> Section:
 def measure(folder: Path, labels: int, batch: int) -> dict[str, int]:
     """Bytes above the loaded model that each way of scoring took at most."""
     sizes = Sizes(label_counts=(labels,), sequences=batch)
-    material = load_inputs(folder, False, sizes)
-    tree, model = material.tree(labels), material.model.causal_lm
-    embeds = torch.cat([material.embeds(row) for row in range(batch)])  # one length: one person each
+    inputs = load_inputs(folder, False, sizes)
+    tree, model = inputs.tree(labels), inputs.model.causal_lm
+    embeds = torch.cat([inputs.embeds(row) for row in range(batch)])  # one length: one person each
     with torch.no_grad():
         model.get_decoder()(inputs_embeds=embeds[:1], use_cache=False)  # libraries allocate what they keep
         before = _used()

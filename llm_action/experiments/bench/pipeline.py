@@ -15,6 +15,8 @@ from tqdm import tqdm
 from llm_action.experiments.bench.inputs import BenchInputs, made_up_sequences
 from llm_action.experiments.bench.precision import PRECISIONS
 from llm_action.experiments.bench.timing import Figure, Section, ratio, take_turns, timed
+from llm_action.modeling.label_scoring import SCORE_TOLERANCE
+from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -26,19 +28,19 @@ STREAM_PRECISIONS = ("bfloat16, merged", "int8")  # the last is for streams that
 ROUNDING = 1e-3  # of a posterior
 
 
-def pipeline_section(material: BenchInputs, repeats: int) -> Section:
+def pipeline_section(inputs: BenchInputs, repeats: int) -> Section:
     """File to label against the forward passes contained: the VQ-VAE on features, the scoring on prompts."""
-    recognize, options = _pipeline(material)
-    sequences, batch = made_up_sequences(material.sizes.batch), material.sizes.batch
-    processor, model = material.processor, material.model
+    recognize, options = _pipeline(inputs)
+    sequences, batch = made_up_sequences(inputs.sizes.batch), inputs.sizes.batch
+    processor, model = inputs.processor, inputs.model
     features = processor.feature_extractor(sequences, return_tensors="pt")
     persons = features["skeletons"][features["person_mask"]].to(processor.vqvae.device)
     prompts = dict(processor(sequences, return_tensors="pt").to(model.device))
-    forward_options = recognize._sanitize_parameters(**options)[1]
+    tree = LabelTree.from_labels(inputs.classes(), processor.tokenizer)
 
     def forwards(_: int) -> None:
         processor.vqvae.encode(persons)
-        recognize.forward(dict(prompts), **forward_options)
+        model.rank(**prompts, tree=tree, k=TOP_K, tolerance=SCORE_TOLERANCE)
 
     with tempfile.TemporaryDirectory() as folder:
         files = [str(write_ntu(sequence, Path(folder))) for sequence in sequences]
@@ -49,16 +51,16 @@ def pipeline_section(material: BenchInputs, repeats: int) -> Section:
         for run in ways.values():
             run(0)
         seconds = take_turns("pipeline", ways, 2 * repeats)
-    count = len(material.classes())
+    count = len(inputs.classes())
     name = f"pipeline, {batch} files at once / its forwards"
     note = f"Files are NTU RGB+D texts of {_frames(sequences)} frames on average; top-{TOP_K} of {count} labels."
     return Section([ratio(seconds, "pipeline", "its forwards", "<= 1.15", name=name)], [note])
 
 
-def batches_section(material: BenchInputs, repeats: int) -> Section:
+def batches_section(inputs: BenchInputs, repeats: int) -> Section:
     """Sequences a second, recordings in memory, at several batch sizes."""
-    recognize, options = _pipeline(material)
-    sizes = material.sizes.batches
+    recognize, options = _pipeline(inputs)
+    sizes = inputs.sizes.batches
     sequences = made_up_sequences(max(sizes))
     counts = {size: max(size, sizes[len(sizes) // 2]) for size in sizes}
 
@@ -79,16 +81,16 @@ def batches_section(material: BenchInputs, repeats: int) -> Section:
     return Section(figures)
 
 
-def streaming_section(material: BenchInputs, repeats: int) -> Section:
+def streaming_section(inputs: BenchInputs, repeats: int) -> Section:
     """A stream of one person on one thread in each precision: time a hop takes over the hop's length.
 
     In float32 the pipeline recognises every window, too.
     """
-    sequences = made_up_sequences(material.sizes.sequences)
+    sequences = made_up_sequences(inputs.sizes.sequences)
     frames, layout = np.concatenate([sequence.joints[0] for sequence in sequences]), sequences[0].layout
-    num_windows = min(material.sizes.windows * repeats // 3 + 2, (len(frames) - WINDOW) // HOP + 1)
+    num_windows = min(inputs.sizes.windows * repeats // 3 + 2, (len(frames) - WINDOW) // HOP + 1)
     windows = [frames[number * HOP : number * HOP + WINDOW] for number in range(1, num_windows)]
-    recognize, options = _pipeline(material)
+    recognize, options = _pipeline(inputs)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -104,8 +106,8 @@ def streaming_section(material: BenchInputs, repeats: int) -> Section:
             different += _differ(found["stream"].ranking, found["pipeline"])
         hops = {"float32": seconds["stream"]}
         for precision in STREAM_PRECISIONS:
-            model = LlmArForActionRecognition.from_pretrained(material.folder, **PRECISIONS[precision])
-            recognize = SkeletonActionRecognitionPipeline(model=model, processor=material.processor)
+            model = LlmArForActionRecognition.from_pretrained(inputs.folder, **PRECISIONS[precision])
+            recognize = SkeletonActionRecognitionPipeline(model=model, processor=inputs.processor)
             results = _stream(recognize, options, frames, layout)
             hops[precision] = [timed(partial(next, results))[0] for _ in windows]
     finally:
@@ -147,10 +149,10 @@ def write_ntu(sequence: SkeletonSequence, folder: Path) -> Path:
     return path
 
 
-def _pipeline(material: BenchInputs) -> tuple[SkeletonActionRecognitionPipeline, dict[str, Any]]:
+def _pipeline(inputs: BenchInputs) -> tuple[SkeletonActionRecognitionPipeline, dict[str, Any]]:
     """The pipeline and its options."""
-    recognize = SkeletonActionRecognitionPipeline(model=material.model, processor=material.processor)
-    return recognize, {"top_k": TOP_K, "candidate_labels": material.classes()}
+    recognize = SkeletonActionRecognitionPipeline(model=inputs.model, processor=inputs.processor, merge=False)
+    return recognize, {"top_k": TOP_K, "candidate_labels": inputs.classes()}
 
 
 def _differ(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:

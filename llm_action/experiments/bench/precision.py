@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llm_action.evaluation.ledger import Origin, config_hash, enter, recognizer_fingerprint
 from llm_action.experiments.bench.inputs import BenchInputs
 from llm_action.experiments.bench.timing import Figure, Section, ratio, take_turns
 from llm_action.modeling.label_tree import LabelTree
@@ -16,28 +17,33 @@ BATCH = 4
 PRECISIONS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": torch.float32},
     "float32, merged": {"dtype": torch.float32, "merge": True},
+    "bfloat16": {"dtype": torch.bfloat16},
     "bfloat16, merged": {"dtype": torch.bfloat16, "merge": True},
     "int8": {"dtype": torch.int8},
+    "default": {"merge": True},
 }
 
 
-def precision_section(material: BenchInputs, repeats: int) -> Section:
+def precision_section(inputs: BenchInputs, repeats: int) -> Section:
     """Each precision against float32 with the adapter beside the base: time, scores, best label, accuracy.
 
+    "default" is what a pipeline makes of the device; how many times as fast as what is stored it is, is a figure, too.
+
     Scores are the full posteriors, among the classes trained on, of all sequences of the data set or of a few made-up
-    ones. Four copies of the model are in memory. Batches are the repeats.
+    ones. A copy of the model for each precision is in memory. Batches are the repeats.
     """
-    count = len(material.sequences) if material.targets is not None else material.sizes.precision_sequences
-    tree = LabelTree.from_labels(material.classes(), material.processor.tokenizer).to(material.model.device)
-    sentences = material.processor.encode_batch(material.sequences[:count])
+    count = len(inputs.sequences) if inputs.targets is not None else inputs.sizes.precision_sequences
+    tree = LabelTree.from_labels(inputs.classes(), inputs.processor.tokenizer).to(inputs.model.device)
+    sentences = inputs.processor.encode_batch(inputs.sequences[:count])
     prompts = [
-        material.processor.build_prompts(sentences[start : start + BATCH], "pt").to(material.model.device)
+        inputs.processor.build_prompts(sentences[start : start + BATCH], "pt").to(inputs.model.device)
         for start in range(0, count, BATCH)
     ]
     found: dict[str, dict[int, Tensor]] = {name: {} for name in PRECISIONS}
-    ways = {}
+    ways, arithmetic = {}, {}
     for name, options in PRECISIONS.items():
-        model = LlmArForActionRecognition.from_pretrained(material.folder, **options).to(material.model.device)
+        model = LlmArForActionRecognition.from_pretrained(inputs.folder, **options).to(inputs.model.device)
+        arithmetic[name] = model.arithmetic
         ways[name] = lambda r, name=name, model=model: found[name].update(
             {r: model.score(prompts[r]["input_ids"], prompts[r]["attention_mask"], tree).float().cpu()}
         )
@@ -46,7 +52,20 @@ def precision_section(material: BenchInputs, repeats: int) -> Section:
             run(0)
         seconds = take_turns("precisions", ways, len(prompts))
     scores = {name: torch.cat([parts[batch] for batch in range(len(prompts))]) for name, parts in found.items()}
-    return Section([figure for name in PRECISIONS for figure in _figures(name, scores, seconds, material.targets)])
+    if inputs.targets is not None:
+        _enter(inputs, scores)
+    figures = [figure for name in PRECISIONS for figure in _figures(name, scores, seconds, inputs.targets)]
+    figures.append(ratio(seconds, "bfloat16", "default", name="bfloat16, adapter beside it / default"))
+    return Section(figures, [f"default: {arithmetic['default']}"])
+
+
+def _enter(inputs: BenchInputs, scores: dict[str, Tensor]) -> None:
+    """The ledger's lines: sequences of a data set are of its test part."""
+    assert inputs.tested is not None and inputs.targets is not None
+    fingerprint, targets = recognizer_fingerprint(inputs.model, inputs.processor), torch.tensor(inputs.targets)
+    for name, found in scores.items():
+        origin = Origin(f"bench, {name}", config_hash({"precision": name}), fingerprint)
+        enter(origin, *inputs.tested, len(targets), {"top1": float((found.argmax(1) == targets).float().mean())})
 
 
 def _figures(name: str, scores: dict[str, Tensor], seconds, targets: list[int] | None) -> list[Figure]:

@@ -68,15 +68,15 @@ def run_bench(
         raise ValueError(f"expected at least one repeat, got {repeats}")
     with TemporaryDirectory(prefix="llm-action-bench-") as temporary:
         folder = Path(model) if model is not None else untrained_model(Path(temporary) / "model", base_model)
-        material = load_inputs(folder, model is not None, sizes or Sizes(), dataset, data_dir)
-        setting = _setting(material, str(model or "untrained"), dataset, repeats)
+        inputs = load_inputs(folder, model is not None, sizes or Sizes(), dataset, data_dir)
+        setting = _setting(inputs, str(model or "untrained"), dataset, repeats)
         report: dict[str, Any] = {"setting": setting, "sections": {}}
         print("\n".join(f"{name}: {value}" for name, value in setting.items()), flush=True)
-        if not material.trained:
+        if not inputs.trained:
             print("No --model: an untrained recognizer stands in. Times are real, answers mean nothing.", flush=True)
         for name in tqdm(sections, desc="benchmark", disable=None):
             started = time.perf_counter()
-            section = SECTIONS[name](material, repeats)
+            section = SECTIONS[name](inputs, repeats)
             seconds = time.perf_counter() - started
             report["sections"][name] = {
                 "figures": [figure.as_dict() for figure in section.figures],
@@ -91,14 +91,14 @@ def _line(text: object) -> str:
     return f"  {text}"
 
 
-def _setting(material: BenchInputs, model: str, dataset: str | None, repeats: int) -> dict[str, Any]:
+def _setting(inputs: BenchInputs, model: str, dataset: str | None, repeats: int) -> dict[str, Any]:
     return {
         "model": model,
-        "base model": base_location(None, material.folder, material.model.config),
+        "base model": base_location(None, inputs.folder, inputs.model.config),
         "sequences": dataset or "made-up",
-        "tokens of the prompts": sorted({prompt.shape[1] for prompt in material.prompts}),
+        "tokens of the prompts": sorted({prompt.shape[1] for prompt in inputs.prompts}),
         "dtype": "float32, adapter not merged, where nothing else is said",
-        "device": str(material.model.device),
+        "device": str(inputs.model.device),
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "torch": torch.__version__,

@@ -97,32 +97,32 @@ def allowed_tokens(labels: list[Tensor]) -> Callable[[int, Tensor], list[int]]:
 # ---- sections
 
 
-def scoring_section(material: BenchInputs, repeats: int) -> Section:
+def scoring_section(inputs: BenchInputs, repeats: int) -> Section:
     """Each exact way against label by label, the repeated cache, `generate` and the backbone, with 120 labels."""
-    model, tree = material.model.causal_lm, material.tree(material.sizes.labels)
-    single = single_token_tree(material)
+    model, tree = inputs.model.causal_lm, inputs.tree(inputs.sizes.labels)
+    single = single_token_tree(inputs)
     labels, single_labels = label_ids(tree), label_ids(single)
     end, longest = int(labels[0][-1]), max(map(len, labels))
-    merged = LlmArForActionRecognition.from_pretrained(material.folder, **PRECISIONS["float32, merged"]).causal_lm
+    merged = LlmArForActionRecognition.from_pretrained(inputs.folder, **PRECISIONS["float32, merged"]).causal_lm
     exact: dict[str, Callable[[int], Tensor]] = {
-        "packed tree": lambda r: score_labels(model, tree, material.embeds(r))[0],
-        "packed tree, adapter merged": lambda r: score_labels(merged, tree, material.embeds(r))[0],
-        "best-first top-5": lambda r: top_k_labels(model, tree, material.embeds(r), k=5).log_likelihoods[0],
-        "label by label": lambda r: label_by_label(model, material.embeds(r), labels),
-        "repeated cache": lambda r: repeated_cache(model, material.embeds(r), labels, len(labels)),
+        "packed tree": lambda r: score_labels(model, tree, inputs.embeds(r))[0],
+        "packed tree, adapter merged": lambda r: score_labels(merged, tree, inputs.embeds(r))[0],
+        "best-first top-5": lambda r: top_k_labels(model, tree, inputs.embeds(r), k=5).log_likelihoods[0],
+        "label by label": lambda r: label_by_label(model, inputs.embeds(r), labels),
+        "repeated cache": lambda r: repeated_cache(model, inputs.embeds(r), labels, len(labels)),
         f"repeated cache, batches of {SORTED_BATCH}": lambda r: repeated_cache(
-            model, material.embeds(r), labels, SORTED_BATCH
+            model, inputs.embeds(r), labels, SORTED_BATCH
         ),
-        "single tokens": lambda r: rank_labels(model, single, material.embeds(r)).log_likelihoods[0],
-        "single tokens, label by label": lambda r: label_by_label(model, material.embeds(r), single_labels),
+        "single tokens": lambda r: rank_labels(model, single, inputs.embeds(r)).log_likelihoods[0],
+        "single tokens, label by label": lambda r: label_by_label(model, inputs.embeds(r), single_labels),
     }
     answers: dict[str, Callable[[int], Any]] = {
         **{way: exact[way] for way in ("packed tree", "best-first top-5", "single tokens")},
-        "generate": lambda r: generate(model, material.embeds(r), end),
+        "generate": lambda r: generate(model, inputs.embeds(r), end),
         "generate, constrained": lambda r: generate(
-            model, material.embeds(r), end, max_new_tokens=longest, prefix_allowed_tokens_fn=allowed_tokens(labels)
+            model, inputs.embeds(r), end, max_new_tokens=longest, prefix_allowed_tokens_fn=allowed_tokens(labels)
         ),
-        "backbone": lambda r: read_prompt(model, material.embeds(r)),
+        "backbone": lambda r: read_prompt(model, inputs.embeds(r)),
     }
     given: dict[str, list[Any]] = {name: [] for name in answers}
 
@@ -144,27 +144,27 @@ def scoring_section(material: BenchInputs, repeats: int) -> Section:
     ]
     for other in ("generate", "generate, constrained", "backbone"):
         for way in ("packed tree", "best-first top-5", "single tokens"):
-            aimed = material.trained and (way, other) == ("best-first top-5", "generate")
+            aimed = inputs.trained and (way, other) == ("best-first top-5", "generate")
             section.figures.append(ratio(one, way, other, "<= 1.3" if aimed else None))
     section.notes.append(_generated(given, labels))
-    if not material.trained:
+    if not inputs.trained:
         section.notes.append("An untrained model is never sure: best-first search reads more than after training.")
     return section
 
 
-def labels_section(material: BenchInputs, repeats: int) -> Section:
+def labels_section(inputs: BenchInputs, repeats: int) -> Section:
     """The cost of the packed tree and of the search against the number of labels."""
-    model, counts = material.model.causal_lm, material.sizes.label_counts
+    model, counts = inputs.model.causal_lm, inputs.sizes.label_counts
 
     def search(tree: LabelTree, repeat: int) -> None:
-        top_k_labels(model, tree, material.embeds(repeat), k=5)
+        top_k_labels(model, tree, inputs.embeds(repeat), k=5)
 
     def score(tree: LabelTree, repeat: int) -> None:
-        score_labels(model, tree, material.embeds(repeat))
+        score_labels(model, tree, inputs.embeds(repeat))
 
-    ways: dict[str, Callable[[int], Any]] = {"backbone": lambda r: read_prompt(model, material.embeds(r))}
+    ways: dict[str, Callable[[int], Any]] = {"backbone": lambda r: read_prompt(model, inputs.embeds(r))}
     for count in counts:
-        tree = material.tree(count)
+        tree = inputs.tree(count)
         ways[f"best-first top-5 of {count}"] = partial(search, tree)
         ways[f"packed tree of {count}"] = partial(score, tree)
     with torch.no_grad():
@@ -175,15 +175,15 @@ def labels_section(material: BenchInputs, repeats: int) -> Section:
     for way in ("packed tree", "best-first top-5"):
         for count in counts:
             figures.append(ratio(seconds, f"{way} of {count}", "backbone", curve=way, x=float(count)))
-        aimed = "<= 2" if material.trained and way == "best-first top-5" else None
+        aimed = "<= 2" if inputs.trained and way == "best-first top-5" else None
         figures.append(ratio(seconds, f"{way} of {counts[-1]}", f"{way} of {counts[0]}", aimed))
     return Section(figures)
 
 
-def prompt_length_section(material: BenchInputs, repeats: int) -> Section:
+def prompt_length_section(inputs: BenchInputs, repeats: int) -> Section:
     """The cost of the packed tree and of the search against the length of the prompt, with 120 labels."""
-    model, tree, processor = material.model.causal_lm, material.tree(material.sizes.labels), material.processor
-    sentence = processor.encode(material.sequences[0])
+    model, tree, processor = inputs.model.causal_lm, inputs.tree(inputs.sizes.labels), inputs.processor
+    sentence = processor.encode(inputs.sequences[0])
 
     def read(embeds: Tensor, _: int) -> None:
         read_prompt(model, embeds)
@@ -197,8 +197,8 @@ def prompt_length_section(material: BenchInputs, repeats: int) -> Section:
     ways: dict[str, Callable[[int], Any]] = {}
     lengths = []
     for times in PROMPT_LENGTHS:
-        ids = processor.build_prompts([sentence * times], "pt")["input_ids"].to(material.model.device)
-        embeds, length = material.model.embed(ids).detach(), ids.shape[1]
+        ids = processor.build_prompts([sentence * times], "pt")["input_ids"].to(inputs.model.device)
+        embeds, length = inputs.model.embed(ids).detach(), ids.shape[1]
         lengths.append(length)
         ways[f"backbone, {length} tokens"] = partial(read, embeds)
         ways[f"packed tree, {length} tokens"] = partial(score, embeds)
@@ -221,11 +221,11 @@ def label_ids(tree: LabelTree) -> list[Tensor]:
     return [tree.token_ids[path[path > 0]] for path in tree.paths]
 
 
-def single_token_tree(material: BenchInputs) -> LabelTree:
+def single_token_tree(inputs: BenchInputs) -> LabelTree:
     """Labels of one token each, not closed: the first words of the names."""
-    ids = label_token_ids(material.names, material.processor.tokenizer)
-    first = list(dict.fromkeys(label[0] for label in ids))[: material.sizes.single_tokens]
-    return LabelTree.from_token_ids([[token] for token in first], None).to(material.model.device)
+    ids = label_token_ids(inputs.names, inputs.processor.tokenizer)
+    first = list(dict.fromkeys(label[0] for label in ids))[: inputs.sizes.single_tokens]
+    return LabelTree.from_token_ids([[token] for token in first], None).to(inputs.model.device)
 
 
 def read_prompt(model: PreTrainedModel, embeds: Tensor) -> Tensor:

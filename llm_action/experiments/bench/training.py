@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, set_seed
 
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.protocols import protocol_parts
 from llm_action.datasets.split import Split
 from llm_action.datasets.synthetic.sequences import LABELS, PROTOCOLS, build_synthetic
@@ -37,7 +38,7 @@ from llm_action.training.train_recognizer import new_recognizer, recognizer_trai
 
 SAME_LOSS = "<= 0.1"  # relative: the order of the examples differs
 EXACT = "<= 0.001"
-_SETTINGS = {"save_strategy": "no", "disable_tqdm": True}
+_SETTINGS: dict[str, Any] = {"save_strategy": "no", "disable_tqdm": True}
 
 
 class StockRecognizer(nn.Module):
@@ -55,11 +56,11 @@ class StockRecognizer(nn.Module):
         )
 
 
-def training_section(material: BenchInputs, repeats: int) -> Section:
+def training_section(inputs: BenchInputs, repeats: int) -> Section:
     """Tokens a second and losses of our stage 2 and of the stock run, run by run in turns."""
-    stage = RecognizerStage(sentences=1, steps=material.sizes.training_steps)
-    experiment = Experiment(base_model=base_location(None, material.folder, material.model.config), recognizer=stage)
-    examples = _examples(experiment, material)
+    stage = RecognizerStage(sentences=1, steps=inputs.sizes.training_steps)
+    experiment = Experiment(base_model=base_location(None, inputs.folder, inputs.model.config), recognizer=stage)
+    examples = _examples(experiment, inputs)
     seconds: dict[str, list[float]] = {"ours": [], "stock": []}
     losses: dict[str, list[float]] = {"ours": [], "stock": []}
     with (
@@ -69,14 +70,14 @@ def training_section(material: BenchInputs, repeats: int) -> Section:
         for repeat in range(repeats):
             for name in ("ours", "stock") if repeat % 2 == 0 else ("stock", "ours"):
                 make = our_trainer if name == "ours" else stock_trainer
-                trainer = make(experiment, material, examples, Path(folder))
+                trainer = make(experiment, inputs, examples, Path(folder))
                 trainer.remove_callback(PrinterCallback)
                 trainer.train()
                 history = trainer.state.log_history
                 seconds[name].append(history[-1]["train_runtime"])
                 losses[name].append(float(np.mean([entry["loss"] for entry in history if "loss" in entry])))
                 progress.update()
-        apart = _same_batch(stock_trainer(experiment, material, examples, Path(folder)))
+        apart = _same_batch(stock_trainer(experiment, inputs, examples, Path(folder)))
     between = tuple(abs(a - b) / b for a, b in zip(losses["ours"], losses["stock"], strict=True))
     lengths = [len(ids) for ids in examples["input_ids"]]
     dtype = str(base_dtype(stage.base_dtype)).removeprefix("torch.")
@@ -95,18 +96,18 @@ def training_section(material: BenchInputs, repeats: int) -> Section:
     )
 
 
-def our_trainer(experiment: Experiment, material: BenchInputs, examples: Dataset, out: Path) -> Trainer:
+def our_trainer(experiment: Experiment, inputs: BenchInputs, examples: Dataset, out: Path) -> Trainer:
     """Stage 2 as `llm-action train` runs it."""
-    model = _recognizer(experiment, material)
-    return recognizer_trainer(experiment, model, material.processor, examples, out, **_SETTINGS)
+    model = _recognizer(experiment, inputs)
+    return recognizer_trainer(experiment, model, inputs.processor, examples, out, **_SETTINGS)
 
 
-def stock_trainer(experiment: Experiment, material: BenchInputs, examples: Dataset, out: Path) -> Trainer:
+def stock_trainer(experiment: Experiment, inputs: BenchInputs, examples: Dataset, out: Path) -> Trainer:
     """The same run without what stage 2 does for speed; see the module."""
     experiment = replace(experiment, recognizer=replace(experiment.recognizer, base_dtype="float32"))
-    model = _recognizer(experiment, material)
-    ours = recognizer_trainer(experiment, model, material.processor, examples, out, **_SETTINGS)
-    tokenizer = copy.deepcopy(material.processor.tokenizer)
+    model = _recognizer(experiment, inputs)
+    ours = recognizer_trainer(experiment, model, inputs.processor, examples, out, **_SETTINGS)
+    tokenizer = copy.deepcopy(inputs.processor.tokenizer)
     tokenizer.padding_side = "right"
     return Trainer(
         StockRecognizer(model),
@@ -129,16 +130,16 @@ def _same_batch(stock: Trainer) -> float:
         return abs(float(stock.model(**batch).loss) - float(stock.model.recognizer(**batch).loss))
 
 
-def _recognizer(experiment: Experiment, material: BenchInputs) -> LlmArForActionRecognition:
+def _recognizer(experiment: Experiment, inputs: BenchInputs) -> LlmArForActionRecognition:
     set_seed(experiment.seed)  # the same adapters every time
-    return new_recognizer(experiment, material.processor, list(LABELS), resolve_base_model(experiment.base_model))
+    return new_recognizer(experiment, inputs.processor, list(LABELS), resolve_base_model(experiment.base_model))
 
 
-def _examples(experiment: Experiment, material: BenchInputs) -> Dataset:
+def _examples(experiment: Experiment, inputs: BenchInputs) -> Dataset:
     """Sentences of synthetic actions, one and two persons, as many as one pass needs; both runs read each once."""
     table = build_synthetic(subjects=2)
     parts = protocol_parts(table, PROTOCOLS[0])
     train, test = (table.select(np.flatnonzero(parts == part)) for part in ("train", "test"))
-    sentences = write_sentences(experiment, material.processor, Split(train, test, list(LABELS), PROTOCOLS[0]))
+    sentences = write_sentences(experiment, inputs.processor, Split(train, test, list(LABELS), PROTOCOLS[0]))
     wanted = experiment.recognizer.steps * experiment.recognizer.batch_size
     return sentences.shuffle(seed=experiment.seed).select(range(min(wanted, len(sentences))))

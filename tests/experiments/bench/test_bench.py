@@ -12,7 +12,8 @@ from PIL import Image
 
 import llm_action
 from llm_action.cli import main
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.utd_mhad import LABELS
 from llm_action.experiments.bench.inputs import Sizes, candidate_names, load_inputs, untrained_model
 from llm_action.experiments.bench.memory import measure, peak_bytes
@@ -40,14 +41,14 @@ SIZES = Sizes(
 
 
 @pytest.fixture(scope="module")
-def material(tiny_base, tmp_path_factory):
+def inputs(tiny_base, tmp_path_factory):
     folder = untrained_model(tmp_path_factory.mktemp("bench") / "model", str(tiny_base))
     return load_inputs(folder, False, SIZES)
 
 
 class TestCompetitors:
-    def test_all_give_the_exact_scores(self, material):
-        model, tree, embeds = material.model.causal_lm, material.tree(8), material.embeds(0)
+    def test_all_give_the_exact_scores(self, inputs):
+        model, tree, embeds = inputs.model.causal_lm, inputs.tree(8), inputs.embeds(0)
         labels = label_ids(tree)
         assert len({len(ids) for ids in labels}) > 1  # so that batches are padded
         with torch.no_grad():
@@ -59,24 +60,24 @@ class TestCompetitors:
         ):
             torch.testing.assert_close(scores, exact, atol=1e-4, rtol=0)
 
-    def test_the_repeated_cache_takes_labels_of_one_token(self, material):
-        model, embeds = material.model.causal_lm, material.embeds(0)
+    def test_the_repeated_cache_takes_labels_of_one_token(self, inputs):
+        model, embeds = inputs.model.causal_lm, inputs.embeds(0)
         labels = [torch.tensor([7]), torch.tensor([9, 4, 2]), torch.tensor([5])]
         expected = label_by_label(model, embeds, labels)
         torch.testing.assert_close(repeated_cache(model, embeds, labels, 2), expected, atol=1e-4, rtol=0)
 
-    def test_constrained_generation_answers_a_label(self, material):
-        labels = label_ids(material.tree(8))
+    def test_constrained_generation_answers_a_label(self, inputs):
+        labels = label_ids(inputs.tree(8))
         end, longest = int(labels[0][-1]), max(map(len, labels))
         options = {"max_new_tokens": longest, "prefix_allowed_tokens_fn": allowed_tokens(labels)}
         for row in range(2):
-            answer = generate(material.model.causal_lm, material.embeds(row), end, **options)
+            answer = generate(inputs.model.causal_lm, inputs.embeds(row), end, **options)
             assert answer in [ids[:-1].tolist() for ids in labels]
-            assert len(generate(material.model.causal_lm, material.embeds(row), end)) <= 5
+            assert len(generate(inputs.model.causal_lm, inputs.embeds(row), end)) <= 5
 
-    def test_stock_and_our_training_have_one_loss(self, material, tmp_path):
-        answer = [5, 6, material.processor.tokenizer.eos_token_id]
-        prompts = [prompt[0].tolist() for prompt in material.prompts]
+    def test_stock_and_our_training_have_one_loss(self, inputs, tmp_path):
+        answer = [5, 6, inputs.processor.tokenizer.eos_token_id]
+        prompts = [prompt[0].tolist() for prompt in inputs.prompts]
         prompts[1] = prompts[1][4:]  # so that the batch is padded
         rows = {
             "input_ids": [prompt + answer for prompt in prompts],
@@ -85,10 +86,10 @@ class TestCompetitors:
             "label": [0, 0],
         }
         stage = RecognizerStage(steps=1, batch_size=2, base_dtype="float32", lora_rank=4)
-        experiment = Experiment(base_model=material.model.config.base_model, recognizer=stage)
+        experiment = Experiment(base_model=inputs.model.config.base_model, recognizer=stage)
         losses, weights = [], []
         for make in (our_trainer, stock_trainer):
-            trainer = make(experiment, material, Dataset.from_dict(rows), tmp_path)
+            trainer = make(experiment, inputs, Dataset.from_dict(rows), tmp_path)
             trainer.train()
             losses.append(trainer.state.log_history[0]["loss"])
             weights.append([weight for weight in trainer.model.parameters() if weight.requires_grad])
@@ -130,15 +131,15 @@ def test_label_names_are_always_the_same_and_distinct():
     assert candidate_names(["my own", "drink water"], 30) == names[:30]
 
 
-def test_written_ntu_files_are_read_back(material, tmp_path):
-    sequence = material.sequences[0]
+def test_written_ntu_files_are_read_back(inputs, tmp_path):
+    sequence = inputs.sequences[0]
     found = llm_action.read_skeleton(write_ntu(sequence, tmp_path))
     assert found.layout == "ntu25"
     np.testing.assert_allclose(found.joints, sequence.joints, atol=1e-6)
 
 
-def test_every_precision_is_held_against_float32(material):
-    figures = {figure.name: figure for figure in precision_section(material, 1).figures}
+def test_every_precision_is_held_against_float32(inputs):
+    figures = {figure.name: figure for figure in precision_section(inputs, 1).figures}
     assert figures["float32, merged: difference of scores, largest"].met
     for name in set(PRECISIONS) - {"float32"}:
         assert 0 <= figures[f"{name}: same best label as float32"].median <= 1
@@ -146,18 +147,18 @@ def test_every_precision_is_held_against_float32(material):
 
 
 def test_accuracy_is_that_of_the_pipeline_on_the_data_set(tiny_export, recordings):
-    material = load_inputs(tiny_export, True, SIZES, "utd_mhad", str(recordings))
-    recognize = SkeletonActionRecognitionPipeline(model=material.model, processor=material.processor)
+    inputs = load_inputs(tiny_export, True, SIZES, "utd_mhad", str(recordings))
+    recognize = SkeletonActionRecognitionPipeline(model=inputs.model, processor=inputs.processor)
     files = sorted(recordings.glob("*_s[2468]_*"))  # of the test part
     truth = [LABELS[int(file.name[1 : file.name.index("_")]) - 1] for file in files]
     right = [recognize(file, top_k=1)[0]["label"] == label for file, label in zip(files, truth, strict=True)]
-    figures = {figure.name: figure.median for figure in precision_section(material, 1).figures}
-    assert len(material.sequences) == len(files)
+    figures = {figure.name: figure.median for figure in precision_section(inputs, 1).figures}
+    assert len(inputs.sequences) == len(files)
     assert figures["float32: top-1 on the data set"] == pytest.approx(np.mean(right), abs=1e-6)
 
 
-def test_memory_is_measured_for_both_ways_of_scoring(material):
-    assert all(-1e9 < peak < 2e9 for peak in measure(material.folder, 8, 2).values())
+def test_memory_is_measured_for_both_ways_of_scoring(inputs):
+    assert all(-1e9 < peak < 2e9 for peak in measure(inputs.folder, 8, 2).values())
 
 
 def test_report_and_plot(tiny_base, tmp_path, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llm_action.training.passes import Passes
+from llm_action.training.example_order import BalancedDraws, Passes
 
 LENGTHS = [38] * 90 + [70] * 38
 
@@ -35,3 +35,19 @@ def test_classes_are_mixed_within_a_batch():
     label_of = [index % 10 for index in range(100)]
     order = list(Passes([38] * 100, 20, 100, seed=0))
     assert all(len({label_of[index] for index in order[i : i + 20]}) >= 6 for i in range(0, 100, 20))
+
+
+class TestBalancedDraws:
+    CLASSES = (0,) * 200 + (1,) * 3 + (4,) * 20
+
+    def test_a_rare_class_comes_as_often_as_a_frequent_one(self):
+        drawn = Counter(self.CLASSES[index] for index in BalancedDraws(list(self.CLASSES), 3000, seed=0))
+        assert set(drawn) == {0, 1, 4} and all(900 < count < 1100 for count in drawn.values())
+
+    def test_within_a_class_all_examples_come_alike(self):
+        drawn = Counter(BalancedDraws(list(self.CLASSES), 3000, seed=0))
+        assert all(250 < drawn[index] < 420 for index in (200, 201, 202))
+
+    def test_the_seed_decides(self):
+        first, again, other = (list(BalancedDraws(list(self.CLASSES), 50, seed)) for seed in (1, 1, 2))
+        assert first == again != other and len(first) == 50

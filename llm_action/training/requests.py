@@ -1,29 +1,31 @@
-"""What the LLM is asked about a motion, and what it shall answer: the label, a description, a question's answer.
+"""Requests: what the language model is asked about a motion, and what it shall answer.
 
-Asked for a label it learns names; asked for descriptions and answers, whose words classes share, it learns what action
-tokens mean, and can be asked about classes it never saw (this project's option).
+It answers a label, a description, or a question about the motion. A label teaches it a name. Descriptions and questions
+use words that classes share: they teach it what action tokens mean, so that it can be asked about classes it never saw
+(this project's option).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from llm_action.config.experiment import Experiment, RecognizerStage
+from llm_action.config.experiment import Experiment
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import described_labels
-from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.label_tree import label_token_ids
 from llm_action.modeling.open_vocabulary import description_request, question_request
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
-_TOLD = 4  # attributes of a made-up description
+_DRAWN_ATTRIBUTES = 4  # of a description made of attributes
 
 
-class Answers:
-    """What training asks about each action sentence, by `recognizer.answers` and `recognizer.question_share`.
+class Requests:
+    """Asks about each action sentence of a training, by `recognizer.answers` and `recognizer.question_share`.
 
     Args:
-        labels: names that are answered, index = class id.
+        labels: the names that are to be answered, index = class id.
 
     Raises:
         FileNotFoundError, ValueError: see `described_labels`.
@@ -39,35 +41,38 @@ class Answers:
         names = [label for label in labels if label not in experiment.unseen]
         self.descriptions = described_labels(experiment, names)
         self.description_request = description_request(processor)
-        self.requests = {name: question_request(processor, name) for name in QUESTIONS}
+        self.requests = {name: question_request(processor, name) for name in ATTRIBUTES}
 
     def __call__(self, label: int, persons: np.ndarray, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
         """(request, answer) ids of every example made of one action sentence.
 
         Args:
             label: class id.
-            persons: (persons, frames, joints, 3) what the sentence tells, normalised.
-            rng: decides which of several descriptions and which questions.
+            persons: (persons, frames, joints, 3) the motion that the sentence encodes, normalised, in torso lengths.
+            rng: draws one of several descriptions, and the questions.
         """
         examples = []
         if "label" in self.kinds:
             examples.append((self.label_request, self.label_ids[label]))
         if "description" in self.kinds:
-            text = told_description(self.labels[label], self.descriptions[self.labels[label]], rng)
+            text = drawn_description(self.labels[label], self.descriptions[self.labels[label]], rng)
             examples.append((self.description_request, self._answer(text)))
-        asked = min(int(self.questions_each + rng.random()), len(QUESTIONS)) if self.questions_each else 0
+        asked = min(int(self.questions_each + rng.random()), len(ATTRIBUTES)) if self.questions_each else 0
         if asked:
-            facts = motion_answers(persons, self.layout)
-            for name in rng.choice(list(QUESTIONS), asked, replace=False):
+            facts = attribute_values(persons, self.layout)
+            for name in rng.choice(list(ATTRIBUTES), asked, replace=False):
                 answer = self._agreed(name, facts[name], label, rng)
                 examples.append((self.requests[name], self._answer(answer)))
         return examples
 
     def _agreed(self, name: str, fact: str, label: int, rng: np.random.Generator) -> str:
-        """What the joints say, or as often, where the label's attributes contradict, one of those: either may err."""
-        told = self.descriptions[self.labels[label]].attributes.get(name, ())
-        contradicted = bool(told) and fact not in told
-        return str(rng.choice(told)) if contradicted and rng.random() < 0.5 else fact
+        """Answers a question as the joints do, or half the time, where the label's attributes contradict, as those do.
+
+        Either may err.
+        """
+        described = self.descriptions[self.labels[label]].attributes.get(name, ())
+        contradicted = bool(described) and fact not in described
+        return str(rng.choice(described)) if contradicted and rng.random() < 0.5 else fact
 
     def _answer(self, text: str) -> list[int]:
         return self._closed(label_token_ids([text], self.processor.tokenizer)[0])
@@ -85,9 +90,9 @@ def _kinds(stage: RecognizerStage) -> tuple[str, ...]:
     return ("label", "description") if stage.answers == "both" else (stage.answers,)
 
 
-def told_description(label: str, description: LabelDescription, rng: np.random.Generator) -> str:
-    """One of the label's texts, or some of its attributes in any order: no phrase can be told from those before it."""
+def drawn_description(label: str, description: LabelDescription, rng: np.random.Generator) -> str:
+    """Draws one of the label's texts, or some of its attributes in any order, so that none predicts the next."""
     texts, phrases = description.texts(label), description.phrases()
     if len(phrases) < 2 or rng.random() < 0.5:
         return str(rng.choice([*texts, description.in_phases()] if description.phases else texts))
-    return ", ".join(rng.permutation(phrases)[:_TOLD])
+    return ", ".join(rng.permutation(phrases)[:_DRAWN_ATTRIBUTES])

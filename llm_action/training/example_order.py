@@ -1,4 +1,8 @@
-"""The order in which stage 2 reads its examples."""
+"""The order in which a recognizer reads its examples: the whole training's, decided by the seed alone.
+
+An order that is known to its end lets a resumed training take up the very next example. A Trainer that shuffles at
+every epoch cannot.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,11 @@ from torch.utils.data import Sampler
 
 
 class Passes(Sampler[int]):
-    """The order of a whole training: pass after pass over the examples, each pass shuffled anew.
+    """Pass after pass over the examples, each pass shuffled anew.
 
-    Decided by the seed alone and known to its end from the start, so that a resumed training takes up the very next
-    example; a Trainer that shuffles at every epoch does not. A batch holds examples of one prompt length (two persons'
-    prompts are twice as long as one's); which ones, and the order of the batches, is left to chance: sorting by
-    exact lengths, answers counted, would sort a batch by class.
+    A batch holds examples of one prompt length: two persons' prompts are twice as long as one's. Chance decides which
+    examples share a batch, and the order of the batches. Sorting by exact lengths, answers counted, would sort a batch
+    by class.
 
     Args:
         lengths: tokens of each example's prompt.
@@ -42,3 +45,24 @@ class Passes(Sampler[int]):
             rest += examples[whole:]
         shuffled = [batches[i] for i in rng.permutation(len(batches))]
         return [index for batch in shuffled for index in batch] + rest
+
+
+class BalancedDraws(Sampler[int]):
+    """Examples drawn with replacement, every class as often as every other.
+
+    Args:
+        classes: class of each example.
+        total: examples of the whole training.
+    """
+
+    def __init__(self, classes: list[int], total: int, seed: int):
+        self.classes, self.total, self.seed = np.array(classes), total, seed
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self.seed, 10))
+        of_class = [np.flatnonzero(self.classes == number) for number in np.unique(self.classes)]
+        for number in rng.integers(len(of_class), size=self.total):
+            yield int(rng.choice(of_class[number]))

@@ -11,11 +11,11 @@ import pytest
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets.split import load_split
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.modeling.action_attributes import QUESTIONS, motion_answers
+from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-from llm_action.training.answers import Answers, told_description
+from llm_action.training.requests import Requests, drawn_description
 from llm_action.training.sentences import write_sentences
 
 
@@ -54,41 +54,41 @@ class TestTeaching:
         rows, texts = taught(answers="both")
         kinds = [request.endswith("The action is:") for request, _ in texts]
         assert sum(kinds) * 2 == len(kinds) == 2 * len(taught()[1])
-        told = {answer for (_, answer), is_label in zip(texts, kinds, strict=True) if not is_label}
-        assert len(told) > 3 and not told & {"wave", "clap", "squat"}
+        described = {answer for (_, answer), is_label in zip(texts, kinds, strict=True) if not is_label}
+        assert len(described) > 3 and not described & {"wave", "clap", "squat"}
         assert len(set(rows["prompt_length"])) == 1  # so that batches mix requests
 
     def test_questions_have_their_share(self, taught):
         _, texts = taught(question_share=0.5)
         asked = [answer for request, answer in texts if request.endswith("Answer:")]
         assert 0.4 < len(asked) / len(texts) < 0.6
-        assert set(asked) <= {answer for question in QUESTIONS.values() for answer in question.answers}
+        assert set(asked) <= {answer for attribute in ATTRIBUTES.values() for answer in attribute.values}
 
-    def test_a_description_tells_attributes_in_any_order(self):
+    def test_a_description_names_attributes_in_any_order(self):
         description = LabelDescription(("it moves",), (), {"arms": ("right arm",), "body": ("level",)})
-        told = {told_description("x", description, np.random.default_rng(seed)) for seed in range(40)}
+        drawn = {drawn_description("x", description, np.random.default_rng(seed)) for seed in range(40)}
         phrases = "the right arm moves, the body stays level", "the body stays level, the right arm moves"
-        assert told == {"it moves", *phrases}
+        assert drawn == {"it moves", *phrases}
 
-    def test_unseen_labels_are_never_told(self, tiny_config, tiny_export):
+    def test_unseen_labels_are_never_described(self, tiny_config, tiny_export):
         processor = LlmArProcessor.from_pretrained(tiny_export)
         experiment: Experiment = load_experiment(tiny_config, ["unseen=[clap]", "recognizer.answers=both"])
-        answers = Answers(experiment, processor, ["wave", "clap"])
-        assert set(answers.descriptions) == {"wave"}
+        requests = Requests(experiment, processor, ["wave", "clap"])
+        assert set(requests.descriptions) == {"wave"}
 
     def test_joints_and_label_are_both_heard_where_they_disagree(self, tiny_config, tiny_export):
         processor = LlmArProcessor.from_pretrained(tiny_export)
         experiment = load_experiment(tiny_config, ["recognizer.question_share=0.92"])
-        teach, told = Answers(experiment, processor, ["wave"]), []
-        request = processor.tokenizer(f"\nQuestion: {QUESTIONS['arms'].text} Answer:", add_special_tokens=False)
-        persons = SkeletonFeatureExtractor(teach.layout).normalize(generate_sequence("clapping hands", 1, 2, 1))
-        assert motion_answers(persons, teach.layout)["arms"] == "both arms"  # the label says the right arm
+        requests, answers = Requests(experiment, processor, ["wave"]), []
+        request = processor.tokenizer(f"\nQuestion: {ATTRIBUTES['arms'].question} Answer:", add_special_tokens=False)
+        persons = SkeletonFeatureExtractor(requests.layout).normalize(generate_sequence("clapping hands", 1, 2, 1))
+        assert attribute_values(persons, requests.layout)["arms"] == "both arms"  # the label says the right arm
         for seed in range(60):
-            given = teach(0, persons, np.random.default_rng(seed))
-            told += [
+            given = requests(0, persons, np.random.default_rng(seed))
+            answers += [
                 processor.tokenizer.decode(ids[:-1]).strip() for asked, ids in given if asked == request["input_ids"]
             ]
-        assert set(told) == {"both arms", "right arm"} and 0.3 < told.count("both arms") / len(told) < 0.7
+        assert set(answers) == {"both arms", "right arm"} and 0.3 < answers.count("both arms") / len(answers) < 0.7
 
     @pytest.mark.parametrize("wrong", ("recognizer.answers=sometimes", "recognizer.question_share=1"))
     def test_settings_out_of_range(self, tiny_config, wrong):
@@ -97,4 +97,4 @@ class TestTeaching:
 
     def test_only_labels_are_a_closed_set(self, tiny_config):
         with pytest.raises(ValueError, match="closed_set"):
-            load_experiment(tiny_config, ["recognizer.loss=closed_set", "recognizer.question_share=0.2"])
+            load_experiment(tiny_config, ["on_trial.loss=closed_set", "recognizer.question_share=0.2"])

@@ -1,0 +1,205 @@
+"""The sections of an experiment: the augmentation, the two stages, and options on trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class Augmentation:
+    """Ranges of the random changes (this project's choice); zero (one for `shortest_crop`) switches a change off.
+
+    Args:
+        yaw: turn about the vertical, radians, uniform in +-yaw.
+        pitch: turn about the left-right axis, radians, uniform in +-pitch.
+        roll: turn about the depth axis, radians, uniform in +-roll.
+        scale: size, uniform in 1 +- scale.
+        stretch: size along each axis of the room, uniform in 1 +- stretch.
+        shortest_crop: shortest share of the sequence that is kept, uniform in shortest_crop..1 at a random place.
+        noise: standard deviation of each coordinate's noise, torso lengths.
+        limb_scale: standard deviation of a per-joint stretch of the offset from the root.
+        speed: how much slower or faster parts of a movement become, below 1: the pace varies smoothly over the sequence
+            within 1 +- speed of its mean.
+
+    There is no mirroring: a left swipe would become a right one.
+
+    Raises:
+        ValueError: speed outside 0..1 (time would run backwards).
+    """
+
+    yaw: float = 0.9
+    pitch: float = 0.6
+    roll: float = 0.2
+    scale: float = 0.3
+    stretch: float = 0.2
+    shortest_crop: float = 0.5
+    noise: float = 0.02
+    limb_scale: float = 0.1
+    speed: float = 0.7
+
+    def __post_init__(self):
+        if not 0 <= self.speed < 1:
+            raise ValueError(f"speed: expected 0 or more and below 1, got {self.speed}.")
+
+
+@dataclass
+class VQVAEStage:
+    """Stage 1, the action tokenizer.
+
+    Args:
+        model: fields of `ActionVQVAEConfig` that differ from its defaults (layout and width are filled in).
+        steps, batch_size, learning_rate, weight_decay, warmup_share: of AdamW with a cosine schedule.
+        velocity_weight, commitment_weight: beside the reconstruction's weight of 1.
+        label_weight: classification of the mean token vector, so that tokens agree across subjects (this project's
+            option).
+        zipf_weight, context_weight, mmd_weight: the three language biases of the paper (`llm_action.training.losses`);
+            0 switches one off.
+        probe_steps: training steps of the small transformers that read tokens and joints when training has ended, see
+            `llm_action.evaluation.probe`; 0 for none, default 400. Tables and `evaluate-vqvae` train theirs for longer.
+        save_steps: steps between checkpoints.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    velocity_weight: float = 0.5
+    commitment_weight: float = 0.25
+    label_weight: float = 0.5
+    zipf_weight: float = 0.0
+    context_weight: float = 0.0
+    mmd_weight: float = 0.0
+    probe_steps: int = 400
+    save_steps: int = 250
+
+    def __post_init__(self):
+        _check_counts(self)
+
+
+@dataclass
+class RecognizerStage:
+    """Stage 2, the language model.
+
+    Args:
+        sentences: differently augmented action sentences of each training sequence, beside the plain one; no more of
+            them are written than the training reads.
+        answers: what the language model learns to answer: "label", the name (the paper's); "description", one of the
+            label's texts (`llm_action.datasets.descriptions`); or "both", each to a request of its own.
+        descriptions: a description file of one's own, beside the shipped ones.
+        question_share: share of the examples that are questions about the motion, answered from the joints and from
+            the label's attributes (`llm_action.training.requests`), so that the language model learns what tokens mean.
+        label_smoothing: share of the loss that is spread over the other words.
+        steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine);
+            adapters and action embeddings have a learning rate each.
+        lora_rank, lora_alpha, lora_dropout, lora_targets: the adapter; alpha / rank scales it.
+        base_dtype: of the frozen base: "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere;
+            "nf4" is 4-bit (bitsandbytes, CUDA only).
+        base_weights: "pretrained", or "random", the same architecture that never saw a word: the control of whether
+            pre-training helps.
+        train: "lora", or "full", the control that trains the base's own weights in float32, without an adapter. A rate
+            of 1e-4 suits it better.
+        inputs: "tokens", or "features", the control that reads the VQ-VAE's vectors before they are quantised.
+        label_names: "names", or "neutral" ("class 7"), the control of whether the labels' meaning helps.
+        gradient_checkpointing: trade time for memory.
+        save_steps: steps between checkpoints.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    sentences: int = 20
+    answers: Literal["label", "description", "both"] = "label"
+    descriptions: str | None = None
+    question_share: float = 0.0
+    label_smoothing: float = 0.0
+    steps: int = 100
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    embedding_learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+    base_dtype: Literal["auto", "float32", "bfloat16", "float16", "nf4"] = "auto"
+    base_weights: Literal["pretrained", "random"] = "pretrained"
+    train: Literal["lora", "full"] = "lora"
+    inputs: Literal["tokens", "features"] = "tokens"
+    label_names: Literal["names", "neutral"] = "names"
+    gradient_checkpointing: bool = False
+    save_steps: int = 100
+
+    def __post_init__(self):
+        _check_counts(self)
+        _check_shares(self, "label_smoothing", "question_share")
+
+    @property
+    def taught(self) -> list[str]:
+        """What it is taught to say of a sentence, in the words of `llm_action.modeling.open_vocabulary`."""
+        names = {"label": ["label"], "description": ["description"], "both": ["label", "description"]}[self.answers]
+        return [*names, "questions"] if self.question_share else names
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the result is no adapter of an untouched base, so that it is scored and not exported."""
+        return (self.base_weights, self.train, self.inputs) != ("pretrained", "lora", "tokens")
+
+
+@dataclass
+class OnTrial:
+    """Options on trial, all off by default: no table shows a gain for them, so they may go.
+
+    `llm_action/experiments/configs/` has a file for each that switches it on; `llm-action ablate --stage on-trial`
+    measures them one by one.
+
+    Args:
+        normalize_bones: every subject gets the bone lengths of one reference body, see `SkeletonFeatureExtractor`.
+        joint_dropout: probability that an augmentation loses a joint between two random frames. The joint then moves in
+            a straight line, as `fill_missing` has a joint do that a tracker lost.
+        curvature_learnable: whether stage 1 trains the curvature of the ball, see `ActionVQVAEConfig`.
+        codebook_update: "ema", moving averages of the latent vectors that chose a code, or "gradient", the optimiser
+            with the codebook loss |sg(z) - e|^2, whose gradient is the codes' alone.
+        codebook_weight: of the codebook loss, default 1 as in van den Oord et al. (2017).
+        token_noise: share of a sentence's action tokens that stage 2 replaces by one of the codes nearest to it, in the
+            codebook's own geometry (a random code would mean another movement).
+        loss: of stage 2: "answer", the cross-entropy of the answer's words (the paper's), or "closed_set", that of the
+            label among all labels, from the exact posterior. The latter reads the label tree behind every prompt, so
+            it takes longer; it does not go with gradient checkpointing.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+
+    normalize_bones: bool = False
+    joint_dropout: float = 0.0
+    curvature_learnable: bool = False
+    codebook_update: Literal["ema", "gradient"] = "ema"
+    codebook_weight: float = 1.0
+    token_noise: float = 0.0
+    loss: Literal["answer", "closed_set"] = "answer"
+
+    def __post_init__(self):
+        _check_shares(self, "token_noise")
+        if not 0 <= self.joint_dropout <= 1:
+            raise ValueError(f"joint_dropout: expected a probability, got {self.joint_dropout}.")
+
+
+def _check_counts(stage: VQVAEStage | RecognizerStage) -> None:
+    for name in ("steps", "batch_size", "save_steps"):
+        if (value := getattr(stage, name)) < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}.")
+
+
+def _check_shares(section: Any, *names: str) -> None:
+    for name in names:
+        if not 0 <= (share := getattr(section, name)) < 1:
+            raise ValueError(f"{name}: expected a share from 0 to below 1, got {share}.")

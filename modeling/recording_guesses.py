@@ -1,0 +1,316 @@
+"""Ways to understand an array of joints, and the one whose joints are most a body's.
+
+A way is an order of axes, a layout, and what the third and fourth channel are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NoReturn
+
+import numpy as np
+
+from .plausibility import LIMITS, BodyMeasures, axis_stretch, measure_body, most_seen
+from .recording_axes import AXIS_NAMES, DOCUMENTED_ORDERS, arrangements
+from .skeleton_cleaning import SENTINELS, mark_missing
+from .skeleton_layouts import SkeletonLayout
+
+_WORST = 9.0
+_NEUTRAL = 0.3  # what a layout without named joints counts instead of its proportions
+
+
+class Refusal(Exception):
+    """What was expected, what came, what to do."""
+
+
+@dataclass
+class Guess:
+    """One way to read the array, on its way to an `Interpretation`."""
+
+    axes: str
+    joints: np.ndarray  # (persons, frames, joints, 2 or 3)
+    scores: np.ndarray | None
+    channels: str
+    matrix: np.ndarray  # (channels, channels): what the coordinates have been multiplied by so far
+    by_count: bool = False  # nothing but the number of joints told the layout
+    layout: SkeletonLayout | None = None
+    measures: BodyMeasures | None = None
+    score: float = _WORST
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def known(self) -> SkeletonLayout:
+        assert self.layout is not None
+        return self.layout
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the layout has no joints of a body, by whose proportions it could be told."""
+        return self.measures is not None and bool(np.isnan(self.measures.disproportion))
+
+    @property
+    def body(self) -> np.ndarray:
+        """(frames, joints, channels) of the person seen most."""
+        return most_seen(self.joints)
+
+    def transform(self, matrix: np.ndarray) -> None:
+        """Multiplies all coordinates, as rows, by a matrix (channels, channels)."""
+        self.joints, self.matrix = self.joints @ matrix, self.matrix @ matrix
+
+
+def all_guesses(
+    array: np.ndarray,
+    layouts: Mapping[str, SkeletonLayout],
+    layout: str | None,
+    axes: str | None,
+    missing: float | None,
+    unit: str | None,
+    scores: np.ndarray | None,
+) -> list[Guess]:
+    """Every way to read the array in every layout that fits; the documented order of axes alone if it holds a body."""
+    try:
+        array = np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise Refusal("expected numbers, came something else; save the joints as a plain numeric array") from None
+    fitting = {name: known for name, known in layouts.items() if layout in (None, name)}
+    counts = {known.num_joints for known in fitting.values()}
+    if array.ndim < 2:
+        raise Refusal(f"expected an array (frames, joints, 2 or 3), came shape {array.shape}; pass the whole array")
+    orders = list(arrangements(array, counts, axes))
+    if not orders:
+        _refuse_shape(array.shape, layouts, layout, axes)
+    if array.size == 0:
+        raise Refusal(f"expected at least one person and one frame, came an empty array {array.shape}; leave it out")
+    if scores is not None and not any(
+        np.shape(scores)[-3:] == view.shape[:3][-np.ndim(scores) :] for _, view in orders
+    ):
+        wanted = " or ".join(dict.fromkeys(str(view.shape[:3]) for _, view in orders[:2]))
+        raise Refusal(f"expected scores of shape {wanted} (persons, frames, joints), got {np.shape(scores)}")
+    finite = array[np.isfinite(array)]
+    if not (finite != 0).any():
+        found = "only zeros" if len(finite) else "only NaN"
+        raise Refusal(f"expected a person, came {found}: nobody and no joint was seen; leave this recording out")
+    guesses: list[Guess] = []
+    for letters, view in orders:
+        lowest = min((guess.score for guess in guesses), default=_WORST)
+        if letters != orders[0][0] and lowest <= LIMITS.surely:
+            break  # the documented order holds a body
+        by_names = axes is None and layout is None and letters not in DOCUMENTED_ORDERS
+        found_here = _measured(letters, view, fitting, missing, unit, scores)
+        # only a body's proportions speak for another order
+        guesses += [guess for guess in found_here if not (by_names and guess.nameless)]
+    if not guesses:
+        raise Refusal("expected a person, but no joint was seen: all are missing; leave this recording out")
+    return guesses
+
+
+def _refuse_shape(
+    shape: tuple[int, ...], layouts: Mapping[str, SkeletonLayout], layout: str | None, axes: str | None
+) -> NoReturn:
+    """Says what shape was expected; the number of joints is taken for the last axis but one."""
+    ordered = f" in the order {axes!r}" if axes is not None else ""
+    wanted = f"expected an array (persons, frames, joints, channels) with 2 or 3 channels{ordered}"
+    same = ", ".join(name for name, known in layouts.items() if known.num_joints == shape[-2]) or "none"
+    if layout is not None:
+        count = layouts[layout].num_joints
+        raise Refusal(
+            f"expected {count} joints for layout {layout!r}, got {shape[-2]} in shape {shape}; {wanted}; layouts with "
+            f"{shape[-2]} joints: {same}; pass layout= and axes=, several recordings as a list"
+        )
+    known = ", ".join(f"{known.name} ({known.num_joints})" for known in layouts.values())
+    raise Refusal(
+        f"{wanted} and the joints of a known layout, came {shape[-2]} joints in shape {shape}; pass axes=, several "
+        f"recordings as a list, or layout=; known layouts: {known}; or pass the "
+        "path of a JSON of your own as layout="
+    )
+
+
+def _measured(
+    letters: str,
+    view: np.ndarray,
+    layouts: Mapping[str, SkeletonLayout],
+    missing: float | None,
+    unit: str | None,
+    scores: np.ndarray | None,
+) -> list[Guess]:
+    found = []
+    for known in layouts.values():
+        if known.num_joints != view.shape[2]:
+            continue
+        guess = _read_channels(letters, view, known, missing, scores)
+        if guess is None:
+            continue
+        if unit == "px" and guess.joints.shape[3] == 3 and odd_axes(guess):
+            guess.joints, guess.channels, guess.matrix = guess.joints[..., :2], "xy", np.eye(2)
+            guess.notes.append("z has another unit than x and y: the recording is read as two-dimensional.")
+        guess.measures = measure_body(guess.body, known)
+        guess.score = _ranking(guess)
+        found.append(guess)
+    return found
+
+
+def _ranking(guess: Guess) -> float:
+    """The body's strangeness, worse where persons and frames look swapped."""
+    measures = guess.measures
+    if measures is None or measures.bones == 0:
+        return _WORST
+    score = measures.strangeness + (_NEUTRAL if np.isnan(measures.disproportion) else 0)
+    persons, frames = guess.joints.shape[:2]
+    with np.errstate(all="ignore"):
+        extents = np.nanmax(guess.body, axis=(0, 1)) - np.nanmin(guess.body, axis=(0, 1))
+    if extents.min() < LIMITS.flat * extents.max():
+        score += 1.0
+    if persons > 4 and persons > frames:
+        score += 1.0
+    return score + 0.1 * min(np.nan_to_num(measures.step, nan=0.0), 2.0)
+
+
+def _read_channels(
+    letters: str, view: np.ndarray, layout: SkeletonLayout, missing: float | None, scores: np.ndarray | None
+) -> Guess | None:
+    """The view's joints and scores: a fourth channel is a score, a third one where it is unlike a depth."""
+    notes = []
+    given = _fitting_scores(scores, view.shape[:3])
+    joints = view[..., : min(view.shape[3], 3)]
+    channels = "xyz"[: joints.shape[3]]
+    if view.shape[3] == 4:
+        given, channels = view[..., 3], "xyzs"
+    elif view.shape[3] == 3:
+        kind = _third_channel(joints, layout)
+        if kind == "score":
+            given, joints, channels = joints[..., 2], joints[..., :2], "xys"
+            notes.append(
+                "The third channel is read as a score: it lies within 0..1 and is unlike a depth beside x and y."
+            )
+        elif kind == "constant":
+            joints, channels = joints[..., :2], "xy"
+            notes.append("The third channel never changes: the recording is read as two-dimensional.")
+    cleaned = np.array(joints, np.float64)
+    sentinels = SENTINELS if missing is None else (0.0, missing)
+    given, found = mark_missing(cleaned, layout, given, sentinels)
+    if np.isnan(cleaned).any(axis=-1).all():
+        return None
+    notes += [f"{note[0].upper()}{note[1:]}." for note in found]
+    return Guess(letters, cleaned, given, channels, np.eye(cleaned.shape[3]), layout=layout, notes=notes)
+
+
+def _fitting_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    if scores is None:
+        return None
+    scores = np.asarray(scores, np.float64)
+    return scores.reshape(shape) if scores.size == np.prod(shape) else None
+
+
+def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth", "score", "constant"]:
+    seen = np.isfinite(joints).all(axis=-1) & (joints[..., :2] != 0).any(axis=-1)
+    third = joints[..., 2][seen]
+    if len(third) == 0:
+        return "depth"
+    if third.min() == third.max():
+        return "constant"
+    marks = np.isin(third, (0, 1, 2)).all()
+    if not marks and not (third.min() >= 0 and third.max() <= 1.001):
+        return "depth"
+    cleaned = np.where(seen[..., None], joints, np.nan)
+    body = cleaned[np.argmax(seen.sum(axis=(1, 2)))]
+    flat, deep = (measure_body(body[..., :count], layout) for count in (2, 3))
+    if flat.unit > LIMITS.pixels:
+        return "score"
+    return "score" if not marks and flat.strangeness + LIMITS.margin < deep.strangeness else "depth"
+
+
+def choose_guess(
+    guesses: list[Guess], layouts: Mapping[str, SkeletonLayout], layout: str | None, axes: str | None
+) -> Guess:
+    """The one clear guess; refusals name the candidates."""
+    guesses = sorted(guesses, key=lambda guess: guess.score)
+    best = guesses[0]
+    documented = axes is not None or best.axes in DOCUMENTED_ORDERS
+    if best.score >= _WORST:
+        raise Refusal("expected a person, came no two joints that are seen together; leave this recording out")
+    assert best.measures is not None
+    if best.measures.unit <= 1e-9 * max(1.0, float(np.nanmax(np.abs(best.joints)))) or _one_point(best.joints):
+        raise Refusal("expected a person, came joints that all lie at one point; check what was written to the file")
+    if best.measures.strangeness > LIMITS.refused:
+        found, remedy = _said_of_strange(best, layouts, layout)
+        if layout is None or axes is None:
+            names = ", ".join(dict.fromkeys(guess.known.name for guess in guesses))
+            raise Refusal(f"expected a body in layout {names}, came {found}; {remedy}")
+        best.warnings.append(f"In layout {layout}, as stated, these are {found}; {remedy}.")
+    rivals = [other for other in guesses[1:] if other.score < best.score + LIMITS.margin]
+    others = [other for other in rivals if other.known.name != best.known.name]
+    if others and layout is None:
+        names = ", ".join(dict.fromkeys(guess.known.name for guess in (best, *others)))
+        raise Refusal(
+            f"expected one layout that fits, came {best.known.num_joints} joints whose bones fit several: {names}; "
+            "pass layout="
+        )
+    others = [other for other in rivals if other.axes != best.axes]
+    if others and not documented:
+        orders = ", ".join(dict.fromkeys(guess.axes for guess in (best, *others)))
+        raise Refusal(
+            f"expected one order of axes that fits, came an array that can be read as {orders} (M persons, T frames, "
+            "V joints, C channels); pass axes="
+        )
+    rejected = [name for name, known in layouts.items() if known.num_joints == best.known.num_joints]
+    if layout is None:
+        same = [name for name in rejected if name != best.known.name]
+        best.by_count = not same
+        if np.isnan(best.measures.disproportion):
+            best.warnings.append(
+                f"Only the number of joints says that the layout is {best.known.name}: its joints are no body's, so "
+                f"nothing can be checked; pass layout={best.known.name} or your own."
+            )
+        why = f"; the bones do not fit {', '.join(same)}" if same else ""
+        best.notes.insert(0, f"The layout is read as {best.known.name}{why}.")
+    if not documented:
+        roles = ", ".join(AXIS_NAMES[letter] for letter in best.axes if letter in AXIS_NAMES)
+        best.notes.insert(0, f"The axes are read as {best.axes} ({roles}): in other orders the joints form no body.")
+    return best
+
+
+def odd_axes(guess: Guess) -> bool:
+    """Whether x or z has another unit than y: with all in one unit, the bones are far more people's."""
+    if guess.joints.shape[3] == 2:
+        return False
+    stretch = axis_stretch(guess.body, guess.known)
+    ratios = ((stretch[0] / stretch[1], LIMITS.stretch_x), (stretch[2] / stretch[1], LIMITS.stretch_z))
+    if not any(np.isfinite(ratio) and not low <= ratio <= high for ratio, (low, high) in ratios):
+        return False
+    as_is, stretched = (measure_body(body, guess.known).strangeness for body in (guess.body, guess.body * stretch))
+    return stretched + LIMITS.margin < as_is
+
+
+def _one_point(joints: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        low = np.where(np.isnan(joints), np.inf, joints).min(axis=2)
+        high = np.where(np.isnan(joints), -np.inf, joints).max(axis=2)
+    extent = (high - low)[np.isfinite(high - low)]
+    return not len(extent) or float(extent.max()) <= 1e-6 * max(1e-3, float(np.nanmax(np.abs(joints))))
+
+
+def _said_of_strange(best: Guess, layouts: Mapping[str, SkeletonLayout], layout: str | None) -> tuple[str, str]:
+    """What is wrong with joints that form no body, and what to do."""
+    measures = best.measures
+    assert measures is not None
+    found = (
+        f"joints that form no body: lengths of bones differ from people's by a factor of "
+        f"{np.exp(np.nan_to_num(measures.disproportion)):.1f} on average, left from right by "
+        f"{np.exp(np.nan_to_num(measures.asymmetry)):.1f}"
+    )
+    if layout is not None:
+        remedy = f"check that the joints are in the order of {layout}, and pass axes= if the axes have another order"
+        same = [name for name, known in layouts.items() if known.num_joints == best.known.num_joints and name != layout]
+        fits = [name for name in same if measure_body(best.body, layouts[name]).strangeness <= LIMITS.strange]
+        if fits:
+            remedy = f"the bones fit {' and '.join(fits)}: pass layout={fits[0]}; else {remedy}"
+        elif same:
+            remedy += f"; other layouts with as many joints: {', '.join(same)}"
+    else:
+        remedy = "pass layout= (a layout of your own names other joints), and axes= if the axes have another order"
+    if odd_axes(best):
+        found += "; x and y seem to be pixels and z a depth in another unit"
+        remedy = "convert to one unit (world coordinates), or pass unit=px to use x and y alone; else " + remedy
+    return found, remedy
