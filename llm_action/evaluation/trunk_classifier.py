@@ -19,6 +19,7 @@ from tqdm import tqdm
 from llm_action.evaluation.evaluate import over_views
 from llm_action.evaluation.probe import Trained
 from llm_action.evaluation.recordings import Recordings
+from llm_action.modeling.base_model import fast_dtype
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.modeling.skeleton_trunk import SIZES, SkeletonTrunk
@@ -80,7 +81,7 @@ def train_trunk(
     averaged = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
-    half = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
     batches = recordings.augmented(BATCH, steps)
     for step, (skeletons, person_mask, targets) in enumerate(tqdm(batches, desc="training the trunk", total=steps), 1):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):

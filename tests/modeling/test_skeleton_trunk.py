@@ -34,6 +34,7 @@ def test_joints_are_treated_alike():
     shuffled = replace(
         layout,
         joints=tuple(layout.joints[joint] for joint in order),
+        standard=tuple(layout.standard[joint] for joint in order),
         parents=tuple(place.get(layout.parents[joint], -1) for joint in order),
     )
     trunk, other = (SkeletonTrunk(each, (16, 16, 32)).eval() for each in (layout, shuffled))
