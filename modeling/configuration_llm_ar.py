@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -31,6 +33,9 @@ class ActionVQVAEConfig(PreTrainedConfig):
         curvature: c > 0 of the ball, default 1; where it is learned, what it begins with.
         curvature_learnable: whether the curvature is trained and saved with the weights, default False.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
+        encoder: what makes one vector of a step: "transformer", a convolution over its frames' joints, or "trunk",
+            `SkeletonTrunk` (this project's option).
+        trunk_widths: of the trunk's blocks, see `skeleton_trunk.SIZES`.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
         dropout: in the attention layers while training, default 0.3.
 
@@ -53,6 +58,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
     curvature: float = 1.0
     curvature_learnable: bool = False
     max_norm: float = 1.5
+    encoder: str = "transformer"
+    trunk_widths: list[int] = field(default_factory=lambda: [64, 64, 128, 128, 128])
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4
@@ -73,6 +80,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
             )
         if self.geometry not in ("hyperbolic", "euclidean", "continuous"):
             raise ValueError(f"Expected geometry 'hyperbolic', 'euclidean' or 'continuous', got {self.geometry!r}.")
+        if self.encoder not in ("transformer", "trunk"):
+            raise ValueError(f"Expected encoder 'transformer' or 'trunk', got {self.encoder!r}.")
+        if not self.trunk_widths or any(width < 8 or width % 8 for width in self.trunk_widths):
+            raise ValueError(f"Expected trunk_widths to be multiples of 8, got {self.trunk_widths}.")
         if self.curvature_learnable and self.geometry != "hyperbolic":
             raise ValueError(f"Expected geometry 'hyperbolic' with curvature_learnable, got {self.geometry!r}.")
         if self.curvature <= 0 or self.max_norm <= 0:

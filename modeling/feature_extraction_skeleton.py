@@ -10,12 +10,18 @@ from transformers import BatchFeature, FeatureExtractionMixin
 
 from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
 from .plausibility import HIPS, torso_unit
+from .skeleton_geometry import (
+    GEOMETRY_VERSION,
+    about_vertical,
+    body_scale,
+    normalize_bones,
+    normalize_geometry,
+    normalize_geometry_1,
+)
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 from .skeleton_layouts import own_layout as _own_layout
 from .skeleton_sequence import SkeletonSequence
 
-_FACING_FRAMES = 8
-_SMALLEST_TORSO = 1e-4
 # Test-time views: yaw (radians), begin and end (shares of the whole). Where somebody faces and when a recording begins
 # are chance. This project's choice, made on held-out training cameras of NW-UCLA.
 VIEWS = (
@@ -37,11 +43,11 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
     """Normalises skeleton sequences (all steps are this project's choice).
 
     In order: 2-D sequences become 3-D with depth 0 and y up; joints are mapped to `layout` by name; noise bodies are
-    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is moved so
-    that the first person's hips of the first frame are the origin, divided by the first person's median torso length
-    and, if `align_facing`, turned about the vertical so that the first person's shoulders and hips lie along the x axis
-    at the start; if `normalize_bones`, every bone keeps its direction and gets the length it has in the reference body
-    (`normalize_bones`); frames are resampled linearly to `num_frames`.
+    dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is turned
+    upright, moved so that the first person's hips are on average the origin, divided by the first person's torso length
+    and, if `align_facing`, turned about the vertical so that the first person faces along -z on average, right along x
+    (`skeleton_geometry.normalize_geometry`); if `normalize_bones`, every bone keeps its direction and gets the length
+    it has in the reference body (`skeleton_geometry.normalize_bones`); frames are resampled linearly to `num_frames`.
 
     The torso is measured in the frames in which it was seen. Of somebody whose hips are never seen it follows from
     shoulders and arms by people's proportions, and the hips are put one torso length below the shoulders. Joints that
@@ -55,6 +61,11 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         normalize_bones: default False. Makes subjects of other proportions alike. Not for flat recordings: there a
             bone's length is the only cue of depth.
+        geometry: version of the steps from upright to facing, default the newest; what was saved before there were
+            versions is version 1. A model is read with the one that it was trained with.
+
+    Raises:
+        ValueError: a geometry newer than this package.
     """
 
     model_input_names: ClassVar[list[str]] = ["skeletons", "person_mask"]
@@ -67,8 +78,14 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         align_facing: bool = True,
         normalize_bones: bool = False,
         own_layout: dict | None = None,
+        geometry: int = GEOMETRY_VERSION,
         **kwargs,
     ):
+        if not 1 <= geometry <= GEOMETRY_VERSION:
+            raise ValueError(
+                f"Expected geometry 1 to {GEOMETRY_VERSION}, got {geometry}: the model was trained with a geometry "
+                "that this version of the package does not know; update the package."
+            )
         kwargs["auto_map"] = FEATURE_EXTRACTOR_AUTO_MAP
         super().__init__(**kwargs)
         if own_layout is not None:
@@ -79,6 +96,12 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         self.max_persons = max_persons
         self.align_facing = align_facing
         self.normalize_bones = normalize_bones
+        self.geometry = geometry
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict, **kwargs):
+        """As any extractor's; one saved before geometry had a version reads with version 1."""
+        return super().from_dict({"geometry": 1, **feature_extractor_dict}, **kwargs)
 
     def __call__(
         self, sequences: list[SkeletonSequence], return_tensors: str | None = None, views: int = 1
@@ -110,11 +133,8 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
         """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
         persons, landmarks, unit = self._cleaned(sequence)
-        hips = landmarks[0, 0, _LANDMARKS.index("hip_center")]
-        centre = persons[0, 0].mean(axis=0) if np.isnan(hips).any() else hips
-        persons = (persons - centre) / max(unit, _SMALLEST_TORSO)
-        if self.align_facing:
-            persons = persons @ _facing_rotation(landmarks[0]).T
+        geometry = normalize_geometry_1 if self.geometry == 1 else normalize_geometry
+        persons = geometry(persons, landmarks, unit, self.align_facing)
         if self.normalize_bones:
             persons = normalize_bones(persons, self.layout)
         return persons.astype(np.float32)
@@ -127,12 +147,13 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         """
         seen = np.zeros((views, self.max_persons, self.num_frames, *normalized.shape[2:]), np.float32)
         for view, (yaw, start, end) in zip(seen, VIEWS[:views], strict=True):
-            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ _about_vertical(-yaw).T
+            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ about_vertical(-yaw).T
         return seen
 
     def torso_length(self, sequence: SkeletonSequence) -> float:
-        """What one torso length is in the sequence's own unit: the first person's median distance of hips and neck."""
-        return self._cleaned(sequence)[2]
+        """What one torso length is in the sequence's own unit, as the geometry measures it on the first person."""
+        _, landmarks, unit = self._cleaned(sequence)
+        return unit if self.geometry == 1 else body_scale(landmarks[0], unit)
 
     def _cleaned(self, sequence: SkeletonSequence) -> tuple[np.ndarray, np.ndarray, float]:
         """The persons kept, without gaps, in the model's layout and that of the landmarks; the first one's torso."""
@@ -201,21 +222,6 @@ def _with_hips(person: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
     for joint in hips:
         person[:, joint] = below + aside.get(str(layout.standard[joint]).partition("_")[0], 0)
     return person
-
-
-def _facing_rotation(landmarks: np.ndarray) -> np.ndarray:
-    """Rotation about the vertical that lays shoulders and hips, right minus left, along x in the first frames."""
-    across = np.zeros(3)
-    for part in ("shoulder", "hip"):
-        right, left = (landmarks[:, _LANDMARKS.index(f"{side}_{part}")] for side in ("right", "left"))
-        if not np.isnan(right - left).any():
-            across = across + np.median((right - left)[:_FACING_FRAMES], axis=0)
-    return _about_vertical(np.arctan2(across[2], across[0]))
-
-
-def _about_vertical(angle: float) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
 
 
 MAX_NOISE_FRAMES = 11
@@ -345,90 +351,3 @@ def _interpolate(track: np.ndarray, seen: np.ndarray) -> None:
     frames = np.arange(len(track))
     for channel in range(track.shape[1]):
         track[~seen, channel] = np.interp(frames[~seen], frames[seen], track[seen, channel])
-
-
-_SMALLEST_BONE = 1e-4  # torso lengths; shorter ones (a joint that stands in for another) have no direction
-
-# A standing body in shares of its stature, (right, up, forward); of paired joints the right one. Heights and half
-# widths from shoulders to ankles, and the lengths of hand and foot, are the segment lengths of Drillis and Contini
-# (1966); joints between and beside them (spine, head, face, hand, fingers) are placed by this project.
-_STATURE: dict[str, tuple[float, float, float]] = {
-    "hip_center": (0, 0.530, 0),
-    "root": (0, 0, 0),
-    "spine": (0, 0.674, 0),
-    "spine1": (0, 0.602, 0),
-    "spine2": (0, 0.674, 0),
-    "spine3": (0, 0.746, 0),
-    "chest": (0, 0.746, 0),
-    "head_top": (0, 1.0, 0),
-    "collar": (0.04, 0.8, 0),
-    "clavicle": (0.04, 0.8, 0),
-    "big_toe": (0.085, 0, 0.112),
-    "small_toe": (0.115, 0, 0.1),
-    "shoulder_center": (0, 0.818, 0),
-    "neck": (0, 0.844, 0),
-    "head": (0, 0.935, 0),
-    "nose": (0, 0.925, 0.06),
-    "shoulder": (0.129, 0.818, 0),
-    "elbow": (0.129, 0.630, 0),
-    "wrist": (0.129, 0.485, 0),
-    "hand": (0.129, 0.431, 0),
-    "hand_tip": (0.129, 0.377, 0),
-    "index": (0.129, 0.431, 0.02),
-    "pinky": (0.129, 0.431, -0.02),
-    "thumb": (0.129, 0.445, 0.035),
-    "hip": (0.0955, 0.530, 0),
-    "knee": (0.0955, 0.285, 0),
-    "ankle": (0.0955, 0.039, 0),
-    "heel": (0.0955, 0, -0.04),
-    "foot": (0.0955, 0, 0.112),
-    "foot_index": (0.0955, 0, 0.112),
-    "eye": (0.018, 0.936, 0.05),
-    "eye_inner": (0.009, 0.936, 0.052),
-    "eye_outer": (0.027, 0.936, 0.045),
-    "ear": (0.042, 0.930, 0),
-    "mouth": (0.015, 0.895, 0.05),
-}
-_TORSO = _STATURE["shoulder_center"][1] - _STATURE["hip_center"][1]
-
-
-def reference_body(layout: str) -> np.ndarray:
-    """The standing reference body, (joints, 3) in torso lengths: origin at the hips' centre, right along +x, y up.
-
-    NaN for joints that are no standard joints of a body.
-    """
-    return np.stack([_place(joint) for joint in get_layout(layout).standard])
-
-
-def normalize_bones(persons: np.ndarray, layout: str) -> np.ndarray:
-    """Gives every bone the length it has in the reference body, joint after joint from the root outwards.
-
-    Args:
-        persons: (persons, frames, joints, 3) in torso lengths, no NaN.
-        layout: whose tree is followed; the root keeps its path.
-
-    Returns:
-        The same shape. A bone of length 0 stays one: it has no direction. A bone that the reference body does not have
-        keeps its length.
-    """
-    tree, reference = get_layout(layout), reference_body(layout)
-    rebuilt = persons.copy()
-    for joint, parent in sorted(tree.bones, key=lambda bone: _depth(tree.parents, bone[0])):
-        bone = persons[:, :, joint] - persons[:, :, parent]
-        length = np.linalg.norm(bone, axis=-1, keepdims=True)
-        known = np.linalg.norm(reference[joint] - reference[parent])
-        wanted = length if np.isnan(known) else np.where(length > _SMALLEST_BONE, known, 0)
-        rebuilt[:, :, joint] = rebuilt[:, :, parent] + bone * wanted / np.maximum(length, _SMALLEST_BONE)
-    return rebuilt
-
-
-def _place(joint: str | None) -> np.ndarray:
-    side, _, paired = (joint or "").partition("_")
-    if (paired if side in ("left", "right") else joint) not in _STATURE:
-        return np.full(3, np.nan)
-    x, y, z = _STATURE[paired if side in ("left", "right") else str(joint)]
-    return np.array([-x if side == "left" else x, y - _STATURE["hip_center"][1], z]) / _TORSO
-
-
-def _depth(parents: tuple[int, ...], joint: int) -> int:
-    return 0 if parents[joint] < 0 else 1 + _depth(parents, parents[joint])

@@ -17,6 +17,7 @@ from .configuration_llm_ar import ActionVQVAEConfig
 from .hub_repository import HubUpload, check_file_names, copy_code, weights_hash
 from .hyperbolic_codebook import HyperbolicCodebook, Quantized
 from .skeleton_layouts import get_layout
+from .skeleton_trunk import JointMixing, SkeletonTrunk
 
 _VELOCITY_SCALE = 4.0  # brings frame-to-frame differences to the order of magnitude of positions
 
@@ -62,8 +63,15 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         step: dict[str, Any] = {"kernel_size": 3 * pace, "stride": pace, "padding": pace}
         self.root_joint = layout.root
         self.streams = list(layout.body_parts.values()) if config.body_parts else [tuple(range(joints))]
-        self.step_projections = nn.ModuleList(nn.Conv1d(6 * len(stream) + 3, width, **step) for stream in self.streams)
-        self.encoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
+        if config.encoder == "trunk":
+            self.trunk = SkeletonTrunk(layout, config.trunk_widths, pace, config.dropout)
+            parts = 1 if config.body_parts else len(self.trunk.parts)
+            self.part_projection = nn.Linear(parts * self.trunk.width, width)
+        else:
+            self.step_projections = nn.ModuleList(
+                nn.Conv1d(6 * len(stream) + 3, width, **step) for stream in self.streams
+            )
+            self.encoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
         self.place_embeddings = nn.Parameter(torch.empty(config.num_places, width))
         self.attention = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(
@@ -87,10 +95,14 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # torch's own initialisation for its layers: they are small, and PreTrainedModel's 0.02 starts them too flat
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)):
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d)):
             module.reset_parameters()
         elif isinstance(module, HyperbolicCodebook):
             module.init_weights()
+        elif isinstance(module, SkeletonTrunk):
+            normal_(module.joints, std=0.02)
+        elif isinstance(module, JointMixing):
+            normal_(module.learned, std=0.01)
         elif isinstance(module, ActionVQVAE):
             normal_(module.place_embeddings, std=0.02)
             normal_(module.decoder_positions, std=0.02)
@@ -127,12 +139,19 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         v -> max_norm v / sqrt(1 + |v|^2) keeps them inside the ball with a gradient everywhere; clipping has none.
         """
         self._check_skeletons(skeletons)
+        hidden = self.attention(self._places(skeletons) + self.place_embeddings)
+        latents = self.latent_projection(hidden).float() * self.config.code_dim**-0.5
+        return self.config.max_norm * latents / (1 + latents.square().sum(-1, keepdim=True)).sqrt()
+
+    def _places(self, skeletons: Tensor) -> Tensor:
+        """(batch, places, width) of skeletons (batch, frames, joints, 3)."""
+        if self.config.encoder == "trunk":
+            parts = self.trunk(skeletons)
+            return self.part_projection(parts.flatten(1, 2) if self.config.body_parts else parts.flatten(2))
         streams = zip(self.step_projections, self._frame_features(skeletons), strict=True)
         hidden = torch.cat([project(features.transpose(1, 2)) for project, features in streams])
         hidden = self.encoder_blocks(hidden).unflatten(0, (len(self.streams), -1))
-        hidden = self.attention(hidden.permute(1, 3, 0, 2).flatten(1, 2) + self.place_embeddings)
-        latents = self.latent_projection(hidden).float() * self.config.code_dim**-0.5
-        return self.config.max_norm * latents / (1 + latents.square().sum(-1, keepdim=True)).sqrt()
+        return hidden.permute(1, 3, 0, 2).flatten(1, 2)
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
         """Tangent vectors (batch, places, code_dim) to skeletons (batch, frames, joints, 3)."""

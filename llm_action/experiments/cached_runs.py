@@ -18,6 +18,7 @@ from llm_action.datasets.split import Split
 from llm_action.experiments.controls import fitted_recognizer
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_geometry import GEOMETRY_VERSION
 from llm_action.training.train_vqvae import train_vqvae
 
 
@@ -37,7 +38,7 @@ def settings(experiment: Experiment, data_dir: str | None, *without: str) -> dic
     fields = dataclasses.asdict(experiment)
     for name in ("seed", "hub_model_id", "report_to", *without):
         del fields[name]
-    return {**fields, "data": str(Path(data_dir).resolve()) if data_dir else None}
+    return {**fields, "geometry": GEOMETRY_VERSION, "data": str(Path(data_dir).resolve()) if data_dir else None}
 
 
 def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) -> Path:

@@ -18,6 +18,7 @@ from llm_action.evaluation.evaluate import Classifier, evaluate, milliseconds, r
 from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
 from llm_action.evaluation.probe import joint_inputs, token_inputs, train_probe
 from llm_action.evaluation.recordings import Recordings, feature_extractor
+from llm_action.evaluation.trunk_classifier import train_trunk
 from llm_action.experiments.baselines import minirocket, nearest_neighbour
 from llm_action.experiments.cached_runs import settings, trained_recognizer, trained_tokenizer, training_seconds
 from llm_action.experiments.intervals import correctness
@@ -45,8 +46,9 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
     """The table's rows, the quickest first.
 
     dtw: 1-NN, dynamic time warping. minirocket: as its authors have it; -facing: after facing alignment; -copies: and
-    with 4 augmented copies of each training sequence. transformer: the small one on joints and velocities. tokens: the
-    same one on the action tokens. llm-ar: both stages. Of these three the posteriors of four views of each sequence are
+    with 4 augmented copies of each training sequence. transformer: the small one on joints and velocities. trunk: the
+    one that follows the skeleton, with a classifier. tokens: the transformer on the action tokens. llm-ar: both stages.
+    Of these four the posteriors of four views of each sequence are
     averaged in columns of their own.
 
     Args:
@@ -94,6 +96,7 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
         baseline("minirocket-facing", minirocket, facing=True),
         baseline("minirocket-copies", minirocket, facing=True, copies=COPIES),
         baseline("transformer", lambda recordings: train_probe(recordings, joint_inputs, views=AVERAGED_VIEWS)),
+        baseline("trunk", train_trunk, views=AVERAGED_VIEWS),
         Row("tokens", tokenizer, tokens),
         Row("llm-ar", settings(experiment, data_dir), llm_ar),
     ]

@@ -46,6 +46,8 @@ def skeletons(vqvae: ActionVQVAE, batch: int = 3) -> torch.Tensor:
         {"curvature_learnable": True, "num_levels": 2},
         {"body_parts": True, "downsample": 4},
         {"body_parts": True, "downsample": 8, "num_levels": 2, "layout": "coco17"},
+        {"encoder": "trunk", "trunk_widths": [8, 16], "downsample": 4},
+        {"encoder": "trunk", "trunk_widths": [8, 16], "downsample": 8, "body_parts": True, "layout": "smarthome13"},
     ],
     ids=str,
 )
@@ -135,8 +137,9 @@ def test_the_gradient_goes_straight_through_the_codebook():
     assert vqvae.codebook.codes.grad is None
 
 
-def test_saved_and_loaded_bit_for_bit(tmp_path):
-    vqvae = make(num_levels=2)
+@pytest.mark.parametrize("encoder", ("transformer", "trunk"))
+def test_saved_and_loaded_bit_for_bit(tmp_path, encoder):
+    vqvae = make(num_levels=2, encoder=encoder, trunk_widths=[8, 16])
     vqvae.save_pretrained(tmp_path)
     loaded = ActionVQVAE.from_pretrained(tmp_path)
     assert not loaded.training
@@ -180,6 +183,8 @@ def test_a_wrong_shape_says_what_was_expected(shape):
         ({"num_frames": 15}, "multiple of downsample"),
         ({"geometry": "spherical"}, "hyperbolic"),
         ({"curvature": 0.0}, "curvature"),
+        ({"encoder": "graph"}, "'transformer' or 'trunk'"),
+        ({"encoder": "trunk", "trunk_widths": [8, 12]}, "multiples of 8"),
         ({"layout": "octopus8"}, "octopus8"),
         ({"hidden_size": 15}, "multiple of num_heads"),
         ({"codebook_size": 0}, "codebook_size"),

@@ -63,12 +63,14 @@ def test_place_and_size_do_not_matter(waving, shaking_hands):
         np.testing.assert_allclose(features(other), features(sequence), atol=2e-4)
 
 
-def test_units_are_torso_lengths_from_the_hips_of_the_first_frame(waving):
+def test_units_are_torso_lengths_from_the_hips_mean_place(waving):
     layout = get_layout("kinect20")
-    person = features(waving)[0]
+    person = SkeletonFeatureExtractor().normalize(waving)[0]
     hips, neck = person[:, layout.index("hip_center")], person[:, layout.index("shoulder_center")]
-    np.testing.assert_allclose(hips[0], 0, atol=1e-5)
-    assert np.median(np.linalg.norm(neck - hips, axis=-1)) == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(hips.mean(0), 0, atol=1e-5)
+    assert np.median(np.linalg.norm(neck - hips, axis=-1)) == pytest.approx(
+        1, abs=0.15
+    )  # of a body with bones like the reference's
     across = person[0, layout.index("right_shoulder")] - person[0, layout.index("left_shoulder")]
     assert across[0] > 0 and abs(across[2]) < 0.2 * across[0]  # faces along one direction, right at the larger x
 
@@ -156,13 +158,13 @@ def test_every_layout_can_be_the_model_s_own(waving, layout):
     assert np.isfinite(skeletons.numpy()).all()
     np.testing.assert_allclose(skeletons[1], skeletons[0], atol=5e-4)
     if hand:
-        np.testing.assert_allclose(skeletons[0, 0].mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(skeletons[0].mean(axis=(0, 1)), 0, atol=0.02)  # frames were resampled after that
         away = np.linalg.norm(skeletons[0] - skeletons[0].mean(axis=1, keepdims=True), axis=-1)
         np.testing.assert_allclose(away.mean(), 1, atol=0.1)
     else:
         own = map_joints(skeletons[:1].numpy(), layout, "kinect20")
-        hips = own[0, 0, get_layout("kinect20").index("hip_center")]
-        np.testing.assert_allclose(hips, 0, atol=1e-4)
+        hips = own[0, :, get_layout("kinect20").index("hip_center")]
+        np.testing.assert_allclose(hips.mean(0), 0, atol=0.01)
     vqvae = ActionVQVAE(ActionVQVAEConfig(layout=layout, num_frames=8, hidden_size=16, num_heads=2, num_layers=1))
     assert vqvae.eval().decode(vqvae.encode(skeletons)).shape == skeletons.shape
 
