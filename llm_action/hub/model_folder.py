@@ -15,6 +15,7 @@ from huggingface_hub import HfApi, get_token, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 import llm_action
+from llm_action.datasets.lexicon import write_lexicon
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.hub.cards import TEMPLATES, card_license, is_hub_id, space_card, write_card
 from llm_action.hub.training_record import read_record, record_evaluation, record_training
@@ -30,7 +31,7 @@ ROOT_FILES = (
     *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json"),
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"),
-    *("*.py", "README.md", "LICENSE*"),
+    *("lexicon.json", "*.py", "README.md", "LICENSE*"),
 )
 FOLDER_FILES = {
     "adapter": ("adapter_config.json", "adapter_model.safetensors"),
@@ -62,6 +63,7 @@ def export(
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
     model.save_pretrained(temporary, state_dict=state_dict)
     processor.save_pretrained(temporary)
+    write_lexicon(temporary)
     if run is not None:
         record_training(temporary, run)
     write_card(temporary, folder.name)

@@ -16,6 +16,7 @@ WHOLE = {
     "config.json",
     "model.safetensors",
     "processor_config.json",
+    "lexicon.json",
     "tokenizer.json",
     "modeling_llm_ar.py",
     "README.md",
