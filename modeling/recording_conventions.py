@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from .plausibility import HIPS, LIMITS, measure_body
+from .plausibility import HIPS, LIMITS
 from .recording_axes import AXIS_NAMES, axis_groups
 from .recording_directions import (
     METRES,
@@ -203,7 +203,8 @@ def _refuse_batch(guess: Guess) -> None:
 
 def _judge(guess: Guess, stated: bool) -> None:
     """Warns of what a body does not do; refuses what is none, unless layout and axes are stated."""
-    measures = measure_body(guess.body, guess.known)
+    measures = guess.measures
+    assert measures is not None
     if measures.strangeness > LIMITS.refused and not stated:
         raise Refusal(
             f"expected a body in layout {guess.known.name}, came joints that form none; check layout= and axes="

@@ -64,6 +64,7 @@ def to_square_axes(guess: Guess, unit: str | None, image_size: tuple[float, floa
                 f"bones suggest that it is {aspect:.2f} times as wide as high; pass image_size=(width, height)."
             )
         guess.transform(np.diag(factors))
+        guess.measures = measure_body(guess.body, guess.known)
         return "image"
     if flat or not odd_axes(guess):
         return unit
@@ -74,6 +75,7 @@ def to_square_axes(guess: Guess, unit: str | None, image_size: tuple[float, floa
         guess.warnings.append(f"{found}, although unit={unit} is stated; check that x, y and z are all in {unit}.")
         return unit
     guess.transform(np.diag(stretch))
+    guess.measures = measure_body(guess.body, guess.known)
     guess.warnings.append(
         f"{found} (pixels beside a depth?). That was done; convert to one unit (world coordinates) to be sure, or pass "
         "unit=px to use x and y alone."
@@ -145,6 +147,7 @@ def follow_persons(guess: Guess) -> None:
         unit = measure_body(guess.body, guess.known).unit
     guess.joints, guess.scores, changed = track_persons(guess.joints, unit, guess.scores)
     if changed:
+        guess.measures = measure_body(guess.body, guess.known)
         persons = "one person remains" if len(guess.joints) == 1 else f"{len(guess.joints)} persons remain"
         guess.notes.append(f"Persons are followed by where they are: bodies changed row {changed} times; {persons}.")
 
