@@ -4,6 +4,13 @@ Importing the package makes `AutoConfig`, `AutoModel`, `AutoProcessor` and
 `pipeline("skeleton-action-recognition")` know its classes, without `trust_remote_code`.
 """
 
+import os
+
+# How long torch's threads turn in circles before they sleep is decided when torch loads. The 300,000 turns of libgomp
+# hold the core that a busy machine needs for the very thread they wait for.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "5000"
+
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 

@@ -21,9 +21,11 @@ from transformers.utils import ModelOutput
 
 from .base_model import (
     BASE_MODEL_VARIABLE,
+    Int8Linear,
     base_from_environment,
     base_location,
     check_base,
+    fast_dtype,
     parse_dtype,
     quantize_linears,
     weights_fingerprint,
@@ -68,6 +70,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
 
     Attributes:
         prototypes: of its classes, if it has learned some from a few examples; else None.
+        is_merged: whether the adapter is folded into the base's weights, see `merge`.
+        base_name: folder or Hub id the base was loaded from.
     """
 
     config_class = LlmArConfig
@@ -84,6 +88,7 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
         self.prototypes: ClassPrototypes | None = None
         self.is_merged = False
+        self.base_name = config.base_model
 
     @classmethod
     def from_base(
@@ -266,17 +271,37 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
     def merge(self) -> None:
         """Folds the adapter into the base's weights: the same scores, to rounding, in fewer operations.
 
-        For inference. A merged model can be neither trained nor saved, as its base is no longer the one it names.
+        For inference: a merged model cannot be trained. The adapter is kept beside the weights, so it can be saved.
         """
-        self.language_model.merge_and_unload()
-        self.is_merged = True
+        if not self.is_merged:
+            self.language_model.merge_adapter()
+            self.is_merged = True
+
+    def train(self, mode: bool = True) -> LlmArForActionRecognition:
+        """As of any module; refused for a merged model, whose adapter would learn nothing."""
+        if mode:
+            self._check_not_merged()
+        return super().train(mode)
 
     def _check_not_merged(self) -> None:
         if self.is_merged:
             raise ValueError(
-                "This model's adapter is merged into its base, for inference only; load it without merge=True and "
-                "dtype int8 to save it or to load trained weights."
+                "This model's adapter is merged into its base, for inference only; load it with is_trainable=True to "
+                "train it or to load trained weights. A pipeline merges what was loaded without that."
             )
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether the adapter's weights take gradients."""
+        return any(weight.requires_grad for weight in self.language_model.parameters())
+
+    @property
+    def arithmetic(self) -> str:
+        """The base and what it computes in, for people: "owner/base in float32 on cpu, adapter merged"."""
+        is_int8 = any(isinstance(module, Int8Linear) for module in self.causal_lm.modules())
+        dtype = "int8" if is_int8 else str(self.causal_lm.dtype).removeprefix("torch.")
+        beside = "adapter merged" if self.is_merged else "adapter beside it"
+        return f"{self.base_name} in {dtype} on {self.device}, {beside}"
 
     def save_pretrained(
         self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
@@ -288,9 +313,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 its own.
 
         Raises:
-            ValueError: the adapter is merged into the base, or a state_dict lacks the action embeddings.
+            ValueError: a state_dict lacks the action embeddings.
         """
-        self._check_not_merged()
         if not is_main_process:
             return
         folder = Path(save_directory)
@@ -338,12 +362,14 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         Args:
             base_model: the base to use; default the environment variable LLM_ACTION_BASE_MODEL, then the folder
                 `base/` of the model, then `config.base_model`.
-            dtype: of the base's weights: "auto" (default) as they were saved, float32, bfloat16, float16 or int8, each
-                as `torch.float32` or "float32". int8 rounds the decoder's linear layers (see `Int8Linear`), runs on
-                CPUs and implies merge.
+            dtype: of the base's weights: "auto" (default) as they were saved where the device multiplies that fast,
+                else float32 (see `fast_dtype`); or float32, bfloat16, float16 or int8, each as `torch.float32` or
+                "float32". int8 rounds the decoder's linear layers (see `Int8Linear`), runs on CPUs and implies merge.
             merge: fold the adapter into the base, see `merge`.
             is_trainable: whether the adapter's weights take gradients.
-            revision, token, cache_dir, local_files_only, device_map: as everywhere in transformers.
+            device_map: as everywhere in transformers; "auto" arithmetic is for its device, default the accelerator if
+                there is one, else the CPU.
+            revision, token, cache_dir, local_files_only: as everywhere in transformers.
 
         Raises:
             OSError: the folder, a part of it or the base cannot be found.
@@ -374,14 +400,16 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 f"{BASE_MODEL_VARIABLE}; `llm-action base-model` fetches the default one and prints its folder."
             ) from error
         check_base(base, config, base_name)  # before a change of dtype, which may round the weights
-        if wanted is not None:
+        if wanted is None:
+            base.to(fast_dtype(base.dtype, None if device_map is None else base.device))
+        else:
             base.to(torch.float32 if wanted == torch.int8 else wanted)
         with reading(folder / ADAPTER_FOLDER):
             adapted = PeftModel.from_pretrained(base, str(folder / ADAPTER_FOLDER), is_trainable=is_trainable)
         model = cls(config, adapted)
         model.load_trained(folder)
         model.action_embeddings.to(base.device)
-        model.name_or_path = str(pretrained_model_name_or_path)
+        model.name_or_path, model.base_name = str(pretrained_model_name_or_path), str(base_name)
         if merge:
             model.merge()
         if wanted == torch.int8:
@@ -403,8 +431,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         if own:
             self.prototypes = ClassPrototypes(**{name.removeprefix(_PROTOTYPES): part for name, part in own.items()})
         self.load_state_dict(weights, strict=False)
-        trainable = any(weight.requires_grad for weight in self.language_model.parameters())
-        self.language_model.load_adapter(str(Path(folder) / ADAPTER_FOLDER), "default", is_trainable=trainable)
+        adapter = str(Path(folder) / ADAPTER_FOLDER)
+        self.language_model.load_adapter(adapter, "default", is_trainable=self.is_trainable)
 
 
 def _local_folder(name: str | os.PathLike, hub: dict, other_base: bool) -> Path:

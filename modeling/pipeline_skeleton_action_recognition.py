@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from transformers import Pipeline
+from transformers.utils import logging
 
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
 from .skeleton_stream import StreamResult, recognize_streams
+
+logger = logging.get_logger(__name__)
 
 _ENCODED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
@@ -42,6 +45,8 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             with names not trained on. False: a list is scored by its names alone, the best of thousands found by a
             search; no unseen name stands a chance beside classes trained on.
         layout, fps: of inputs that carry none.
+        merge: at construction, whether the adapter is folded into the base, which is faster (default); a model loaded
+            with `is_trainable` is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are
@@ -65,12 +70,15 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, candidate_labels=None, calibrate: bool | None = None, **kwargs):
+    def __init__(self, *args, candidate_labels=None, calibrate: bool | None = None, merge: bool = True, **kwargs):
         self._given = candidate_labels, calibrate
         self._last_candidates: tuple[str, NamedCandidates | WeightedCandidates] | None = None
         super().__init__(*args, **kwargs)
         self.tokenizer = self.processor.tokenizer  # transformers collates no batch without
         self._check_parts()
+        if merge and not self.model.is_trainable:
+            self.model.merge()
+        logger.info("recognizing with %s", self.model.arithmetic)
         if candidate_labels is not None:
             self._candidates()  # says at once what is wrong with them
 

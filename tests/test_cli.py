@@ -68,8 +68,8 @@ class TestHelp:
 class TestRecognize:
     def test_a_line_a_file(self, run, tiny_export, recordings):
         files = sorted(recordings.glob("*_s1_*"))
-        code, out, _ = run("recognize", *files, "--model", tiny_export, "--top-k", "2")
-        assert code == 0
+        code, out, log = run("recognize", *files, "--model", tiny_export, "--top-k", "2")
+        assert code == 0 and "in float32 on cpu, adapter merged" in log
         assert [line.split(": ")[0] for line in out.splitlines()] == [str(file) for file in files]
         assert all(line.count(", ") == 1 for line in out.splitlines())
 
@@ -237,6 +237,7 @@ class TestOthers:
         facts = dict(line.split(": ", 1) for line in out.splitlines() if ": " in line)
         assert facts["base_model"] == str(tiny_base) and "wave" in facts["classes"]
         assert facts["geometry"] == "hyperbolic"
+        assert facts["arithmetic"] == f"{tiny_base} in float32 (stored in float32), adapter merged"
 
     def test_info_of_what_is_no_model(self, run, tmp_path):
         assert_bad_input(run("info", tmp_path), str(tmp_path), "config.json is missing")

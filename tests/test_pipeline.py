@@ -491,3 +491,26 @@ def test_the_processor_of_another_run_is_refused(tiny_export, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "vqvae_fingerprint": "0123456789abcdef"}))
     with pytest.raises(ValueError, match="use the processor saved with the model"):
         pipeline("skeleton-action-recognition", model=str(folder))
+
+
+class TestMerging:
+    """The adapter is folded into the base where nothing is trained; what is saved stays what was trained."""
+
+    def test_a_pipeline_that_has_answered_is_saved_and_answers_the_same(self, recognize, files, same, tmp_path):
+        assert recognize.model.is_merged
+        recognize.save_pretrained(tmp_path)
+        recognize.processor.save_pretrained(tmp_path)
+        again = pipeline("skeleton-action-recognition", model=str(tmp_path))
+        same([again(file) for file in files])
+
+    def test_unless_asked_otherwise(self, tiny_export, files, same):
+        beside = pipeline("skeleton-action-recognition", model=str(tiny_export), merge=False)
+        assert not beside.model.is_merged
+        same([beside(file) for file in files])
+
+    def test_a_model_that_learns_is_left_as_it_is(self, recognize, tiny_export, files, same):
+        model = llm_action.LlmArForActionRecognition.from_pretrained(tiny_export, is_trainable=True)
+        learning = SkeletonActionRecognitionPipeline(model=model, processor=recognize.processor)
+        assert not model.is_merged
+        same([learning(file) for file in files])
+        model.train()

@@ -111,9 +111,11 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
+    from llm_action.hub.base_models import default_arithmetic
     from llm_action.hub.model_folder import describe
 
-    for name, value in describe(arguments.folder).items():
+    known = describe(arguments.folder)
+    for name, value in {**known, "arithmetic": default_arithmetic(arguments.folder)}.items():
         print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
 
 

@@ -62,6 +62,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     origin = Origin(f"evaluate, views {arguments.views}", config_hash({"views": arguments.views}), fingerprint)
     metrics = evaluate(score, split, origin, arguments.batch_size)
     about = {"dataset": split.dataset, "protocol": split.protocol, "model": arguments.model}
+    about["arithmetic"] = recognize.model.arithmetic
     metrics = {**about, **metrics, "views": arguments.views}
     print(f"entered in {ledger_file()}", file=sys.stderr)
     if arguments.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def load_pipeline(model: str):
         "model": LlmArForActionRecognition.from_pretrained(model),
         "processor": LlmArProcessor.from_pretrained(model),
     }
-    return SkeletonActionRecognitionPipeline(**parts)
+    recognize = SkeletonActionRecognitionPipeline(**parts)
+    print(f"base model {recognize.model.arithmetic}", file=sys.stderr)
+    return recognize
 
 
 def check_model(model: str) -> None:

@@ -64,15 +64,12 @@ def weights_fingerprint(weights: Iterable[tuple[str, Tensor]], *more: str) -> st
 
 
 def recognizer_fingerprint(model: LlmArForActionRecognition, processor: LlmArProcessor) -> str:
-    """The fingerprint of what was trained of a recognizer: its action tokenizer, adapter and action embeddings.
-
-    A merged model has no adapter any more; its fingerprint is one of all its weights.
-    """
+    """The fingerprint of what was trained of a recognizer: its action tokenizer, adapter and action embeddings."""
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     base = f"{model.base_model_prefix}."
 
     def counts(name: str) -> bool:
-        return model.is_merged or "lora_" in name or not name.startswith(base) or name in trained
+        return "lora_" in name or not name.startswith(base) or name in trained
 
     weights = ((name, weight) for name, weight in model.state_dict().items() if counts(name))
     return weights_fingerprint(weights, str(model.config.base_fingerprint), processor.vqvae.fingerprint())

@@ -190,11 +190,7 @@ def _trained(experiment: Experiment, data_dir: str | None, work: Path) -> Recogn
 
 
 def _pipeline(run: Recognizer) -> SkeletonActionRecognitionPipeline:
-    """The pipeline of a merged model, in half precision where that is fast.
-
-    Descriptions and questions are a hundred times as much text as a name.
-    """
-    model = LlmArForActionRecognition.from_pretrained(run.folder / "model", merge=True, dtype=base_dtype("auto"))
+    model = LlmArForActionRecognition.from_pretrained(run.folder / "model")
     return SkeletonActionRecognitionPipeline(model=model, processor=run.processor)
 
 

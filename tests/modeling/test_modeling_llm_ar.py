@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from transformers.models.llama import LlamaForCausalLM
 
 from llm_action.hub.base_models import tiny_llama
-from llm_action.modeling.base_model import Int8Linear
+from llm_action.modeling import base_model
+from llm_action.modeling.base_model import Int8Linear, fast_dtype
 from llm_action.modeling.hub_repository import FORMAT_VERSION
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -246,20 +247,62 @@ class TestInference:
 
     def test_merging_leaves_the_scores(self, trained, prompts, tiny_export):
         merged = LlmArForActionRecognition.from_pretrained(tiny_export, dtype="float32", merge=True)
-        assert not any("lora_" in name for name, _ in merged.named_parameters())
+        assert merged.is_merged
         torch.testing.assert_close(merged.score(**prompts), trained.score(**prompts), rtol=0, atol=1e-4)
         torch.testing.assert_close(
             merged.rank(**prompts, k=3).log_likelihoods, trained.rank(**prompts, k=3).log_likelihoods, rtol=0, atol=1e-4
         )
 
-    def test_a_merged_model_is_for_inference_only(self, tiny_export, tmp_path):
+    def test_a_merged_model_is_for_inference_only(self, tiny_export):
         merged = LlmArForActionRecognition.from_pretrained(tiny_export, merge=True)
-        with pytest.raises(ValueError, match="merged into its base.*without merge=True"):
-            merged.save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="merged into its base.*is_trainable=True"):
+            merged.train()
         with pytest.raises(ValueError, match="merged into its base"):
             merged.load_trained(tiny_export)
         with pytest.raises(ValueError, match="is_trainable=False"):
             LlmArForActionRecognition.from_pretrained(tiny_export, merge=True, is_trainable=True)
+
+    @pytest.mark.parametrize("dtype", ("float32", "bfloat16", "int8"))
+    def test_a_merged_model_is_saved_as_it_was_trained(self, tiny_export, tmp_path, dtype):
+        merged = LlmArForActionRecognition.from_pretrained(tiny_export, merge=True, dtype=dtype)
+        merged.save_pretrained(tmp_path)
+        for part in ("model.safetensors", "adapter/adapter_model.safetensors"):
+            assert (tmp_path / part).read_bytes() == (tiny_export / part).read_bytes()
+
+    @pytest.mark.parametrize("fast", (True, False))
+    def test_the_device_decides_the_arithmetic(self, tiny_export, tiny_base, tmp_path, prompts, monkeypatch, fast):
+        shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
+        AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.bfloat16).save_pretrained(tmp_path)
+        monkeypatch.setattr(base_model, "_outruns_float32", lambda dtype: fast)
+
+        def loaded(**options):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # rounded, the base is another one
+                return LlmArForActionRecognition.from_pretrained(tiny_export, base_model=tmp_path, **options)
+
+        found = loaded(device_map="cpu")
+        assert found.causal_lm.dtype == (torch.bfloat16 if fast else torch.float32)
+        assert found.arithmetic.startswith(f"{tmp_path} in {'bfloat16' if fast else 'float32'} on cpu")
+        for asked in (torch.bfloat16, torch.float16, torch.float32):
+            assert loaded(dtype=asked, device_map="cpu").causal_lm.dtype == asked
+        if not fast:
+            with torch.no_grad():
+                exact = loaded(dtype=torch.float32).score(**prompts)
+                torch.testing.assert_close(found.score(**prompts), exact, rtol=0, atol=0)
+
+    def test_the_arithmetic_of_each_device(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+        monkeypatch.setattr(base_model, "_outruns_float32", lambda dtype: dtype == torch.float16)
+        wanted = {"cuda": torch.float32, "cpu": torch.float32, "mps": torch.bfloat16}
+        assert {device: fast_dtype(torch.bfloat16, device) for device in wanted} == wanted
+        assert [fast_dtype(torch.float16, device) for device in wanted] == 3 * [torch.float16]
+        assert fast_dtype(torch.float32, "cpu") == torch.float32 and fast_dtype(torch.float64, "cpu") == torch.float64
+
+    def test_timing_the_cpu_leaves_threads_and_chance_alone(self):
+        base_model._outruns_float32.cache_clear()
+        threads, state = torch.get_num_threads(), torch.get_rng_state()
+        assert fast_dtype(torch.bfloat16, "cpu") in (torch.bfloat16, torch.float32)
+        assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
 
     @pytest.mark.parametrize("dtype", ("float32", torch.float32, "bfloat16", "float16", torch.int8, "int8"), ids=str)
     def test_precisions(self, trained, prompts, tiny_export, dtype):
@@ -289,7 +332,8 @@ class TestInference:
     def test_int8_weights_are_a_quarter(self, tiny_export):
         model = LlmArForActionRecognition.from_pretrained(tiny_export, dtype="int8")
         decoder = model.causal_lm.get_decoder()
-        assert not [layer for layer in model.causal_lm.modules() if isinstance(layer, torch.nn.Linear)]
+        linear = [name for name, layer in model.causal_lm.named_modules() if isinstance(layer, torch.nn.Linear)]
+        assert all("lora_" in name for name in linear)
         layers = [layer for layer in decoder.modules() if isinstance(layer, Int8Linear)]
         assert len(layers) == 2 * 7 and all(layer.weight.dtype == torch.int8 for layer in layers)
         assert model.causal_lm.get_output_embeddings().weight.dtype == torch.int8

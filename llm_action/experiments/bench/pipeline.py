@@ -151,7 +151,7 @@ def write_ntu(sequence: SkeletonSequence, folder: Path) -> Path:
 
 def _pipeline(inputs: BenchInputs) -> tuple[SkeletonActionRecognitionPipeline, dict[str, Any]]:
     """The pipeline and its options."""
-    recognize = SkeletonActionRecognitionPipeline(model=inputs.model, processor=inputs.processor)
+    recognize = SkeletonActionRecognitionPipeline(model=inputs.model, processor=inputs.processor, merge=False)
     return recognize, {"top_k": TOP_K, "candidate_labels": inputs.classes()}
 
 

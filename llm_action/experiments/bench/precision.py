@@ -17,16 +17,20 @@ BATCH = 4
 PRECISIONS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": torch.float32},
     "float32, merged": {"dtype": torch.float32, "merge": True},
+    "bfloat16": {"dtype": torch.bfloat16},
     "bfloat16, merged": {"dtype": torch.bfloat16, "merge": True},
     "int8": {"dtype": torch.int8},
+    "default": {"merge": True},
 }
 
 
 def precision_section(inputs: BenchInputs, repeats: int) -> Section:
     """Each precision against float32 with the adapter beside the base: time, scores, best label, accuracy.
 
+    "default" is what a pipeline makes of the device; how many times as fast as what is stored it is, is a figure, too.
+
     Scores are the full posteriors, among the classes trained on, of all sequences of the data set or of a few made-up
-    ones. Four copies of the model are in memory. Batches are the repeats.
+    ones. A copy of the model for each precision is in memory. Batches are the repeats.
     """
     count = len(inputs.sequences) if inputs.targets is not None else inputs.sizes.precision_sequences
     tree = LabelTree.from_labels(inputs.classes(), inputs.processor.tokenizer).to(inputs.model.device)
@@ -36,9 +40,10 @@ def precision_section(inputs: BenchInputs, repeats: int) -> Section:
         for start in range(0, count, BATCH)
     ]
     found: dict[str, dict[int, Tensor]] = {name: {} for name in PRECISIONS}
-    ways = {}
+    ways, arithmetic = {}, {}
     for name, options in PRECISIONS.items():
         model = LlmArForActionRecognition.from_pretrained(inputs.folder, **options).to(inputs.model.device)
+        arithmetic[name] = model.arithmetic
         ways[name] = lambda r, name=name, model=model: found[name].update(
             {r: model.score(prompts[r]["input_ids"], prompts[r]["attention_mask"], tree).float().cpu()}
         )
@@ -49,7 +54,9 @@ def precision_section(inputs: BenchInputs, repeats: int) -> Section:
     scores = {name: torch.cat([parts[batch] for batch in range(len(prompts))]) for name, parts in found.items()}
     if inputs.targets is not None:
         _enter(inputs, scores)
-    return Section([figure for name in PRECISIONS for figure in _figures(name, scores, seconds, inputs.targets)])
+    figures = [figure for name in PRECISIONS for figure in _figures(name, scores, seconds, inputs.targets)]
+    figures.append(ratio(seconds, "bfloat16", "default", name="bfloat16, adapter beside it / default"))
+    return Section(figures, [f"default: {arithmetic['default']}"])
 
 
 def _enter(inputs: BenchInputs, scores: dict[str, Tensor]) -> None:
