@@ -74,7 +74,7 @@ class Adapters:
             ValueError: the folder is damaged, of another base, or lacks tensors or has some that the adapter has not.
         """
         self._check_not_merged()
-        with reading(peft_model_id):
+        with reading(Path(peft_model_id)):
             self.language_model.load_adapter(str(peft_model_id), adapter_name, is_trainable=is_trainable)
             check_tensors(self.language_model, adapter_name, Path(peft_model_id))
 

@@ -170,10 +170,17 @@ class LlmArConfig(PreTrainedConfig):
         if pipelines and from_hub_code():
             kwargs["custom_pipelines"] = pipelines
         if self.label_names is not None:
-            renamed = {int(index): str(name) for index, name in (kwargs.get("id2label") or {}).items()}
-            kwargs["id2label"] = {index: renamed.get(index, name) for index, name in enumerate(self.label_names)}
-            kwargs["label2id"] = {name: index for index, name in kwargs["id2label"].items()}
+            given = getattr(self, "id2label", None) or {}
+            renamed = {int(index): str(name) for index, name in given.items()}
+            self.id2label = {index: renamed.get(index, name) for index, name in enumerate(self.label_names)}
+            self.label2id = {name: index for index, name in self.id2label.items()}
         super().__post_init__(**kwargs)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What results call the classes: `id2label`, where that has a name, else `label_names`."""
+        renamed = self.id2label or {}
+        return tuple(str(renamed.get(number, name)) for number, name in enumerate(self.label_names or ()))
 
     def to_dict(self):
         return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": FORMAT_VERSION}

@@ -514,7 +514,12 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         if wanted == torch.int8:
             quantize_linears(model.causal_lm)
         model.eval()
-        nothing = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set(), "error_msgs": []}
+        nothing: dict[str, Any] = {
+            "missing_keys": set(),
+            "unexpected_keys": set(),
+            "mismatched_keys": set(),
+            "error_msgs": [],
+        }
         return (model, nothing) if output_loading_info else model
 
     def load_trained(self, folder: str | os.PathLike) -> None:

@@ -88,8 +88,6 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     def __call__(self, inputs: Any, candidate_labels=None, calibrate: bool | None = None, **kwargs):
         """See the class."""
         kwargs["candidates"] = self._candidates(candidate_labels, calibrate)
-        if candidate_labels is None and self._given[0] is None:
-            kwargs["names"] = self._class_names()
         kwargs["states"] = kwargs.get("states") or KeptStates()
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
@@ -169,7 +167,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         )
 
     def _sanitize_parameters(
-        self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, names=None, states=None, **kwargs
+        self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, states=None, **kwargs
     ):
         if kwargs:
             known = "top_k, candidate_labels, calibrate, layout, fps, views, states"
@@ -181,7 +179,6 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         if candidates is not None:
             read["attributes"] = candidates.needs_attributes
             score["candidates"], rank["labels"] = candidates, candidates.labels
-            rank["names"] = names
         if top_k is not _NOT_GIVEN:
             score["top_k"] = _count(top_k)
         return read, score, rank
@@ -192,16 +189,11 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         calibrate = self._given[1] if calibrate is None else calibrate
         labels = _kept(labels)
         config = self.model.config
-        known = config.label_names, config.taught, config.attribute_statistics, config.label_lexicon
+        known = config.label_names, config.class_names, config.taught, config.attribute_statistics, config.label_lexicon
         key, last = repr((labels, calibrate, known)), self._last_candidates
         if last is None or last[0] != key:
             self._last_candidates = last = key, candidates_for(self.model, self.processor, labels, calibrate)
         return last[1]
-
-    def _class_names(self) -> list[str]:
-        """What answers call the classes trained on: `config.id2label`, which users rename."""
-        config = self.model.config
-        return [str(config.id2label.get(number, name)) for number, name in enumerate(config.label_names or ())]
 
     def preprocess(self, skeleton, **read):
         if isinstance(skeleton, dict) and "recording" in skeleton:
@@ -213,8 +205,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         scores, numbers = candidates.best(recordings if isinstance(recordings, list) else [recordings], top_k, states)
         return {"scores": scores, "numbers": numbers}
 
-    def postprocess(self, model_outputs, labels, names=None):
-        labels = names or labels
+    def postprocess(self, model_outputs, labels):
         best = zip(model_outputs["scores"][0].tolist(), model_outputs["numbers"][0].tolist(), strict=True)
         return [{"label": labels[number], "score": score} for score, number in best]
 

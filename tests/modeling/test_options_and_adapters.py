@@ -259,3 +259,15 @@ def test_inference_mode_and_then_training(tiny_export, prompts):
     loss.backward()
     assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, torch.tensor([0, 1, 2])))
+
+
+def test_renamed_classes_of_calibrated_answers_and_streams(tiny_export, recordings):
+    recognize = pipeline("skeleton-action-recognition", model=str(tiny_export), top_k=None)
+    config = recognize.model.config
+    config.id2label = {2: "Winken"}  # wave; the others keep their names
+    expected = {"Winken", *config.label_names} - {"wave"}
+    recording = sorted(recordings.iterdir())[0]
+    assert {entry["label"] for entry in recognize(str(recording), calibrate=True)} == expected
+    frames = recognize.processor.read(recording).joints[0]
+    [*results] = recognize.stream(frames, window=16, hop=16, layout="kinect20_utd")
+    assert results and all({entry["label"] for entry in result.ranking} == expected for result in results)
