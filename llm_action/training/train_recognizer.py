@@ -69,8 +69,8 @@ class RecognizerTrainer(HubTrainer):
         classes = inputs.pop("classes", None)
         if classes is not None:  # the loss is that of the posterior over the classes
             inputs["labels"] = classes
-        output = model(**inputs, smoothing=self.stage.label_smoothing, num_items_in_batch=num_items_in_batch)
-        return (output.loss, output) if return_outputs else output.loss
+        inputs["smoothing"] = self.stage.label_smoothing
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def create_optimizer(self, model=None) -> AdamW:
         """Makes AdamW with a rate for the adapter and one for the action embeddings.
