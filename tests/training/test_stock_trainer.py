@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding, Trainer, TrainingArguments
 
@@ -181,8 +186,6 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(tiny_export, word
 
 def test_a_model_folder_is_no_checkpoint(model, tiny_export):
     """Its model.safetensors has the action embeddings alone."""
-    from safetensors.torch import load_file
-
     with pytest.raises(ValueError, match="are missing.*load_trained"):
         model.load_state_dict(load_file(tiny_export / "model.safetensors"), False)
 
@@ -200,3 +203,41 @@ def test_the_snippets_of_the_readme_run(tiny_export, recordings, tmp_path, monke
         exec(compile(snippet, str(README), "exec"), names)
         assert names["trainer"].state.global_step > 0
         assert names["trainer"].evaluate(names["rows"])["eval_loss"] < 20
+
+
+RANK = """
+import os, sys, torch
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from safetensors.torch import save_file
+from test_stock_trainer import new_model, trained_weights, trainer_for
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
+folder, rows, out = Path(sys.argv[2]), torch.load(sys.argv[3], weights_only=True), Path(sys.argv[4])
+model = new_model(folder)
+trainer = trainer_for(model, rows, LlmArProcessor.from_pretrained(folder), out, per_device_train_batch_size=2)
+assert trainer.args.world_size == 2
+trainer.train()
+save_file(trained_weights(model), out / f"rank{os.environ['RANK']}.safetensors")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does_with_the_larger_batch(tiny_export, word_rows, processor, tmp_path):
+    torch.save(word_rows, tmp_path / "rows.pt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    arguments = [str(Path(__file__).parent), str(tiny_export), str(tmp_path / "rows.pt"), str(tmp_path)]
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", RANK, *arguments], env={**shared, "RANK": rank, "LOCAL_RANK": rank})
+        for rank in ("0", "1")
+    ]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    one = new_model(tiny_export)
+    trainer_for(one, word_rows, processor, tmp_path, per_device_train_batch_size=4).train()
+    for rank in (0, 1):
+        two = load_file(tmp_path / f"rank{rank}.safetensors")
+        for name, weight in trained_weights(one).items():
+            torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=1e-5)
