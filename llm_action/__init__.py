@@ -57,5 +57,6 @@ def _write_card(folder, name):
 
 
 LlmArProcessor.file_reader = staticmethod(read_skeleton)
-LlmArProcessor.card_writer = LlmArForActionRecognition.card_writer = staticmethod(_write_card)
+for _part in (LlmArProcessor, LlmArForActionRecognition, SkeletonActionRecognitionPipeline):
+    _part.card_writer = staticmethod(_write_card)
 LlmArForActionRecognition.base_resolver = staticmethod(resolve_base_model)

@@ -148,6 +148,8 @@ class LlmArConfig(PreTrainedConfig):
             None: attributes do not count.
         label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
             attributes are guessed.
+        active_adapters: of several adapters; default None: "default" alone.
+        id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 
     model_type = "llm_ar"
@@ -164,6 +166,7 @@ class LlmArConfig(PreTrainedConfig):
     taught: list[str] | None = None
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
+    active_adapters: list[str] | None = None
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")
@@ -178,9 +181,17 @@ class LlmArConfig(PreTrainedConfig):
         if pipelines and from_hub_code():
             kwargs["custom_pipelines"] = pipelines
         if self.label_names is not None:
-            kwargs["id2label"] = dict(enumerate(self.label_names))
-            kwargs["label2id"] = {name: index for index, name in enumerate(self.label_names)}
+            given = getattr(self, "id2label", None) or {}
+            renamed = {int(index): str(name) for index, name in given.items()}
+            self.id2label = {index: renamed.get(index, name) for index, name in enumerate(self.label_names)}
+            self.label2id = {name: index for index, name in self.id2label.items()}
         super().__post_init__(**kwargs)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What results call the classes: `id2label`, where that has a name, else `label_names`."""
+        renamed = self.id2label or {}
+        return tuple(str(renamed.get(number, name)) for number, name in enumerate(self.label_names or ()))
 
     def to_dict(self):
         return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": FORMAT_VERSION}

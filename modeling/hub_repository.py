@@ -50,6 +50,7 @@ ROOT_FILES = (
 )
 FOLDER_FILES = {
     "adapter": ("adapter_config.json", "adapter_model.safetensors"),
+    "adapter/*": ("adapter_config.json", "adapter_model.safetensors"),
     "vqvae": ("config.json", "model.safetensors"),
     "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
     "training": ("*.yaml", "*.json", "*.png"),
@@ -78,7 +79,8 @@ def repository_files(folder: str | Path) -> list[str]:
 def belongs(name: str) -> bool:
     """Whether a repository holds a file of this relative path."""
     parent, _, file = name.rpartition("/")
-    return any(fnmatch(file, pattern) for pattern in (FOLDER_FILES.get(parent, ()) if parent else ROOT_FILES))
+    inside = [pattern for folder, files in FOLDER_FILES.items() if fnmatch(parent, folder) for pattern in files]
+    return any(fnmatch(file, pattern) for pattern in (inside if parent else ROOT_FILES))
 
 
 def repository_patterns() -> list[str]:

@@ -169,11 +169,32 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         return weights_hash(self.state_dict())
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, subfolder: str = "", **kwargs) -> ActionVQVAE:
-        """As any model's, from safetensors alone."""
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path,
+        *args,
+        subfolder: str = "",
+        output_loading_info: bool = False,
+        **kwargs,
+    ) -> Any:
+        """As any model's, from safetensors alone.
+
+        Raises:
+            TypeError: an unknown option.
+            ValueError: tensors are missing, unexpected or of another shape.
+        """
         check_file_names(Path(pretrained_model_name_or_path) / subfolder)
         kwargs["use_safetensors"] = True
-        return super().from_pretrained(pretrained_model_name_or_path, *args, subfolder=subfolder, **kwargs)
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path, *args, subfolder=subfolder, output_loading_info=True, **kwargs
+        )
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if names := sorted(map(str, info.get(kind, ()))):
+                raise ValueError(
+                    f"{pretrained_model_name_or_path}: the action tokenizer's weights have {len(names)} "
+                    f"{kind.replace('_', ' ')}, such as {names[0]}; export or download the model again."
+                )
+        return (model, info) if output_loading_info else model
 
     def save_pretrained(self, save_directory, **kwargs):
         """As any model's; also writes the code a Hub repository needs."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .adapters import ADAPTER_FOLDER, DEFAULT_ADAPTER, Adapters, check_tensors
 from .base_model import (
     BASE_MODEL_VARIABLE,
     Int8Linear,
@@ -40,7 +41,6 @@ from .prompt_states import KeptStates, common_words, encode_prompts, without_fir
 # of transformers, which peft asks for an attribute renamed since
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
-ADAPTER_FOLDER = "adapter"
 _WEIGHTS = "model.safetensors"
 _PROTOTYPES = "prototypes."
 
@@ -50,15 +50,15 @@ class ActionRecognitionOutput(ModelOutput):
     """Output of `LlmArForActionRecognition.forward`.
 
     Attributes:
-        loss: scalar, mean cross-entropy of the answer words; only with `labels`.
-        logits: (batch, classes) exact log-likelihood of each class name, see `score`; only without `labels`.
+        loss: scalar; only with `labels`.
+        logits: (batch, classes) exact log-likelihood of each class name, see `score`; not with `labels` of words.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
 
 
-class LlmArForActionRecognition(HubUpload, PreTrainedModel):
+class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
     """A `PeftModel` around a LlamaForCausalLM plus an embedding table for action tokens (the paper's stage 2).
 
     Ids below the base's vocabulary size are words, the others action tokens. The vocabulary is not resized: the
@@ -78,17 +78,27 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
     base_model_prefix = "language_model"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    _supports_sdpa = True
+    accepts_loss_kwargs = True  # a Trainer passes num_items_in_batch
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the base itself knows, and is asked
     # finds a base model's folder beyond the Hub and its cache; the installed package sets it
     base_resolver: Callable[[str], Path] | None = None
 
-    def __init__(self, config: LlmArConfig, language_model: PeftModel):
+    def __init__(self, config: LlmArConfig, language_model: PeftModel | None = None):
+        if language_model is None:
+            raise ValueError(
+                "Expected a language_model: a config holds no LLaMA. Use LlmArForActionRecognition.from_base for a new "
+                "model, from_pretrained for a saved one."
+            )
         super().__init__(config)
         self.language_model = language_model
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
         self.prototypes: ClassPrototypes | None = None
         self.is_merged = False
         self.base_name = config.base_model
+        self.post_init()
+
+    def init_weights(self) -> None:
+        """Leaves all weights as they are: the base is loaded, adapter and embeddings are initialised already."""
 
     @classmethod
     def from_base(
@@ -140,32 +150,71 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        label_smoothing: float = 0.0,
         motion_features: Tensor | None = None,
-        **kwargs,
+        smoothing: float = 0.0,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> ActionRecognitionOutput:
-        """Loss of the answer words, or the log-likelihood of every class name.
+        """The loss of the answer words or of the classes, and the log-likelihood of every class name.
 
         Args:
-            input_ids: (batch, tokens) prompt, in training followed by the answer.
+            input_ids: (batch, tokens) prompts, with `labels` of words followed by the answer.
             attention_mask: (batch, tokens), 0 for padding.
-            labels: (batch, tokens) the answer's ids, -100 elsewhere.
-            label_smoothing: share of each answer token's target that is spread over the vocabulary.
+            labels: (batch, tokens) the answer's ids, -100 elsewhere: the loss is the cross-entropy of those words. Or
+                (batch,) class ids, -100 for none: it is that of the posterior over all classes.
             motion_features: (batch, features), see `score`.
+            smoothing: share of each target that is spread over the vocabulary or the classes, default 0.
+            num_items_in_batch: what the sum over the targets is divided by, the targets of all forwards of an optimizer
+                step; default those of this batch. A Trainer passes it.
 
         Raises:
-            ValueError: no labels, and the model knows no classes.
+            ValueError: labels of another shape or out of range; rows that end in an answer, but no labels; class ids or
+                no labels, and the model knows no classes.
         """
-        if labels is None:
-            scores = self.score(input_ids, attention_mask, motion_features=motion_features)
-            return ActionRecognitionOutput(logits=scores)
+        if labels is None or labels.ndim == 1:
+            self._check_prompts(input_ids, attention_mask)
+            logits = self.score(input_ids, attention_mask, motion_features=motion_features)
+            if labels is None:
+                return ActionRecognitionOutput(logits=logits)
+            self._check_labels(labels, input_ids, logits.shape[1])
+            return ActionRecognitionOutput(_cross_entropy(logits, labels, smoothing, num_items_in_batch), logits)
+        self._check_labels(labels, input_ids, self.config.base_vocab_size)
         hidden = self.causal_lm.get_decoder()(
             inputs_embeds=self.embed(input_ids), attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
         targets = labels[:, 1:]
         answers = targets != -100  # logits of the answer's positions alone: the head is the largest layer
         logits = self.causal_lm.get_output_embeddings()(hidden[:, :-1][answers]).float()
-        return ActionRecognitionOutput(loss=F.cross_entropy(logits, targets[answers], label_smoothing=label_smoothing))
+        return ActionRecognitionOutput(_cross_entropy(logits, targets[answers], smoothing, num_items_in_batch))
+
+    def _check_labels(self, labels: Tensor, input_ids: Tensor, size: int) -> None:
+        if labels.ndim == 1 and labels.shape[0] == input_ids.shape[0]:
+            expected = f"class ids below {size}, -100 for none"
+        elif labels.shape == input_ids.shape:
+            expected = f"ids of words (below {size}) of the answers, -100 elsewhere and at the first token"
+        else:
+            raise ValueError(
+                f"Expected labels of shape {tuple(input_ids.shape)}, the answers' words, or ({input_ids.shape[0]},), "
+                f"class ids; got {tuple(labels.shape)}."
+            )
+        wrong = ((labels < 0) & (labels != -100)) | (labels >= size)
+        if labels.ndim == 2:
+            wrong[:, 0] |= labels[:, 0] != -100  # nothing comes before it
+        if wrong.any():
+            raise ValueError(f"Expected as labels {expected}; got {labels[wrong][:5].tolist()}.")
+
+    def _check_prompts(self, input_ids: Tensor, attention_mask: Tensor | None) -> None:
+        """Refuses rows that have their answer already, of which the class scores would mean nothing."""
+        if self.config.end_token_id is None:
+            return
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        places = torch.arange(input_ids.shape[1], device=input_ids.device) * real.bool()
+        last = input_ids.gather(1, places.amax(1, keepdim=True))
+        if (last == self.config.end_token_id).any():
+            raise ValueError(
+                "Expected prompts, or labels= with rows that end in an answer; got such rows without. A Trainer's "
+                "label_smoothing_factor takes labels of words away: give class ids as labels (prompts alone as rows), "
+                "or set it to 0 and pass smoothing= in a compute_loss of your own."
+            )
 
     def score(
         self,
@@ -224,7 +273,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         """(batch, labels) log-likelihoods of the labels' prototypes; None if some label is no class of the model."""
         if self.prototypes is None or motion_features is None:
             return None
-        numbers = [self.config.label2id.get(label, -1) for label in tree.labels]
+        places = {name: number for number, name in enumerate(self.config.label_names or ())}
+        numbers = [places.get(label, -1) for label in tree.labels]
         return None if -1 in numbers else self.prototypes(motion_features)[:, numbers]
 
     def _prompts(self, input_ids: Tensor, attention_mask: Tensor | None, states: KeptStates | None) -> dict[str, Any]:
@@ -245,7 +295,8 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         config = self.config
         if config.label_token_ids is None:
             raise ValueError("This model has no classes of its own; pass a tree (LabelTree.from_labels).")
-        return LabelTree.from_token_ids(config.label_token_ids, config.end_token_id, config.label_names)
+        with torch.inference_mode(False):  # it is kept, and training may follow
+            return LabelTree.from_token_ids(config.label_token_ids, config.end_token_id, config.label_names)
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """(batch, tokens, hidden) words from the base's embeddings, action tokens from the model's own."""
@@ -283,13 +334,6 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             self._check_not_merged()
         return super().train(mode)
 
-    def _check_not_merged(self) -> None:
-        if self.is_merged:
-            raise ValueError(
-                "This model's adapter is merged into its base, for inference only; load it with is_trainable=True to "
-                "train it or to load trained weights. A pipeline merges what was loaded without that."
-            )
-
     @property
     def is_trainable(self) -> bool:
         """Whether the adapter's weights take gradients."""
@@ -304,16 +348,24 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         return f"{self.base_name} in {dtype} on {self.device}, {beside}"
 
     def save_pretrained(
-        self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
+        self,
+        save_directory,
+        is_main_process: bool = True,
+        state_dict=None,
+        push_to_hub: bool = False,
+        resumable: bool | None = None,
+        **kwargs,
     ):
         """Writes config.json, model.safetensors (what is not LoRA's), adapter/ (PEFT) and the code; never the base.
 
         Args:
+            resumable: whether model.safetensors holds the adapters' weights as well, which is where a Trainer that
+                resumes looks for them; default of a model that is trainable.
             state_dict: whole weights, under this model's names, of a model that is sharded (FSDP, ZeRO-3); default
                 its own.
 
         Raises:
-            ValueError: a state_dict lacks the action embeddings.
+            ValueError: a state_dict lacks the action embeddings; the adapter was removed (`unload`).
         """
         if not is_main_process:
             return
@@ -327,11 +379,11 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             )
         prefix = f"{self.base_model_prefix}."
         adapted = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
-        for adapter in self.language_model.peft_config.values():
-            adapter.base_model_name_or_path = self.config.base_model  # not where this machine keeps it
-        self.language_model.save_pretrained(folder / ADAPTER_FOLDER, state_dict=adapted)
-        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)  # peft's own card; the root has ours
-        own = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
+        self.save_adapters(folder / ADAPTER_FOLDER, adapted, self.config.base_model)
+        active = self.active_adapters()
+        self.config.active_adapters = None if active == [DEFAULT_ADAPTER] else active
+        kept = self._trained_names() if (self.is_trainable if resumable is None else resumable) else ()
+        own = {name: weight for name, weight in weights.items() if name in kept or not name.startswith(prefix)}
         own = {name: weight.detach().contiguous().cpu() for name, weight in own.items()}
         save_file(own, folder / _WEIGHTS, {"format": "pt"})
         self.config.architectures = [type(self).__name__]
@@ -340,23 +392,46 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
 
+    def _trained_names(self) -> set[str]:
+        """Names of the weights that training makes: the adapters' and what is not the base's."""
+        prefix = f"{self.base_model_prefix}."
+        return {name for name in self.state_dict() if "lora_" in name or not name.startswith(prefix)}
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        """As of any module; with strict=False what training has made may still not be missing, only the base.
+
+        Raises:
+            ValueError: names what is missing.
+        """
+        if missing := self._trained_names() - set(state_dict):
+            raise ValueError(
+                f"Expected all trained weights, {len(missing)} are missing, such as {min(missing)!r}. A training "
+                "resumes from a checkpoint that a Trainer saved; load_trained(folder) loads a model folder."
+            )
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
     @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path,
-        *args,
+        *,
         base_model: str | os.PathLike | None = None,
         config: LlmArConfig | None = None,
-        dtype: torch.dtype | str = "auto",
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        quantization_config: Any = None,
+        attn_implementation: str | None = None,
         merge: bool = False,
         is_trainable: bool = False,
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | os.PathLike | None = None,
         local_files_only: bool = False,
+        force_download: bool = False,
         device_map=None,
+        output_loading_info: bool = False,
         **kwargs,
-    ) -> LlmArForActionRecognition:
+    ) -> Any:
         """Loads a saved model from a folder or the Hub, on top of its base.
 
         Args:
@@ -365,56 +440,87 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
             dtype: of the base's weights: "auto" (default) as they were saved where the device multiplies that fast,
                 else float32 (see `fast_dtype`); or float32, bfloat16, float16 or int8, each as `torch.float32` or
                 "float32". int8 rounds the decoder's linear layers (see `Int8Linear`), runs on CPUs and implies merge.
+                `torch_dtype` is its earlier name.
+            quantization_config: of the base, as everywhere in transformers; the adapter stays beside it.
+            attn_implementation: of the base, default the fastest.
             merge: fold the adapter into the base, see `merge`.
             is_trainable: whether the adapter's weights take gradients.
             device_map: as everywhere in transformers; "auto" arithmetic is for its device, default the accelerator if
                 there is one, else the CPU.
-            revision, token, cache_dir, local_files_only: as everywhere in transformers.
+            revision, token, cache_dir, local_files_only, force_download: as everywhere in transformers.
+            output_loading_info: whether to return a dictionary as well, of missing and unexpected keys; there are none,
+                as those are errors.
 
         Raises:
+            TypeError: an unknown option.
             OSError: the folder, a part of it or the base cannot be found.
             ValueError: a part is damaged or does not fit; an unknown dtype; int8 or merge with is_trainable.
         """
-        wanted = parse_dtype(dtype)
+        _check_options(kwargs)
+        if dtype is not None and torch_dtype is not None:
+            raise ValueError(f"Expected dtype or its earlier name torch_dtype, got both: {dtype!r}, {torch_dtype!r}.")
+        wanted = parse_dtype(dtype or torch_dtype or "auto")
         merge = merge or wanted == torch.int8
+        if merge and quantization_config is not None:
+            raise ValueError("Expected no merge and no dtype int8 with quantization_config: rounded weights stay.")
         if merge and is_trainable:
             raise ValueError("Expected is_trainable=False with merge=True or dtype int8: those are for inference.")
         hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        hub["force_download"] = force_download
         folder = _local_folder(pretrained_model_name_or_path, hub, bool(base_model or base_from_environment()))
         with reading(folder / "config.json"):
             saved = LlmArConfig.from_pretrained(folder)
         config = config or saved
+        attn_implementation = attn_implementation or config._attn_implementation  # AutoModel puts it into the config
         if config.base_model != saved.base_model:  # AutoModel and pipeline() put base_model= into the config
             base_model, config.base_model = base_model or config.base_model, saved.base_model
         base_name = base_location(base_model, folder, config)
         options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        options |= {"force_download": force_download, "attn_implementation": attn_implementation}
+        if quantization_config is not None:
+            options |= {"quantization_config": quantization_config}
         try:
             base_folder = cls.base_resolver(base_name) if cls.base_resolver else base_name
             check_file_names(base_folder)
             base = AutoModelForCausalLM.from_pretrained(
-                base_folder, dtype="auto", device_map=device_map, use_safetensors=True, **options
+                base_folder,
+                dtype="auto" if quantization_config is None else wanted or "auto",
+                device_map=device_map,
+                use_safetensors=True,
+                **options,
             )
         except OSError as error:
             raise OSError(
                 f"{folder}: the base model {base_name} was not found ({error}). Pass base_model=FOLDER or set "
                 f"{BASE_MODEL_VARIABLE}; `llm-action base-model` fetches the default one and prints its folder."
             ) from error
+        config._attn_implementation = base.config._attn_implementation
         check_base(base, config, base_name)  # before a change of dtype, which may round the weights
-        if wanted is None:
+        if quantization_config is not None:
+            pass  # loaded in the dtype asked for
+        elif wanted is None:
             base.to(fast_dtype(base.dtype, None if device_map is None else base.device))
         else:
             base.to(torch.float32 if wanted == torch.int8 else wanted)
         with reading(folder / ADAPTER_FOLDER):
-            adapted = PeftModel.from_pretrained(base, str(folder / ADAPTER_FOLDER), is_trainable=is_trainable)
+            adapted = _adapted(base, folder / ADAPTER_FOLDER, is_trainable)
         model = cls(config, adapted)
         model.load_trained(folder)
+        model.set_adapter(config.active_adapters or [DEFAULT_ADAPTER])
         model.action_embeddings.to(base.device)
         model.name_or_path, model.base_name = str(pretrained_model_name_or_path), str(base_name)
         if merge:
             model.merge()
         if wanted == torch.int8:
             quantize_linears(model.causal_lm)
-        return model.eval()
+        model.eval()
+        nothing: dict[str, Any] = {
+            "missing_keys": set(),
+            "unexpected_keys": set(),
+            "mismatched_keys": set(),
+            "error_msgs": [],
+        }
+        return (model, nothing) if output_loading_info else model
 
     def load_trained(self, folder: str | os.PathLike) -> None:
         """Puts a saved model's trained weights (all but the base's) into this one, as resuming does."""
@@ -427,12 +533,48 @@ class LlmArForActionRecognition(HubUpload, PreTrainedModel):
                 f"{folder}: expected action embeddings {tuple(self.action_embeddings.weight.shape)} as config.json "
                 f"says, got {tuple(given)}; {_WEIGHTS} belongs to another model."
             )
+        adapters = {name: weight for name, weight in weights.items() if "lora_" in name}  # adapter/ has them too
         own = {name: weight for name, weight in weights.items() if name.startswith(_PROTOTYPES)}
+        if unexpected := sorted(weights.keys() - adapters.keys() - own.keys() - {"action_embeddings.weight"}):
+            raise ValueError(f"{folder}: {_WEIGHTS} holds unknown tensors {unexpected[:3]}; export the model again.")
         if own:
             self.prototypes = ClassPrototypes(**{name.removeprefix(_PROTOTYPES): part for name, part in own.items()})
-        self.load_state_dict(weights, strict=False)
-        adapter = str(Path(folder) / ADAPTER_FOLDER)
-        self.language_model.load_adapter(adapter, "default", is_trainable=self.is_trainable)
+            self.prototypes.to(self.action_embeddings.weight.device)
+        with torch.no_grad():
+            self.action_embeddings.weight.copy_(weights["action_embeddings.weight"])
+        self.load_adapters(Path(folder) / ADAPTER_FOLDER, self.is_trainable)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, num_items: Tensor | int | None) -> Tensor:
+    if num_items is None:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum") / num_items
+
+
+# what AutoModel and pipeline() pass along without a meaning for this model
+_PASSED_ALONG = {"_from_auto", "_from_pipeline", "_commit_hash", "adapter_kwargs", "code_revision", "trust_remote_code"}
+_EMPTY_ALONE = {"subfolder": ("", None), "proxies": (None,), "use_safetensors": (True, None)}
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    for name, allowed in _EMPTY_ALONE.items():
+        if options.pop(name, allowed[0]) not in allowed:
+            raise TypeError(
+                f"from_pretrained has no {name}=: a recognizer is a whole folder of safetensors or a Hub id."
+            )
+    if unknown := sorted(options.keys() - _PASSED_ALONG):
+        raise TypeError(
+            f"Unknown option {', '.join(unknown)} of from_pretrained. Known: those in its docstring; fields of the "
+            "config are set on the config."
+        )
+
+
+def _adapted(base: PreTrainedModel, folder: Path, is_trainable: bool) -> PeftModel:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error below
+        adapted = PeftModel.from_pretrained(base, str(folder), is_trainable=is_trainable)
+    check_tensors(adapted, DEFAULT_ADAPTER, folder)
+    return adapted
 
 
 def _local_folder(name: str | os.PathLike, hub: dict, other_base: bool) -> Path:

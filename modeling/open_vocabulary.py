@@ -72,7 +72,9 @@ def candidates_for(
         }
         return WeightedCandidates(model, processor, described, calibrate is not False)
     if calibrate or (calibrate is None and _can_guess(model.config, names.labels)):
-        return WeightedCandidates(model, processor, dict.fromkeys(names.labels, LabelDescription()), calibrate=True)
+        undescribed = dict.fromkeys(names.labels, LabelDescription())
+        answers = model.config.class_names if given is None else None
+        return WeightedCandidates(model, processor, undescribed, calibrate=True, answers=answers)
     return NamedCandidates(model, processor, names)
 
 
@@ -130,7 +132,7 @@ class NamedCandidates:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names, as results spell them."""
-        return self.tree.labels
+        return self._model.config.class_names if self._tree is None else self.tree.labels
 
     def best(
         self, recordings: Sequence[EncodedRecording], top_k: int | None, states: KeptStates
@@ -159,6 +161,7 @@ class WeightedCandidates:
     Args:
         described: labels and what they mean.
         calibrate: whether each score is taken relative to its prior, and the attributes of undescribed labels guessed.
+        answers: what results call the labels; default as they are.
     """
 
     def __init__(
@@ -167,10 +170,11 @@ class WeightedCandidates:
         processor: LlmArProcessor,
         described: Mapping[str, LabelDescription],
         calibrate: bool,
+        answers: tuple[str, ...] | None = None,
     ):
-        self.labels = tuple(described)
+        self.labels = answers or tuple(described)
         kinds = kinds_that_count(model.config, described, calibrate)
-        self.scorer = OpenVocabularyScorer(model, processor, self.labels, described, kinds)
+        self.scorer = OpenVocabularyScorer(model, processor, tuple(described), described, kinds)
         self.weights = ScoreWeights(calibration=float(calibrate))
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import Pipeline
 from transformers.utils import logging
 
+from .hub_repository import HubUpload
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
@@ -20,7 +23,7 @@ _ENCODED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
 
 
-class SkeletonActionRecognitionPipeline(Pipeline):
+class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     """Names the action of skeleton sequences.
 
     ```python
@@ -74,7 +77,7 @@ class SkeletonActionRecognitionPipeline(Pipeline):
     _load_feature_extractor = False
 
     def __init__(self, *args, candidate_labels=None, calibrate: bool | None = None, merge: bool = True, **kwargs):
-        self._given = candidate_labels, calibrate
+        self._given = _kept(candidate_labels), calibrate
         self._last_candidates: tuple[str, NamedCandidates | WeightedCandidates] | None = None
         super().__init__(*args, **kwargs)
         self.tokenizer = self.processor.tokenizer  # transformers collates no batch without
@@ -183,19 +186,16 @@ class SkeletonActionRecognitionPipeline(Pipeline):
             read["attributes"] = candidates.needs_attributes
             score["candidates"], rank["labels"] = candidates, candidates.labels
         if top_k is not _NOT_GIVEN:
-            if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-                raise ValueError(f"Expected top_k of at least 1, or None for all labels, got {top_k!r}.")
-            score["top_k"] = top_k
+            score["top_k"] = _count(top_k)
         return read, score, rank
 
     def _candidates(self, labels: Any = None, calibrate: bool | None = None) -> NamedCandidates | WeightedCandidates:
         """The candidates asked for; what was given at construction stands in. Calls in a row share their trees."""
         labels = self._given[0] if labels is None else labels
         calibrate = self._given[1] if calibrate is None else calibrate
-        if labels is not None and not isinstance(labels, str):
-            labels = dict(labels) if isinstance(labels, Mapping) else list(labels)
+        labels = _kept(labels)
         config = self.model.config
-        known = config.label_names, config.taught, config.attribute_statistics, config.label_lexicon
+        known = config.label_names, config.class_names, config.taught, config.attribute_statistics, config.label_lexicon
         key, last = repr((labels, calibrate, known)), self._last_candidates
         if last is None or last[0] != key:
             self._last_candidates = last = key, candidates_for(self.model, self.processor, labels, calibrate)
@@ -215,6 +215,15 @@ class SkeletonActionRecognitionPipeline(Pipeline):
         best = zip(model_outputs["scores"][0].tolist(), model_outputs["numbers"][0].tolist(), strict=True)
         return [{"label": labels[number], "score": score} for score, number in best]
 
+    def save_pretrained(self, save_directory, **kwargs):
+        """Writes all that `pipeline(model=folder)` loads: model, processor and code.
+
+        Args:
+            kwargs: for the model's `save_pretrained`.
+        """
+        super().save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(Path(save_directory))
+
     def _check_parts(self) -> None:
         model, processor = self.model.config.vqvae_fingerprint, self.processor.vqvae_fingerprint
         if model is not None and model != processor:
@@ -228,3 +237,21 @@ class SkeletonActionRecognitionPipeline(Pipeline):
                 f"The model's action tokens begin at id {words}, the processor's at {first_action}; "
                 "use the processor saved with the model."
             )
+
+
+def _kept(labels: Any) -> Any:
+    """Candidate labels of any kind, a generator's as a list: they are gone through more than once."""
+    if labels is None or isinstance(labels, (str, Mapping)):
+        return dict(labels) if isinstance(labels, Mapping) else labels
+    return list(labels)
+
+
+def _count(top_k: Any) -> int | None:
+    """The labels wanted, any whole number, NumPy's as well."""
+    try:
+        count = None if top_k is None else operator.index(top_k)
+    except TypeError:
+        count = 0
+    if (count is not None and count < 1) or isinstance(top_k, bool):
+        raise ValueError(f"Expected top_k of at least 1, or None for all labels, got {top_k!r}.")
+    return count

@@ -24,6 +24,11 @@ PERSON_SEPARATOR = " with"
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
+_OPTIONS = {
+    *("revision", "token", "cache_dir", "local_files_only", "force_download", "trust_remote_code", "code_revision"),
+    *("prompt", "motion_features", "first_action_id", "padding_side"),
+    *("_from_auto", "_from_pipeline", "_commit_hash"),
+}
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             sentences.append(sentence)
         return sentences
 
-    def decode(self, ids: Any, **kwargs) -> SkeletonSequence:
+    def decode(self, ids: Any) -> SkeletonSequence:
         """The skeletons of an action sentence; words (prompt, padding, separator) are skipped.
 
         Returns:
@@ -247,7 +252,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         skeletons = self._vqvae.decode(codes.to(self._vqvae.device)).float().cpu().numpy()
         return SkeletonSequence(skeletons, config.layout, name="decoded action sentence")
 
-    def batch_decode(self, batch: Any, **kwargs) -> list[SkeletonSequence]:
+    def batch_decode(self, batch: Any) -> list[SkeletonSequence]:
         """`decode` of each row."""
         return [self.decode(ids) for ids in batch]
 
@@ -336,10 +341,21 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
         """Loads a saved processor with its tokenizer and VQ-VAE from a folder or the Hub.
 
+        Args:
+            kwargs: revision, token, cache_dir, local_files_only, force_download as everywhere in transformers;
+                prompt, motion_features and first_action_id of the class; padding_side of the tokenizer.
+
         Raises:
             OSError: the folder or a part of it cannot be found.
+            TypeError: an unknown option.
             ValueError: a part is damaged, does not fit the others or was written by a newer release.
         """
+        unknown = sorted(name for name in kwargs.keys() - _OPTIONS if kwargs[name] not in (None, ""))
+        if unknown and "_from_pipeline" not in kwargs:  # pipeline() passes the model's options to each part
+            raise TypeError(
+                f"Unknown option {', '.join(unknown)} of LlmArProcessor.from_pretrained; known: "
+                f"{', '.join(sorted(name for name in _OPTIONS if name[0] != '_'))}."
+            )
         if Path(pretrained_model_name_or_path).is_dir():
             check_parts(pretrained_model_name_or_path, _PARTS)
         with reading(pretrained_model_name_or_path):

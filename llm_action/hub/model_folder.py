@@ -53,7 +53,7 @@ def export(
     """
     folder = Path(folder)
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
-    model.save_pretrained(temporary, state_dict=state_dict)
+    model.save_pretrained(temporary, state_dict=state_dict, resumable=False)
     processor.save_pretrained(temporary)
     if run is not None:
         record_training(temporary, run)

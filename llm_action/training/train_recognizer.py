@@ -20,7 +20,6 @@ from datasets import Dataset
 from peft import LoraConfig
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.utils.data import SequentialSampler
 from transformers import set_seed
@@ -68,13 +67,10 @@ class RecognizerTrainer(HubTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         classes = inputs.pop("classes", None)
-        if classes is None:
-            output = model(**inputs, label_smoothing=self.stage.label_smoothing)
-            loss = output.loss
-        else:  # the labels' exact log-likelihoods; softmax over them is the posterior
-            output = model(**inputs)
-            loss = F.cross_entropy(output.logits, classes, label_smoothing=self.stage.label_smoothing)
-        return (loss, output) if return_outputs else loss
+        if classes is not None:  # the loss is that of the posterior over the classes
+            inputs["labels"] = classes
+        inputs["smoothing"] = self.stage.label_smoothing
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def create_optimizer(self, model=None) -> AdamW:
         """Makes AdamW with a rate for the adapter and one for the action embeddings.

@@ -172,6 +172,9 @@ model.push_to_hub("alice/parts", revision="try")
 processor.vqvae.push_to_hub("alice/tokenizer")
 recognize = pipeline("skeleton-action-recognition", model="alice/parts")
 fingerprint = AutoModel.from_pretrained("alice/tokenizer").fingerprint()
+pipeline("skeleton-action-recognition", model=folder).push_to_hub("alice/whole")
+whole = pipeline("skeleton-action-recognition", model="alice/whole")
+assert whole("recording.npz") == recognize("recording.npz")
 print(json.dumps([recognize("recording.npz")[0]["label"], fingerprint == processor.vqvae_fingerprint]))
 """
     label, same = client.run(code, recording, HF_TOKEN="hf_alicewrites" + "x" * 28).json
