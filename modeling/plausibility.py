@@ -382,8 +382,8 @@ def torso_unit(joints: np.ndarray, layout: SkeletonLayout) -> tuple[float, str]:
     flat = joints.shape[-1] == 2
     lengths, expected = _segment_lengths(frames, layout, flat)
     upper = np.isin(expected, (0.65, 0.60, 0.80))
-    for among, told in ((upper, "shoulders and arms"), (~upper & (expected > _SHORT), "other bones")):
+    for among, measured_by in ((upper, "shoulders and arms"), (~upper & (expected > _SHORT), "other bones")):
         usable = among & np.isfinite(lengths) & (lengths > 0)
         if usable.any():
-            return float(np.exp(np.median(np.log(lengths[usable] / expected[usable])))), told
+            return float(np.exp(np.median(np.log(lengths[usable] / expected[usable])))), measured_by
     return float("nan"), "nothing"

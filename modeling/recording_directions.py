@@ -207,13 +207,13 @@ def _turn_rows_down(guess: Guess, up: str | None) -> str:
     deep = np.concatenate([guess.body, np.zeros_like(guess.body[..., :1])], axis=-1)
     stands = measure_orientation(deep, guess.known)
     direction = stands.trunk[1]
-    told = up if up in ("y", "-y") else None
-    upwards = told == "y" if told else bool(direction > LIMITS.upright)
+    stated = up if up in ("y", "-y") else None
+    upwards = stated == "y" if stated else bool(direction > LIMITS.upright)
     if upwards:
         guess.transform(np.diag((1.0, -1.0)))
-        if told is None:
+        if stated is None:
             guess.notes.append("The y axis points up: heads have the larger y; rows of a picture grow downwards.")
-    if (told and abs(direction) > LIMITS.upright and (direction > 0) != upwards) or abs(direction) < 1 - LIMITS.along:
+    if (stated and abs(direction) > LIMITS.upright and (direction > 0) != upwards) or abs(direction) < 1 - LIMITS.along:
         guess.warnings.append(
             "The torso never points up in the picture: the person lies, or the picture is turned; pass up= y or -y."
         )

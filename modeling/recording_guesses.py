@@ -34,7 +34,7 @@ class Guess:
     scores: np.ndarray | None
     channels: str
     matrix: np.ndarray  # (channels, channels): what the coordinates have been multiplied by so far
-    by_count: bool = False  # nothing but the number of joints told the layout
+    by_count: bool = False  # the layout follows from nothing but the number of joints
     layout: SkeletonLayout | None = None
     measures: BodyMeasures | None = None
     score: float = _WORST
