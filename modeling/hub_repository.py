@@ -56,6 +56,7 @@ FOLDER_FILES = {
     "training": ("*.yaml", "*.json", "*.png"),
     ".eval_results": ("*.yaml",),
 }
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 _SECRET = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 
 
@@ -138,7 +139,16 @@ def check_upload(folder: str | Path) -> None:
             f"{folder}: its base model {base!r} is a folder of this machine, so nobody else could load it. Run "
             "`llm-action export` with --base-model USER/NAME, or with --include-base if its licence allows."
         )
+    _check_no_pickles(folder)
     check_secrets(folder)
+
+
+def _check_no_pickles(folder: Path) -> None:
+    """Refuses files that are pickles, or torch's zip of one, by their content and whatever they are called."""
+    for name in repository_files(folder):
+        with (folder / name).open("rb") as file:
+            if file.read(4).startswith(_PICKLES):
+                raise ValueError(f"{folder / name}: is a pickle, which runs code when it is read; save as safetensors.")
 
 
 def check_secrets(folder: str | Path) -> None:

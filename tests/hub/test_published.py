@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -85,7 +86,12 @@ def parts_of_two_models(folder: Path) -> str:
     return "belongs to the VQ-VAE 0123456789abcdef"
 
 
-@pytest.mark.parametrize("spoil", [local_base, token_inside, index_that_leads_out, parts_of_two_models])
+def pickle_inside(folder: Path) -> str:
+    (folder / "adapter" / "adapter_model.safetensors").write_bytes(pickle.dumps({"weight": [1.0, 2.0]}))
+    return "adapter_model.safetensors: is a pickle"
+
+
+@pytest.mark.parametrize("spoil", [local_base, token_inside, index_that_leads_out, parts_of_two_models, pickle_inside])
 @pytest.mark.parametrize("door", ["push", "upload"])
 def test_every_door_refuses_the_same(own_folder, monkeypatch, spoil, door):
     monkeypatch.setenv("HF_TOKEN", "hf_" + "t" * 30)
