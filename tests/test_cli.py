@@ -165,7 +165,8 @@ class TestRecognize:
         assert line.startswith(f"{file}: ")
         for noise in ("Traceback", "Warning", "Exception ignored"):
             assert noise not in done.stderr
-        assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}/binary.skeleton")
+        *_, fault, summary = done.stderr.strip().splitlines()
+        assert fault.startswith(f"error: {tmp_path}/binary.skeleton") and summary.startswith("error: 1 of 2 files")
 
     @pytest.mark.parametrize(
         ("name", "content", "expected"),

@@ -33,7 +33,7 @@ def test_a_push_that_the_hub_refuses_does_not_show_the_token(client, hub, own_fo
 def test_no_traceback_shows_the_token(client, own_folder):
     code = (
         "import logging, sys\nlogging.basicConfig(level=logging.DEBUG)\n"
-        f"from llm_action.hub.model_folder import push\npush({str(own_folder)!r}, 'alice/traceback')"
+        f"from llm_action.hub.uploader import push\npush({str(own_folder)!r}, 'alice/traceback')"
     )
     done = client.fresh(code, HF_TOKEN=FAKE, **LOUD)
     assert done.status == 1 and "Traceback" in done.err and "401" in done.err
@@ -41,7 +41,7 @@ def test_no_traceback_shows_the_token(client, own_folder):
 
 
 def test_a_hub_that_is_away_does_not_bring_the_token_out(client, own_folder):
-    code = f"from llm_action.hub.model_folder import push\npush({str(own_folder)!r}, 'alice/away')"
+    code = f"from llm_action.hub.uploader import push\npush({str(own_folder)!r}, 'alice/away')"
     done = client.fresh(code, HF_TOKEN=FAKE, HF_ENDPOINT="http://127.0.0.1:9", **LOUD)
     assert done.status == 1 and FAKE not in done.out + done.err
 

@@ -194,6 +194,7 @@ def test_a_clock_that_jumps_back_costs_no_checkpoint(tmp_path):
     assert steps_in(tmp_path / "run") == [8, 10]
 
 
+PAGE = 4096  # bytes: a file on a tmpfs takes whole pages
 STEPS = ["vqvae.steps=4", "vqvae.save_steps=1", "recognizer.steps=4", "recognizer.save_steps=1"]
 
 
@@ -218,7 +219,7 @@ def test_a_training_whose_disk_fills_up_goes_on_when_there_is_room(
     """The disk is a small one; what is said does not hide whether a checkpoint is there to go on from."""
     command = ["--config", str(tiny_config), "--data", str(recordings), "--set", *STEPS]
     sizes = {
-        name: sum(path.stat().st_size for path in (undisturbed / name).rglob("*") if path.is_file())
+        name: sum(-(-path.stat().st_size // PAGE) * PAGE for path in (undisturbed / name).rglob("*") if path.is_file())
         for name in ("vqvae", "processor", "sentences", "recognizer")
     }
     room = sizes["vqvae"] * 3 // 4
