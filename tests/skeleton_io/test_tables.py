@@ -156,7 +156,7 @@ def test_hands_are_read(tmp_path):
     [
         ("a,b,c\n1,2,3\n", "columns named after joint and axis"),
         ("nose_x,nose_y,tail_x,tail_y,wing_x,wing_y\n1,2,3,4,5,6\n", "known joint names"),
-        (",".join(f"x{i},y{i}" for i in range(17)) + "\n" + "1," * 33 + "oops\n", "a table of numbers.*oops"),
+        (",".join(f"x{i},y{i}" for i in range(18)) + "\n" + "1," * 35 + "oops\n", "a table of numbers.*oops"),
         ("x0,y0,x1,y1,x2,y2\n1,2,3,4,5,oops\n", "known layout"),
         ("x0,y0\n1,2,3\n", "2 columns in every row"),
         ("x0,y0,x1,y1,x2,y2\n", "rows of numbers|known layout"),
