@@ -30,7 +30,7 @@ def normalize_geometry(
         unit: the first person's torso length, for what has no bones of a body.
 
     Returns:
-        The shape of `persons`. A flat recording (all depths alike) is not rotated.
+        The shape of `persons`. A flat recording (all depths alike) is not turned upright.
     """
     rotation = upright_rotation(landmarks)
     if align_facing:
@@ -89,9 +89,16 @@ def up_direction(landmarks: np.ndarray) -> np.ndarray | None:
 
 
 def facing_rotation(landmarks: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) about the vertical that lays somebody's mean `heading` along -z; the identity where not known."""
+    """Rotation (3, 3) about the vertical that lays somebody's mean `heading` along -z.
+
+    Of a flat recording nothing but front and back can be told: it is turned by half a circle, or not at all, so that
+    the person's right lies along +x as everybody's does. Where facing is not known it is the identity.
+    """
+    if is_flat(landmarks):
+        across = np.nan_to_num(_across(landmarks, "shoulder")) + np.nan_to_num(_across(landmarks, "hip"))
+        return np.diag([-1.0, 1, -1]) if across[:, 0].mean() < 0 else np.eye(3)
     x, z = heading(landmarks).mean(0)
-    if is_flat(landmarks) or np.isnan(x + z):
+    if np.isnan(x + z):
         return np.eye(3)
     return about_vertical(np.arctan2(x, -z))
 

@@ -28,6 +28,17 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(autouse=True)
+def only_built_in_layouts():
+    """A layout of one's own is known to the process that read it; here no longer than its test."""
+    from llm_action.modeling.skeleton_layouts import LAYOUTS
+
+    before = dict(LAYOUTS)
+    yield
+    LAYOUTS.clear()
+    LAYOUTS.update(before)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real skeletons: LLM_ACTION_DATA, else ../shared/data beside the repository; skips without one."""

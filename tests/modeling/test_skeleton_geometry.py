@@ -107,13 +107,27 @@ def test_somebody_who_lies_is_not_stood_up_but_turned_with_the_one_who_stands():
     np.testing.assert_allclose(upright_rotation(both) @ rotation(pitch=10), np.eye(3), atol=0.05)
 
 
-def test_flat_recordings_are_not_rotated():
+def test_flat_recordings_are_not_turned_upright():
     sequence = performed("waving a hand")
     flat = sequence.joints[..., :2] * np.array([100, -100], np.float32)
     assert (features(sequence, flat)[..., 2] == 0).all()
     leaning = flat @ rotation(roll=10)[:2, :2].T.astype(np.float32)
-    upright = features(sequence, leaning)[..., :2] @ rotation(roll=10)[:2, :2].T  # rows of an image grow downwards
+    # the front is turned to the back, which leans the other way
+    upright = features(sequence, leaning)[..., :2] @ rotation(roll=10)[:2, :2]
     np.testing.assert_allclose(upright, features(sequence, flat)[..., :2], atol=1e-3)
+
+
+def test_a_picture_of_the_front_and_one_of_the_back_read_alike():
+    """Right lies along +x of what a model reads, in a picture of somebody's front it is on the left."""
+    sequence = performed("waving a hand")
+    picture = sequence.joints[..., :2] * np.array([100, -100], np.float32)
+    mirror = picture * np.array([-1, 1], np.float32)  # which of the two shows the front, the joints' names say
+    layout = get_layout(sequence.layout)
+    for seen in (picture, mirror):
+        normalized = features(sequence, seen)[0]
+        across = normalized[:, layout.index("right_shoulder")] - normalized[:, layout.index("left_shoulder")]
+        assert across[:, 0].mean() > 0
+    np.testing.assert_allclose(features(sequence, picture), features(sequence, mirror), atol=1e-5)
 
 
 def test_the_reference_body_is_no_mirror_image():
