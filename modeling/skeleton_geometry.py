@@ -120,12 +120,6 @@ def heading(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([across[:, 2] + toes[:, 0], toes[:, 2] - across[:, 0]], axis=-1)
 
 
-def facing_agreement(landmarks: np.ndarray) -> float:
-    """How far the frames agree on where somebody faces: 0 (turns around, or is not known) to 1 (always there)."""
-    headings = heading(landmarks)
-    return float(np.linalg.norm(headings.mean(0)) / max(np.linalg.norm(headings, axis=-1).mean(), _SHORTEST))
-
-
 def body_scale(landmarks: np.ndarray, unknown: float = 1.0) -> float:
     """What one torso length is, in the unit given: of a body as the reference body, as large as this one's bones.
 

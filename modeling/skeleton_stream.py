@@ -7,9 +7,9 @@ What overlapping windows share, and what is therefore done once:
 - the labels become a tree once a stream, and the language model reads the words in front of the action sentence once.
 
 Nothing else can be kept if the results shall be those of the same clip in a file. Noise bodies, main persons and gaps
-are judged over the window; its first frames are its origin and direction, its median torso is its unit of length, and
-it is resampled to the model's number of frames. So every number the VQ-VAE sees changes with each hop; its encoder
-attends over the whole window; and other tokens in front change the language model's states of all that follow.
+are judged over the window. Which way is up, where the person faces and stands, and the unit of length come from all of
+its frames; it is resampled to the model's number of frames. So every number the VQ-VAE sees changes with each hop; its
+encoder attends over the whole window; and other tokens in front change the language model's states of all that follow.
 
 How streams are read and labels smoothed is this project's choice.
 """

@@ -31,7 +31,7 @@ class Experiment:
             `llm_action.datasets.extra_datasets`. The test part stays the data set's own.
         seed: of everything random.
         max_persons: persons of a recording that are kept, those who move most.
-        align_facing: whether everybody is turned to face the camera at the start, see `SkeletonFeatureExtractor`.
+        align_facing: whether everybody is turned to face the camera, see `SkeletonFeatureExtractor`.
         holdout_subjects, holdout_cameras: training subjects and cameras left out of training and scored instead of the
             test part, for choosing settings.
         training_examples_per_class: of the training part, chosen by the seed; 0 for all.

@@ -23,7 +23,6 @@ from llm_action.modeling.label_descriptions import LabelDescription, parse_descr
 from llm_action.modeling.label_tree import label_key
 
 FOLDER = Path(__file__).parent / "lexicon"
-FILE = "lexicon.json"  # all domains in one, beside a model
 PARTS = ("head", "hands", "arms", "trunk", "hips", "legs", "feet")
 PHASES = ("start", "middle", "end")
 SIDES = ("right", "left", "either", "both", "none")
@@ -146,17 +145,6 @@ def label_lexicon(without: Iterable[str] = ()) -> dict[str, str]:
         if one.name not in left_out
         for name in (one.name, *one.names)
     }
-
-
-def write_lexicon(folder: str | os.PathLike[str]) -> Path:
-    """Writes all movements into one file, `lexicon.json` in a model's folder, for `read_lexicon`."""
-    entries = [
-        entry for file in sorted(FOLDER.glob("*.json")) for entry in json.loads(file.read_text("utf-8"))["movements"]
-    ]
-    file = Path(folder) / FILE
-    content = {"about": "What each part of the body does in every movement, and its attributes.", "movements": entries}
-    file.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    return file
 
 
 def _movement(entry: Any, where: str) -> Movement:

@@ -18,10 +18,6 @@ from llm_action.modeling.skeleton_recording import SkeletonRecording
 from .options import ReadOptions
 
 
-def is_pyskl(content: Any) -> bool:
-    return bool(_annotations(content))
-
-
 def _annotations(content: Any) -> list[Any] | None:
     """The annotations of a pickle; None when it is something else."""
     if isinstance(content, Mapping):

@@ -9,7 +9,6 @@ import pytest
 
 from llm_action.datasets import BENCHMARKS
 from llm_action.datasets.lexicon import (
-    FILE,
     FOLDER,
     Movement,
     describe,
@@ -17,7 +16,6 @@ from llm_action.datasets.lexicon import (
     label_lexicon,
     movements,
     read_lexicon,
-    write_lexicon,
 )
 from llm_action.modeling.attribute_likelihood import LabelLexicon
 
@@ -437,8 +435,3 @@ class TestUse:
         left = label_lexicon(without=["sitting down"])
         assert not {"sit down", "take a seat", "stand to sit"} & left.keys()
         assert "stand up" in left
-
-    def test_it_travels_as_one_file(self, tmp_path):
-        file = write_lexicon(tmp_path)
-        assert file == tmp_path / FILE
-        assert {one.name: one for one in read_lexicon(file)} == movements()
