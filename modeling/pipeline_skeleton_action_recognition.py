@@ -10,7 +10,9 @@ from typing import Any
 from transformers import Pipeline
 from transformers.utils import logging
 
+from .explanation import Explanation, explain
 from .hub_repository import HubUpload
+from .motion_attribution import METHODS
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
@@ -109,6 +111,26 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["recording"].sentences[0]))
         ranked = super().__call__([encoded[index] for index in order], **kwargs) if encoded else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def explain(self, recording: Any, *, method: str = METHODS[0], **options: Any) -> Explanation:
+        """Says why a recording is called what it is called.
+
+        The model reads beginnings and windows of the recording, and the recording with frames and joints held still:
+        some 100 sentences, in batches.
+
+        Args:
+            recording: one input, as in a call.
+            method: how frames and joints get their weights, see `motion_attribution`; default the one that did best
+                in `experiments/faithfulness.py`.
+            options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
+
+        Raises:
+            ValueError: bad input, or a method that the model does not allow.
+        """
+        asked = {name: options.pop(name) for name in ("candidate_labels", "calibrate", "views") if name in options}
+        candidates = self._candidates(asked.get("candidate_labels"), asked.get("calibrate"))
+        states = options.pop("states", None) or KeptStates()
+        return explain(self, recording, method=method, candidates=candidates, asked=asked, states=states, **options)
 
     def stream(
         self,

@@ -1,0 +1,353 @@
+"""Why the recognizer names what it names: data alone, for a page, a picture or another program.
+
+What an `Explanation` says is measured on the model that answered: it reads beginnings and parts of the recording, and
+the recording with frames and joints held still. What it says about training needs a model that carries its rehearsal.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .action_attributes import ATTRIBUTES
+from .attribute_likelihood import LabelLexicon, value_numbers
+from .feature_extraction_skeleton import SkeletonFeatureExtractor, resample
+from .label_descriptions import LabelDescription
+from .label_tree import label_key
+from .motion_attribution import METHODS, Attribution, MotionScorer, attribute
+from .processing_llm_ar import EncodedRecording, LlmArProcessor
+from .skeleton_recording import RecordingWarning
+from .skeleton_sequence import SkeletonSequence
+
+REHEARSAL_FILE = "rehearsal.json"  # action sentences of each class, which a training leaves beside its model
+_MOMENTS = 16  # beginnings that are read
+_WINDOW = 0.5  # share of the recording that a window is
+_WINDOWS = 9
+_CONTEXT = 1  # steps before and after a token that say what moment it is
+_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class PosteriorOverTime:
+    """What the model says of parts of a recording.
+
+    Attributes:
+        starts, ends: (parts,) shares of the recording, 0..1.
+        shares: (parts, labels) posteriors, in the order of `Explanation.labels`.
+    """
+
+    starts: list[float]
+    ends: list[float]
+    shares: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A place in a training recording: its class, its number among those carried, when in it (0..1), how far off."""
+
+    label: str
+    recording: int
+    time: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """One step of one person's sentence.
+
+    Attributes:
+        names: of its tokens as they are written, one a body part and level.
+        person, step: whose it is, and its number.
+        start, end: the share of the recording, 0..1.
+        weight: of the label's log-odds, what its frames carry.
+        pose: (joints, 3) mean of the decoded frames of the step, in torso lengths.
+        moments: of training recordings that are most like this one and the steps around it.
+    """
+
+    names: list[str]
+    person: int
+    step: int
+    start: float
+    end: float
+    weight: float
+    pose: np.ndarray
+    moments: list[Moment]
+
+
+@dataclass(frozen=True)
+class TrainingRecording:
+    """A training recording that is like the explained one.
+
+    Attributes:
+        label: its class.
+        recording: its number among those carried.
+        distance: mean distance of its tokens to those of the explained one, in the codebook's geometry.
+        joints: (persons, frames, joints, 3) decoded from its tokens.
+    """
+
+    label: str
+    recording: int
+    distance: float
+    joints: np.ndarray
+
+
+@dataclass(frozen=True)
+class AttributeSeen:
+    """One attribute: the value that the joints show, and those that the label's description has, if it says any."""
+
+    name: str
+    question: str
+    seen: str
+    expected: list[str]
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether they agree; None where the label says nothing."""
+        return self.seen in self.expected if self.expected else None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a recording is called what it is called.
+
+    Attributes:
+        name, frames, fps: of the recording; fps is None where it is not known.
+        layout: of all joints here.
+        skeletons: (persons, frames, joints, 3) as the model sees the recording, in torso lengths.
+        decoded: the same, made of the tokens alone.
+        ranking: all candidates, best first, as the pipeline gives them.
+        labels: all candidates; the first of the ranking is explained.
+        prefixes: the posterior after more and more of the sentence.
+        windows: the posterior of parts of the recording, each taken for a whole one.
+        attribution: how much frames and joints speak for the label.
+        tokens: the sentence, a person's steps after one another.
+        nearest: training recordings; empty of a model that carries none.
+        attributes: what the joints show beside what the label means.
+        notes, doubts: what was inferred of the recording, and what may be wrong with it.
+    """
+
+    name: str
+    frames: int
+    fps: float | None
+    layout: str
+    skeletons: np.ndarray
+    decoded: np.ndarray
+    ranking: list[dict[str, Any]]
+    labels: list[str]
+    prefixes: PosteriorOverTime
+    windows: PosteriorOverTime
+    attribution: Attribution
+    tokens: list[Token]
+    nearest: list[TrainingRecording]
+    attributes: list[AttributeSeen]
+    notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """The label that is explained."""
+        return str(self.ranking[0]["label"])
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the recording lasts; None where that is not known."""
+        return None if self.fps is None else self.frames / self.fps
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the skeletons, as plain values for JSON."""
+        content = {name: value for name, value in asdict(self).items() if name not in ("skeletons", "decoded")}
+        for one in content["nearest"]:
+            del one["joints"]
+        for seen, given in zip(content["attributes"], self.attributes, strict=True):
+            seen["fits"] = given.fits
+        return _plain(content)
+
+
+def explain(
+    recognize: Any,
+    recording: Any,
+    *,
+    method: str = METHODS[0],
+    candidates: Any,
+    asked: Mapping[str, Any],
+    states: Any,
+    **reading: Any,
+) -> Explanation:
+    """Explains one recording; `SkeletonActionRecognitionPipeline.explain` is the front door and says the arguments."""
+    processor, model = recognize.processor, recognize.model
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RecordingWarning)
+        sequence = processor.read(recording, **reading)
+    ranking = recognize(sequence, top_k=None, states=states, **asked)
+    doubts = [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
+    extractor: SkeletonFeatureExtractor = processor.feature_extractor
+    normalized = extractor.normalize(sequence)
+    seen = extractor.views_of(normalized, 1)[0, : len(normalized)]
+    scorer = MotionScorer(model, processor, candidates, states)
+    encoded = scorer.encoded(seen[None])[0]
+    labels = list(candidates.labels)
+    label = labels.index(ranking[0]["label"])
+    attribution = attribute(scorer, seen, label, method)
+    known = _training_sentences(model.name_or_path, processor)
+    return Explanation(
+        name=sequence.name,
+        frames=sequence.num_frames,
+        fps=sequence.fps,
+        layout=processor.vqvae.config.layout,
+        skeletons=seen,
+        decoded=processor.decode(encoded.sentences[0]).joints,
+        ranking=ranking,
+        labels=labels,
+        prefixes=_prefixes(scorer, encoded),
+        windows=_windows(scorer, normalized),
+        attribution=attribution,
+        tokens=_tokens(scorer, encoded, attribution, known),
+        nearest=_nearest(scorer, encoded, known),
+        attributes=_attributes(seen, processor.vqvae.config.layout, labels[label], model.config, candidates),
+        notes=list(sequence.notes),
+        doubts=doubts,
+    )
+
+
+def _prefixes(scorer: MotionScorer, encoded: EncodedRecording) -> PosteriorOverTime:
+    """The posterior after more and more of the sentence."""
+    steps = np.unique(np.linspace(0, scorer.steps, min(_MOMENTS, scorer.steps) + 1).round().astype(int))[1:]
+    shares = scorer.posteriors([scorer.until(encoded, step) for step in steps])
+    return PosteriorOverTime([0.0] * len(steps), (steps / scorer.steps).tolist(), shares.tolist())
+
+
+def _windows(scorer: MotionScorer, normalized: np.ndarray) -> PosteriorOverTime:
+    """The posterior of windows of a recording, each half of it, as if each were a recording of its own."""
+    starts = np.linspace(0, 1 - _WINDOW, _WINDOWS)
+    frames = scorer.processor.feature_extractor.num_frames
+    parts = np.stack([resample(normalized, frames, start, start + _WINDOW) for start in starts])
+    shares = scorer.posteriors(scorer.encoded(parts))
+    return PosteriorOverTime(starts.tolist(), (starts + _WINDOW).tolist(), shares.tolist())
+
+
+@dataclass(frozen=True)
+class _TrainingSentences:
+    """Action sentences of training recordings: labels (recordings,), tokens each (persons, steps, slots)."""
+
+    labels: list[str]
+    tokens: list[np.ndarray]
+
+
+def _training_sentences(folder: str, processor: LlmArProcessor) -> _TrainingSentences:
+    """Reads the sentences that a model folder carries; none of a model from the Hub, whose owner kept them."""
+    file, found = Path(folder) / REHEARSAL_FILE, _TrainingSentences([], [])
+    if not file.is_file():
+        return found
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if content["vqvae_fingerprint"] != processor.vqvae_fingerprint:
+        return found
+    config = processor.vqvae.config
+    slots = config.num_streams * config.num_levels
+    for label, sentences in content["sentences"].items():
+        for sentence in sentences:
+            ids = np.array(sentence)
+            found.labels.append(label)
+            found.tokens.append(ids[ids >= processor.first_action_id].reshape(-1, config.num_steps, slots))
+    return found
+
+
+@torch.no_grad()
+def token_distances(processor: LlmArProcessor) -> np.ndarray:
+    """(tokens, tokens) distances of action tokens in the codebook's geometry; between levels they are infinite."""
+    codebook = processor.vqvae.codebook
+    levels, size = codebook.codes.shape[:2]
+    found = np.full((levels * size, levels * size), np.inf, np.float32)
+    for level, codes in enumerate(codebook.codes.detach()):
+        own = slice(level * size, (level + 1) * size)
+        found[own, own] = codebook.distances(codes, codes).cpu().numpy()
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def _tokens(
+    scorer: MotionScorer, encoded: EncodedRecording, attribution: Attribution, known: _TrainingSentences
+) -> list[Token]:
+    tokens, processor = scorer.tokens(encoded), scorer.processor
+    steps, distances = scorer.steps, token_distances(processor)
+    poses = processor.decode(tokens).joints
+    poses = poses.reshape(len(poses), steps, -1, *poses.shape[2:]).mean(2)
+    weights = attribution.frames.reshape(steps, -1).mean(1)
+    return [
+        Token(
+            names=processor.convert_ids_to_tokens(tokens[person, step].tolist()),
+            person=person,
+            step=step,
+            start=step / steps,
+            end=(step + 1) / steps,
+            weight=float(weights[step]),
+            pose=poses[person, step],
+            moments=_moments(tokens[person] - processor.first_action_id, step, distances, known, processor),
+        )
+        for person in range(len(tokens))
+        for step in range(steps)
+    ]
+
+
+def _moments(
+    tokens: np.ndarray, step: int, distances: np.ndarray, known: _TrainingSentences, processor: LlmArProcessor
+) -> list[Moment]:
+    """The moments of training recordings nearest to a step (tokens (steps, slots)) with those around it."""
+    steps = len(tokens)
+    around = [other for other in range(step - _CONTEXT, step + _CONTEXT + 1) if 0 <= other < steps]
+    found = []
+    for recording, (label, theirs) in enumerate(zip(known.labels, known.tokens, strict=True)):
+        codes = theirs - processor.first_action_id
+        first, last = step - around[0], around[-1] - step  # no moment whose surroundings are cut off
+        centres = np.arange(first, steps - last)
+        apart = sum(distances[tokens[other], codes[:, centres + other - step]].mean(-1) for other in around)
+        person, place = np.unravel_index(np.argmin(apart), np.shape(apart))
+        distance = float(np.asarray(apart)[person, place]) / len(around)
+        found.append(Moment(label, recording, float((centres[place] + 0.5) / steps), distance))
+    return sorted(found, key=lambda moment: moment.distance)[:_NEAREST]
+
+
+def _nearest(scorer: MotionScorer, encoded: EncodedRecording, known: _TrainingSentences) -> list[TrainingRecording]:
+    tokens, first = scorer.tokens(encoded), scorer.processor.first_action_id
+    distances, found = token_distances(scorer.processor), []
+    for recording, (label, theirs) in enumerate(zip(known.labels, known.tokens, strict=True)):
+        if len(theirs) == len(tokens):
+            found.append((float(distances[tokens - first, theirs - first].mean()), recording, label))
+    return [
+        TrainingRecording(label, recording, distance, scorer.processor.decode(known.tokens[recording]).joints)
+        for distance, recording, label in sorted(found)[:_NEAREST]
+    ]
+
+
+def _attributes(seen: np.ndarray, layout: str, label: str, config: Any, candidates: Any) -> list[AttributeSeen]:
+    numbers = value_numbers(seen[None], np.ones((1, len(seen)), bool), layout)[0]
+    meant = _description(label, config, candidates).attributes
+    return [
+        AttributeSeen(name, one.question, list(one.values)[number], list(meant.get(name, ())))
+        for (name, one), number in zip(ATTRIBUTES.items(), numbers.tolist(), strict=True)
+    ]
+
+
+def _description(label: str, config: Any, candidates: Any) -> LabelDescription:
+    """What a label means: as the caller describes it, else as the lexicon that the model carries has it."""
+    scorer = getattr(candidates, "scorer", None)
+    if scorer is not None and (given := scorer.described[list(candidates.labels).index(label)]).attributes:
+        return given
+    return LabelLexicon(config.label_lexicon or {}).known.get(label_key(label), LabelDescription())
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, numbers to five decimals."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    return round(value, 5) if isinstance(value, float) else value
