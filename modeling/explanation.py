@@ -24,7 +24,6 @@ from .label_tree import label_key
 from .motion_attribution import METHODS, Attribution, MotionScorer, attribute
 from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .skeleton_recording import RecordingWarning
-from .skeleton_sequence import SkeletonSequence
 
 REHEARSAL_FILE = "rehearsal.json"  # action sentences of each class, which a training leaves beside its model
 _MOMENTS = 16  # beginnings that are read
@@ -100,12 +99,20 @@ class TrainingRecording:
 
 @dataclass(frozen=True)
 class AttributeSeen:
-    """One attribute: the value that the joints show, and those that the label's description has, if it says any."""
+    """One attribute of the movement.
+
+    Attributes:
+        name, question: see `ATTRIBUTES`.
+        seen: the value that the joints show.
+        expected: those that the label's description has; none where it says nothing.
+        usual: the value that most training recordings of the label show, decoded; None of a model that carries none.
+    """
 
     name: str
     question: str
     seen: str
     expected: list[str]
+    usual: str | None = None
 
     @property
     def fits(self) -> bool | None:
@@ -210,7 +217,7 @@ def explain(
         attribution=attribution,
         tokens=_tokens(scorer, encoded, attribution, known),
         nearest=_nearest(scorer, encoded, known),
-        attributes=_attributes(seen, processor.vqvae.config.layout, labels[label], model.config, candidates),
+        attributes=_attributes(scorer, seen, labels[label], known),
         notes=list(sequence.notes),
         doubts=doubts,
     )
@@ -325,13 +332,24 @@ def _nearest(scorer: MotionScorer, encoded: EncodedRecording, known: _TrainingSe
     ]
 
 
-def _attributes(seen: np.ndarray, layout: str, label: str, config: Any, candidates: Any) -> list[AttributeSeen]:
-    numbers = value_numbers(seen[None], np.ones((1, len(seen)), bool), layout)[0]
-    meant = _description(label, config, candidates).attributes
-    return [
-        AttributeSeen(name, one.question, list(one.values)[number], list(meant.get(name, ())))
-        for (name, one), number in zip(ATTRIBUTES.items(), numbers.tolist(), strict=True)
+def _attributes(scorer: MotionScorer, seen: np.ndarray, label: str, known: _TrainingSentences) -> list[AttributeSeen]:
+    numbers = _values(seen[None], scorer.layout.name)[0]
+    meant = _description(label, scorer.model.config, scorer.candidates).attributes
+    alike = [
+        tokens for name, tokens in zip(known.labels, known.tokens, strict=True) if label_key(name) == label_key(label)
     ]
+    decoded = [scorer.processor.decode(tokens).joints for tokens in alike]
+    usual = np.concatenate([_values(joints[None], scorer.layout.name) for joints in decoded]) if decoded else None
+    found = []
+    for column, (name, one) in enumerate(ATTRIBUTES.items()):
+        values = list(one.values)
+        most = None if usual is None else values[int(np.bincount(usual[:, column]).argmax())]
+        found.append(AttributeSeen(name, one.question, values[numbers[column]], list(meant.get(name, ())), most))
+    return found
+
+
+def _values(skeletons: np.ndarray, layout: str) -> np.ndarray:
+    return value_numbers(skeletons, np.ones(skeletons.shape[:2], bool), layout)
 
 
 def _description(label: str, config: Any, candidates: Any) -> LabelDescription:

@@ -1,0 +1,62 @@
+"""Commands that show what a model does: why it answered, what its tokens mean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from llm_action.commands.shared import add_command, add_reading_options, load_pipeline, reading_options
+
+
+def add_commands(commands) -> None:
+    """Adds them to a parser's subcommands."""
+    explain = add_command(commands, "explain", _explain, "say why recordings are called what they are called")
+    explain.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    explain.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    explain.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="HTML",
+        help="page to write; a PNG a recording and a JSON go beside it",
+    )
+    explain.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names")
+    explain.add_argument("--method", default=None, help="motion, tokens or gradients: how joints get their weights")
+    add_reading_options(explain)
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    from llm_action.commands.recognizing import files_of
+    from llm_action.config.atomic_files import write_json
+    from llm_action.modeling.prompt_states import KeptStates
+    from llm_action.visualization.drawing import writable
+    from llm_action.visualization.explanation_page import write_explanations
+    from llm_action.visualization.explanation_picture import plot_explanation
+
+    out = writable(arguments.out, (".html",))
+    files = files_of(arguments.files)
+    recognize = load_pipeline(arguments.model)
+    options: dict[str, Any] = {"states": KeptStates(), "layout": arguments.layout, **reading_options(arguments)}
+    if arguments.method:
+        options["method"] = arguments.method
+    if arguments.labels:
+        options["candidate_labels"] = arguments.labels
+    found, errors = [], []
+    for file in files:
+        try:
+            found.append(recognize.explain(file, **options))
+            print(f"{file}: {found[-1].label} {found[-1].ranking[0]['score']:.3f}", flush=True)
+        except (ValueError, OSError) as error:
+            errors.append(" ".join(str(error).split()))
+            print(f"error: {errors[-1]}", file=sys.stderr)
+    if found:
+        write_explanations(found, out, Path(arguments.model).name)
+        write_json([one.to_dict() for one in found], out.with_suffix(".json"))
+        for number, one in enumerate(found):
+            beside = out.with_suffix(".png") if len(found) == 1 else out.with_name(f"{out.stem}_{number + 1}.png")
+            plot_explanation(one, beside)
+        print(f"written to {out}, a picture a recording and a JSON beside it")
+    if errors:
+        raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not explained")
