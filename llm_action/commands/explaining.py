@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, add_reading_options, load_pipeline, reading_options
+from llm_action.commands.shared import (
+    add_command,
+    add_reading_options,
+    check_model,
+    load_pipeline,
+    reading_options,
+)
 
 
 def add_commands(commands) -> None:
@@ -25,6 +31,34 @@ def add_commands(commands) -> None:
     explain.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names")
     explain.add_argument("--method", default=None, help="motion, tokens or gradients: how joints get their weights")
     add_reading_options(explain)
+
+    vocabulary = add_command(commands, "vocabulary", _vocabulary, "show every action token as a small moving skeleton")
+    vocabulary.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    vocabulary.add_argument("--out", type=Path, required=True, metavar="HTML", help="page to write")
+
+
+def _vocabulary(arguments: argparse.Namespace) -> None:
+    from llm_action import LlmArProcessor
+    from llm_action.evaluation.vocabulary import vocabulary
+    from llm_action.hub.model_folder import pull
+    from llm_action.hub.token_statistics import read_token_statistics
+    from llm_action.visualization.drawing import writable
+    from llm_action.visualization.vocabulary_page import write_vocabulary
+
+    out = writable(arguments.out, (".html",))
+    check_model(arguments.model)
+    folder = Path(arguments.model) if Path(arguments.model).is_dir() else pull(arguments.model)
+    processor = LlmArProcessor.from_pretrained(folder)
+    config = processor.vqvae.config
+    statistics = read_token_statistics(folder, processor.first_action_id, config)
+    if statistics is None:
+        raise ValueError(
+            f"{folder}: expected training/tokens.json or rehearsal.json, which say how tokens are used, found neither; "
+            "train or export the model with this version of llm-action."
+        )
+    entries = vocabulary(processor, statistics)
+    write_vocabulary(entries, config.layout, config.num_action_tokens, out, folder.name)
+    print(f"{len(entries)} of {config.num_action_tokens} tokens are used, written to {out}")
 
 
 def _explain(arguments: argparse.Namespace) -> None:
