@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,56 @@ def add_commands(commands) -> None:
     vocabulary = add_command(commands, "vocabulary", _vocabulary, "show every action token as a small moving skeleton")
     vocabulary.add_argument("model", metavar="MODEL", help="model folder or Hub id")
     vocabulary.add_argument("--out", type=Path, required=True, metavar="HTML", help="page to write")
+
+    render = add_command(commands, "render", _render, "draw recordings as a film or a picture")
+    render.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    render.add_argument("--out", type=Path, required=True, metavar="X.gif|mp4|png", help="film or picture to write")
+    render.add_argument("--model", help="model folder or Hub id: its labels, and what it makes of the tokens")
+    render.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
+    add_reading_options(render)
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    from llm_action import read_skeleton
+    from llm_action.commands.recognizing import files_of
+    from llm_action.modeling.prompt_states import KeptStates
+    from llm_action.visualization.drawing import writable
+    from llm_action.visualization.rendering import SUFFIXES, Rendered, render
+
+    out = writable(arguments.out, SUFFIXES)
+    files = files_of(arguments.files)
+    recognize = load_pipeline(arguments.model) if arguments.model else None
+    states, options = KeptStates(), reading_options(arguments)
+    recordings = []
+    for file in files:
+        sequence = read_skeleton(file, arguments.layout, arguments.fps, **options)
+        if recognize is None:
+            recordings.append(Rendered(sequence))
+            continue
+        ranking = recognize(sequence, states=states)
+        recordings.append(Rendered(sequence, recognize.processor.decode(recognize.processor.encode(sequence)), ranking))
+    if len(files) == 1 and out.suffix != ".png" and _is_video(files[0]):
+        _render_video(files[0], recordings[0].ranking, out, options)
+    else:
+        render(recordings, out, arguments.fps)
+    print(f"written to {out}")
+
+
+def _is_video(file: str) -> bool:
+    try:
+        from llm_action.skeleton_io.video import VIDEO_SUFFIXES
+    except ImportError:  # without the extra
+        return False
+    return Path(file).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _render_video(file: str, ranking: Sequence[dict[str, Any]], out: Path, options: dict[str, Any]) -> None:
+    from llm_action import read_skeleton
+    from llm_action.skeleton_io.video import pictures, video_facts
+    from llm_action.visualization.rendering import overlaid, write_film
+
+    in_pixels = read_skeleton(file, **{**options, "unit": "px", "mirrored": False})
+    write_film(overlaid(pictures(file), in_pixels, ranking), out, video_facts(file)[0])
 
 
 def _vocabulary(arguments: argparse.Namespace) -> None:

@@ -147,7 +147,7 @@ def _when(explanation: Explanation) -> str:
 
 def _curves(explanation: Explanation, colours: dict[str, str]) -> str:
     text = _when_in_words(explanation)
-    left, right, top, bottom = 46, _WIDTH - 10, 12, 190
+    left, right, top, bottom = 60, _WIDTH - 10, 12, 190
     parts = [f"<title>{escape(text)}</title>"]
     for share in (0, 0.5, 1):
         y = bottom - share * (bottom - top)

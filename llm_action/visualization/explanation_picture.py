@@ -56,6 +56,8 @@ def _draw_poses(figure, explanation: Explanation) -> None:
             for joint, parent in layout.bones:
                 rgb = np.array(palette[colours[joint]]) / 255
                 axes.plot(*pose[[joint, parent]].T, color=rgb, lw=2, solid_capstyle="round", zorder=1)
+            for head in (joint for joint, name in enumerate(layout.standard) if name == "head"):
+                axes.scatter(*pose[head], s=90, color=np.array(palette[0]) / 255, zorder=1)
             strength = joints[person] * (0.25 + 0.75 * weight)
             marked = strength > 0.1
             axes.scatter(
@@ -83,7 +85,7 @@ def _draw_posterior(axes: Axes, explanation: Explanation) -> None:
     axes.set_xlabel("seconds" if explanation.seconds else "share of the recording")
     axes.grid(True, axis="y", alpha=0.3)
     axes.legend(fontsize=9, loc="center right")
-    axes.text(0.004, 0.075, "frames that count", transform=axes.transAxes, fontsize=8, color="0.35")
+    axes.text(0.99, 0.09, "below: frames that count", transform=axes.transAxes, fontsize=8, color="0.35", ha="right")
 
 
 def _draw_ranking(axes: Axes, explanation: Explanation) -> None:

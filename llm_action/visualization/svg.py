@@ -81,6 +81,10 @@ def _bones(pixels: np.ndarray, layout: str, palette: tuple, seconds: float) -> l
                 "".join(f"M{a[0]:.0f} {a[1]:.0f}L{b[0]:.0f} {b[1]:.0f}" for a, b in frame[ends]) for frame in pixels
             ]
             paths.append(_path(lines, seconds, f'stroke="{colour(rgb)}" stroke-width="4"'))
+    heads = [joint for joint, name in enumerate(found.standard) if name == "head"]
+    for head in heads:
+        lines = [f"M{x:.0f} {y:.0f}h0" for x, y in pixels[:, head]]
+        paths.append(_path(lines, seconds, f'stroke="{colour(palette[0])}" stroke-width="18"'))
     return paths
 
 
