@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
@@ -81,7 +81,9 @@ def _about(axis: int, angle: float) -> np.ndarray:
 
 def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
     """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
-    return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
+    return [
+        feature_extractor.normalize(row_to_sequence(row)) for row in ProgressBar(table.with_format("numpy"), desc=title)
+    ]
 
 
 class AugmentedSkeletons(TorchDataset):

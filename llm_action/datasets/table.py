@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Sequence as ListOf
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
 
@@ -86,6 +86,6 @@ def build_table(
         ValueError: a file that cannot be read; it is named.
     """
     features = table_features(labels, protocols)
-    progress = tqdm(list(files), desc=title, unit="seq", disable=None)
+    progress = ProgressBar(list(files), desc=title, unit="seq", disable=None)
     rows = [sequence_to_row(read_skeleton(path), **about) for path, about in progress]
     return Dataset.from_dict({column: [row[column] for row in rows] for column in features}, features=features)

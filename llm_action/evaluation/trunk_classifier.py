@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.evaluation.evaluate import Classifier, over_views
 from llm_action.evaluation.ledger import weights_fingerprint
 from llm_action.evaluation.recordings import Recordings
@@ -83,7 +83,9 @@ def train_trunk(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
     batches = recordings.augmented(BATCH, steps)
-    for step, (skeletons, person_mask, targets) in enumerate(tqdm(batches, desc="training the trunk", total=steps), 1):
+    for step, (skeletons, person_mask, targets) in enumerate(
+        ProgressBar(batches, desc="training the trunk", total=steps), 1
+    ):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = model(skeletons, person_mask)
         loss = F.cross_entropy(scores.float(), targets, label_smoothing=0.1)

@@ -99,15 +99,13 @@ def _usual(statistics: TokenStatistics, slot: int) -> int:
 def disk_places(vqvae: ActionVQVAE) -> np.ndarray:
     """(tokens, 2) places in a disk of radius 1.
 
-    A code keeps its distance from the ball's centre; its direction is that of its two main components (Pearson, 1901).
-    In flat space the farthest code lies on the rim.
+    The two main components (Pearson, 1901) of the codes, which are tangent vectors at the centre, are mapped into the
+    Poincare disk of the codebook's curvature. In flat space the farthest code lies on the rim.
     """
     codes = vqvae.codebook.codes.flatten(0, 1).float()
-    if vqvae.config.geometry == "hyperbolic":
-        c = torch.as_tensor(vqvae.codebook.curvature)
-        radius = (exp0(codes, c) * c.sqrt()).norm(dim=-1)
-    else:
-        radius = codes.norm(dim=-1) / codes.norm(dim=-1).max().clamp(min=1e-9)
     axes = torch.linalg.svd(codes - codes.mean(0), full_matrices=False).Vh[:2]
     plane = codes @ axes.T
-    return (plane / plane.norm(dim=-1, keepdim=True).clamp(min=1e-9) * radius[:, None]).cpu().numpy()
+    if vqvae.config.geometry == "hyperbolic":
+        c = torch.as_tensor(vqvae.codebook.curvature)
+        return (exp0(plane, c) * c.sqrt()).cpu().numpy()
+    return (plane / plane.norm(dim=-1).max().clamp(min=1e-9)).cpu().numpy()

@@ -14,10 +14,10 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.progress import ProgressBar
 from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
@@ -72,7 +72,7 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
     rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
-    for versions in tqdm(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
+    for versions in ProgressBar(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
             batch = _seen(versions, sequences, chunk, experiment, extractor)

@@ -153,7 +153,7 @@ def _curves(explanation: Explanation, colours: dict[str, str]) -> str:
         y = bottom - share * (bottom - top)
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="#d9e0e7"/>')
         parts.append(
-            f'<text x="{left - 8}" y="{y + 5}" text-anchor="end" font-size="15" fill="#5b6875">{share:.0%}</text>'
+            f'<text x="{left - 8}" y="{y + 5}" text-anchor="end" font-size="19" fill="#5b6875">{share:.0%}</text>'
         )
     across = np.array([0.0, *explanation.prefixes.ends]) * (right - left) + left
     for label, paint in colours.items():
@@ -174,15 +174,15 @@ def _curves(explanation: Explanation, colours: dict[str, str]) -> str:
         anchor = {0: "start", 1: "end"}.get(share, "middle")
         at = f"{share * explanation.seconds:.1f} s" if explanation.seconds else f"{share:.0%}"
         x = left + share * (right - left)
-        parts.append(f'<text x="{x}" y="288" text-anchor="{anchor}" font-size="15" fill="#5b6875">{at}</text>')
+        parts.append(f'<text x="{x}" y="288" text-anchor="{anchor}" font-size="19" fill="#5b6875">{at}</text>')
     time = max(0.4, explanation.seconds or 2.0)
     parts.append(
         f'<line y1="{top}" y2="266" x1="{left}" x2="{left}" stroke="#1f2933" stroke-width="2" opacity=".5">'
         f'<animateTransform attributeName="transform" type="translate" from="0 0" to="{right - left} 0" '
         f'dur="{time:.2f}s" repeatCount="indefinite"/></line>'
     )
-    start = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(text)}" style="width:100%">'
-    return start + "".join(parts) + "</svg>"
+    start = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(text)}" class="chart">'
+    return f'<div class="wide">{start}{"".join(parts)}</svg></div>'
 
 
 def _window_bars(explanation: Explanation, colours: dict[str, str], left: int, right: int, y: int) -> list[str]:

@@ -32,6 +32,7 @@ list-style:none;overflow-wrap:anywhere;min-width:0}
 svg,img{max-width:100%;height:auto;display:block;margin:0 auto}
 svg.skeleton{width:100%}
 svg.large{max-width:420px}
+svg.chart{width:100%;min-width:560px;max-width:none}
 table{border-collapse:collapse;width:100%;font-size:.95rem}
 th,td{text-align:left;padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}

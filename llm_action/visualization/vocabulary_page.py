@@ -83,8 +83,8 @@ def write_vocabulary(
         "The codebook",
         _disk(entries, paints),
         keys(paints),
-        about="Each dot is a token, the larger the more frequent. Its distance from the centre is that in the "
-        "codebook's ball, its direction that of the two main components. A dot leads to its token.",
+        about="Each dot is a token, the larger the more frequent, where its two main components lie in the codebook's "
+        "disk: far from the centre everything is farther apart than it looks. A dot leads to its token.",
     )
     cells = "".join(_cell(entry, layout, extent, paints[entry.group]) for entry in entries)
     tokens = card("The tokens, the most frequent first", f'<ul class="grid" style="--cell:150px">{cells}</ul>')
@@ -130,5 +130,5 @@ def _cell(entry: VocabularyEntry, layout: str, extent: float, paint: str) -> str
     return (
         f'<li class="cell" id="{_anchor(entry.name)}" style="border-top:5px solid {paint}">{moving}'
         f"<b>{escape(entry.name)}</b> {entry.share:.2%}<br>{classes}<br>"
-        f'<span class="soft">near: {near or "none"}</span></li>'
+        f'<span class="soft">near: <span class="near">{near or "none"}</span></span></li>'
     )
