@@ -1,14 +1,15 @@
 """Whether explanations are true: frames and joints that are said to count are deleted, and the label should suffer.
 
 Of each sequence the fifth of the frames, and of the joints, that a method ranks highest is deleted, and what the
-predicted label's log-odds lose is compared with deleting random ones (Samek et al., 2017). Frames in a row cost more than
-scattered ones whatever they show, so random frames come in runs of the same lengths: the deleted ones, moved along the
-recording by chance. The method is chosen on held-out training subjects with one way of deleting (`hold`), and judged on
-the test part with another (`interpolate`), which no method uses.
+predicted label's log-odds lose is compared with deleting random ones (Samek et al., 2017). Frames in a row cost more
+than scattered ones whatever they show, so random frames come in runs of the same lengths: the deleted ones, moved along
+the recording by chance. The method is chosen on held-out training subjects with one way of deleting (`hold`), and
+judged on the test part with another (`interpolate`), which no method uses.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,19 +138,11 @@ def _costs(
         deleted += [way.joints(seen, one, root) for one in (joints, *random_joints)]
         places += [(method, what, chosen) for what in ("frames", "joints") for chosen in (True, *[False] * _DRAWS)]
     whole, *others = scorer.log_odds(scorer.encoded(np.stack(deleted)), label)
-    costs = {}
-    for method in methods:
-        for what in ("frames", "joints"):
-            lost = {
-                chosen: [
-                    whole - other
-                    for other, place in zip(others, places, strict=True)
-                    if place == (method, what, chosen)
-                ]
-                for chosen in (True, False)
-            }
-            costs[method, what] = float(np.mean(lost[True])), float(np.mean(lost[False]))
-    return costs
+    lost: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+    for place, other in zip(places, others, strict=True):
+        lost[place].append(whole - other)
+    means = {place: float(np.mean(found)) for place, found in lost.items()}
+    return {(method, what): (means[method, what, True], means[method, what, False]) for method, what, _ in means}
 
 
 def highest(weights: np.ndarray, share: float = SHARE) -> np.ndarray:

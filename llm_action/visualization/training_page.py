@@ -113,7 +113,7 @@ def _mistakes(report: TrainingReport) -> str:
         return ""
     text = "; ".join(f"{one.true} taken for {one.predicted}" for one in report.mistakes)
     drawn = _drawn(lambda file: plot_mistakes(report.mistakes, file), text)
-    said = "Left, a sequence that was taken for something else; right, a typical training sequence of what it was taken for."
+    said = "Left, a sequence taken for something else; right, a typical training sequence of what it was taken for."
     return card("The mistakes", f'<div class="wide">{drawn}</div>', about=said)
 
 
