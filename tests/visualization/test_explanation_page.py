@@ -40,8 +40,9 @@ def explanation():
     joints = np.full((2, 20), 0.1)
     joints[0, 7] = 3.0
     half = [[0.2, 0.7, 0.1]] * 8 + [[0.8, 0.1, 0.1]] * 8
+    moments = [Moment("wave", 3, 0.4, 0.2)]
     tokens = [
-        Token([f"<a{step // 4}>"], person, step, step / 32, (step + 1) / 32, 0.5, body()[0, 0], [Moment("wave", 3, 0.4, 0.2)])
+        Token([f"<a{step // 4}>"], person, step, step / 32, (step + 1) / 32, 0.5, body()[0, 0], moments)
         for person in range(2)
         for step in range(32)
     ]  # fmt: skip
