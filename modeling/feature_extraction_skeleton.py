@@ -275,6 +275,8 @@ def primary_persons(joints: np.ndarray, max_persons: int = 2) -> np.ndarray:
     joints = _checked(joints)
     ever_seen = _seen(joints).any(axis=(1, 2))
     joints = joints[ever_seen] if ever_seen.any() else joints[:1]
+    if len(joints) == 1:
+        return joints
     order = np.argsort([-_motion(body) for body in joints], kind="stable")
     return joints[order[:max_persons]]
 
