@@ -20,7 +20,8 @@ _FACING_FRAMES = 8
 _CHAIN = (
     ("head", "shoulder_center", 1.0),
     ("shoulder_center", "hip_center", 1.0),
-    *((f"{side}_{start}", f"{side}_{end}", 0.5) for side in ("left", "right") for start, end in (("hip", "knee"), ("knee", "ankle"))),
+    *((f"{side}_hip", f"{side}_knee", 0.5) for side in ("left", "right")),
+    *((f"{side}_knee", f"{side}_ankle", 0.5) for side in ("left", "right")),
 )
 _CHAIN_STARTS, _CHAIN_ENDS = ([_LANDMARKS.index(bone[end]) for bone in _CHAIN] for end in (0, 1))
 _CHAIN_SHARES = np.array([bone[2] for bone in _CHAIN])
