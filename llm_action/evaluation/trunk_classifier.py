@@ -67,13 +67,19 @@ def train_trunk(
 def student_config(recordings: Recordings, size: str) -> StudentConfig:
     """Of a student that reads what the recordings' extractor gives, and answers their labels."""
     extractor = recordings.extractor
-    names = ("layout", "num_frames", "align_facing", "normalize_bones", "own_layout", "geometry")
+    reader = READERS[size]
     return StudentConfig(
         list(recordings.split.labels),
+        layout=extractor.layout,
+        num_frames=extractor.num_frames,
         max_persons=recordings.persons,
+        align_facing=extractor.align_facing,
+        normalize_bones=extractor.normalize_bones,
+        own_layout=extractor.own_layout,
+        geometry=extractor.geometry,
         widths=SIZES[size],
-        **{name: getattr(extractor, name) for name in names},
-        **READERS[size],
+        hidden_size=reader["hidden_size"],
+        num_layers=reader["num_layers"],
     )
 
 
@@ -112,7 +118,9 @@ def fit_averaged(
         averaged.update_parameters(model)
         if after_step is not None:
             after_step(step, averaged.module)
-    return averaged.module
+    trained = averaged.module
+    assert isinstance(trained, ActionStudent)
+    return trained
 
 
 def _moved_average(averaged: Tensor, weight: Tensor, steps: Tensor | int) -> Tensor:
