@@ -22,8 +22,10 @@ from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.signal_sequence import SignalSequence
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
+from llm_action.skeleton_io.signals import read_signal
 from llm_action.version import __version__
 
 __all__ = [
@@ -32,10 +34,12 @@ __all__ = [
     "LlmArConfig",
     "LlmArForActionRecognition",
     "LlmArProcessor",
+    "SignalSequence",
     "SkeletonActionRecognitionPipeline",
     "SkeletonFeatureExtractor",
     "SkeletonSequence",
     "__version__",
+    "read_signal",
     "read_skeleton",
 ]
 
@@ -57,6 +61,7 @@ def _write_card(folder, name):
 
 
 LlmArProcessor.file_reader = staticmethod(read_skeleton)
+LlmArProcessor.signal_reader = staticmethod(read_signal)
 for _part in (LlmArProcessor, LlmArForActionRecognition, SkeletonActionRecognitionPipeline):
     _part.card_writer = staticmethod(_write_card)
 LlmArForActionRecognition.base_resolver = staticmethod(resolve_base_model)
