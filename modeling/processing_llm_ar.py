@@ -241,14 +241,16 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             read = [self.read_senses(one, layout, fps, **conventions) for one in given]
             seen, mask, signals = self._batch(read, views)
             sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask), signals)
-            values = value_numbers(seen[::views], mask[::views], extractor.layout) if attributes else None
+            shown = mask[::views].any(1)
+            values = value_numbers(seen[::views][shown], mask[::views][shown], extractor.layout) if attributes else None
+            values_of = dict(zip(np.flatnonzero(shown), [] if values is None else values, strict=False))
             features = motion_features(seen) if self.motion_features else None
             for number in range(len(read)):
                 of_views = slice(number * views, (number + 1) * views)
                 encoded.append(
                     EncodedRecording(
                         sentences[of_views],
-                        None if values is None or not mask[number * views].any() else values[number],
+                        values_of.get(number),
                         None if features is None else features[of_views],
                     )
                 )
