@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from llm_action.config.sections import Augmentation, SignalAugmentation
 from llm_action.datasets import row_to_sequence, row_to_signal
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.signal_sequence import at_moments, thinned
+from llm_action.modeling.skeleton_normalization import interpolated, resample
 
 
 def augment(
