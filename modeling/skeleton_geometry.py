@@ -16,15 +16,15 @@ _STEEPEST_TILT = 45.0  # degrees; cameras are tilted less, people who lie are ti
 _STANDING = 0.85  # head to ankles, as a share of the bones between them
 _SHORTEST = 1e-4
 _FACING_FRAMES = 8
-# the bones between head and ankles, each leg counting half
-_CHAIN = (
-    ("head", "shoulder_center", 1.0),
-    ("shoulder_center", "hip_center", 1.0),
-    *((f"{side}_hip", f"{side}_knee", 0.5) for side in ("left", "right")),
-    *((f"{side}_knee", f"{side}_ankle", 0.5) for side in ("left", "right")),
-)
+# the bones between head and ankles; those of the legs count half, for there are two
+_CHAIN = [
+    ("head", "shoulder_center"),
+    ("shoulder_center", "hip_center"),
+    *((f"{side}_hip", f"{side}_knee") for side in ("left", "right")),
+    *((f"{side}_knee", f"{side}_ankle") for side in ("left", "right")),
+]
 _CHAIN_STARTS, _CHAIN_ENDS = ([_LANDMARKS.index(bone[end]) for bone in _CHAIN] for end in (0, 1))
-_CHAIN_SHARES = np.array([bone[2] for bone in _CHAIN])
+_CHAIN_SHARES = np.array([1, 1, 0.5, 0.5, 0.5, 0.5])
 
 
 def normalize_geometry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -112,17 +113,17 @@ class JointMixing(nn.Module):
 
     def __init__(self, layout: SkeletonLayout, channels: int, width: int):
         super().__init__()
-        self.register_buffer("tree", tree_adjacencies(layout), persistent=False)
-        self.values = nn.Linear(channels, len(self.tree) * width)
-        self.adjacency = nn.Parameter(torch.empty(_HEADS, layout.num_joints, len(self.tree), layout.num_joints))
+        self.tree = tree_adjacencies(layout)
+        ways, joints, _ = self.tree.shape
+        self.values = nn.Linear(channels, ways * width)
+        self.adjacency = nn.Parameter(torch.empty(_HEADS, joints, ways, joints))
         self.reset_parameters()
-
-    tree: Tensor
 
     def reset_parameters(self) -> None:
         """Begins with the tree."""
         with torch.no_grad():
-            self.adjacency.copy_(self.tree.transpose(0, 1).expand_as(self.adjacency))
+            tree = torch.from_numpy(self.tree).to(self.adjacency.dtype)
+            self.adjacency.copy_(tree.transpose(0, 1).expand_as(self.adjacency))
 
     def forward(self, hidden: Tensor) -> Tensor:
         batch, joints, steps, _ = hidden.shape
@@ -190,20 +191,19 @@ class ChannelNorm(nn.BatchNorm1d):
         return super().forward(input.reshape(-1, input.shape[-1])).view(input.shape)
 
 
-def tree_adjacencies(layout: SkeletonLayout) -> Tensor:
+def tree_adjacencies(layout: SkeletonLayout) -> np.ndarray:
     """(3, joints, joints), rows adding up to 1: the joint itself, its parent, its children (itself where it has none).
 
     The root is its own parent.
     """
-    joints = layout.num_joints
-    own = torch.eye(joints)
-    parent, children = own.clone(), torch.zeros_like(own)
+    own = np.eye(layout.num_joints)
+    parent, children = own.copy(), np.zeros_like(own)
     for joint, above in layout.bones:
         parent[joint] = own[above]
         children[above, joint] = 1
     leaves = children.sum(1) == 0
     children[leaves] = own[leaves]
-    return torch.stack([own, parent, children / children.sum(1, keepdim=True)])
+    return np.stack([own, parent, children / children.sum(1, keepdims=True)])
 
 
 def _strides(widths: Sequence[int], downsample: int) -> list[int]:
