@@ -224,7 +224,9 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         if self.config.channels:
             expected = (self.config.num_frames, len(self.config.channels))
             if tuple(skeletons.shape[1:]) != expected:
-                raise ValueError(f"Expected signals of shape (batch, {expected[0]}, {expected[1]}), got {tuple(skeletons.shape)}.")
+                raise ValueError(
+                    f"Expected signals of shape (batch, {expected[0]}, {expected[1]}), got {tuple(skeletons.shape)}."
+                )
             return
         expected = (self.config.num_frames, get_layout(self.config.layout).num_joints, 3)
         if skeletons.ndim != 4 or tuple(skeletons.shape[1:]) != expected:

@@ -322,7 +322,9 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             if (read := self.signal_reader) is not None:
                 given = read(path)
             elif path.suffix != ".npy":
-                raise ValueError(f"{path}: without the llm-action package only .npy files are read; pip install llm-action")
+                raise ValueError(
+                    f"{path}: without the llm-action package only .npy files are read; pip install llm-action"
+                )
             else:
                 given = signal_from(np.load(path, allow_pickle=False), path.name)
         elif torch.is_tensor(given):

@@ -123,7 +123,9 @@ def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.n
         ValueError: the table has no such column, or other channels.
     """
     if sense not in table.column_names:
-        raise ValueError(f"expected a column {sense!r}, found {', '.join(table.column_names)}; prepare the data with it")
+        raise ValueError(
+            f"expected a column {sense!r}, found {', '.join(table.column_names)}; prepare the data with it"
+        )
     signals: list[np.ndarray | None] = []
     for row in table.select_columns([sense, "name"]).with_format("numpy"):
         values = row_to_signal(row, sense)
@@ -211,7 +213,11 @@ class AugmentedSignals(AugmentedStream):
         index, rng = self.drawn(item)
         values = augment_signal(self.signals[index], self.augmentation, self.own, self.num_frames, rng, self.scales)
         standardized = ((values - self.means) / self.scales).astype(np.float32)
-        return {"skeletons": standardized[None], "person_mask": np.ones(1, bool), "labels": np.int64(self.labels[index])}
+        return {
+            "skeletons": standardized[None],
+            "person_mask": np.ones(1, bool),
+            "labels": np.int64(self.labels[index]),
+        }
 
 
 def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:

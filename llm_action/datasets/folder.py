@@ -13,7 +13,6 @@ from typing import Any
 from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
-
 from llm_action.skeleton_io.signals import read_signal
 
 from .benchmark import Benchmark, Sample, Scan, Sense, checked_folder
@@ -195,7 +194,9 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list
     signals = {sense: root / value(sense) for sense in senses if value(sense)}
     for sense, file in signals.items():
         if not file.is_file():
-            raise FileNotFoundError(f"{where}: expected a file of {sense}, found no {file}; paths are relative to {root}")
+            raise FileNotFoundError(
+                f"{where}: expected a file of {sense}, found no {file}; paths are relative to {root}"
+            )
     if not value("label"):
         raise ValueError(f"{where}: expected a label, found none")
     if part and part not in PARTS:

@@ -19,6 +19,7 @@ from llm_action.experiments.controls import fitted_recognizer
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_geometry import GEOMETRY_VERSION
+from llm_action.training.train_senses import train_senses
 from llm_action.training.train_vqvae import train_vqvae
 
 
@@ -49,7 +50,10 @@ def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) 
     record = run / "seconds.json"
     if not record.is_file():
         started = time.perf_counter()
-        train_vqvae(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
+        alone = dataclasses.replace(experiment, hub_model_id=None)
+        train_vqvae(alone, data_dir, run)
+        if experiment.senses:
+            train_senses(alone, data_dir, run)
         write_json({"train_vqvae": round(time.perf_counter() - started, 1)}, record)
     return run
 

@@ -114,7 +114,9 @@ class SenseSentences:
         signals = {}
         for name in self.signals:
             rows = zip(indices, kept, strict=True)
-            values = [self._values(name, int(versions[index]), index) if name in names else None for index, names in rows]
+            values = [
+                self._values(name, int(versions[index]), index) if name in names else None for index, names in rows
+            ]
             signals[name] = self.processor.standardized(name, values)
         return person_mask & of_skeletons[:, None], signals
 
