@@ -222,11 +222,9 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     def _check_skeletons(self, skeletons: Tensor) -> None:
         if self.config.channels:
-            expected = (self.config.num_frames, len(self.config.channels))
-            if tuple(skeletons.shape[1:]) != expected:
-                raise ValueError(
-                    f"Expected signals of shape (batch, {expected[0]}, {expected[1]}), got {tuple(skeletons.shape)}."
-                )
+            sizes = (self.config.num_frames, len(self.config.channels))
+            if tuple(skeletons.shape[1:]) != sizes:
+                raise ValueError(f"Expected signals of shape (batch, {sizes[0]}, {sizes[1]}), got {skeletons.shape}.")
             return
         expected = (self.config.num_frames, get_layout(self.config.layout).num_joints, 3)
         if skeletons.ndim != 4 or tuple(skeletons.shape[1:]) != expected:

@@ -76,8 +76,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         feature_extractor: a `SkeletonFeatureExtractor`.
         tokenizer: the base model's tokenizer.
         vqvae: an `ActionVQVAE`; saved to and loaded from the subfolder `vqvae`.
-        prompt: text with one `{motion}` where the skeleton's sentence goes. The paper has an instruction, too; its words are this
-            project's choice.
+        prompt: text with one `{motion}` where the skeleton's sentence goes. The paper has an instruction, too; its
+            words are this project's choice.
         senses: an `ActionVQVAE` of signals (with `channels`) of every further sense, by the sense's name; saved to and
             loaded from the subfolders `senses/NAME`. The prompt then has a line with `{NAME}` for each, see
             `prompt_with`.
@@ -298,7 +298,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             ValueError: bad input, a sense that this model does not know, or none at all.
         """
         if not isinstance(given, Mapping) or "joints" in given:
-            skeleton = self.read(given, layout, fps, **conventions)
+            skeleton: SkeletonSequence | None = self.read(given, layout, fps, **conventions)
             row = given if isinstance(given, Mapping) and given.get("shape") is not None else {}
             columns = {name: row[name] for name in self._senses if row.get(name) is not None}
             signals = {name: _from_column(column) for name, column in columns.items() if len(column["shape"])}
@@ -367,7 +367,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return self._composed({SKELETON: [], **{name: [] for name in self._senses}}) if self._senses else []
 
     def _composed(self, tokens: Mapping[str, list[int]]) -> list[int]:
-        """The senses' tokens in the order of the prompt, each behind its words; without further senses the tokens alone."""
+        """The senses' tokens in the order of the prompt, each behind its words; the tokens alone of a single sense."""
         if not self._senses:
             return tokens[SKELETON]
         words, sentence = re.split(_PLACE, self.prompt)[:-1], list[int]()

@@ -133,8 +133,8 @@ def on_skeleton_clock(signal: SignalSequence, skeleton: SkeletonSequence | None)
         end = begin + (skeleton.num_frames - 1) / skeleton.fps
         if clock[-1] < begin or clock[0] > end:
             raise ValueError(
-                f"{about}its samples were taken from {clock[0]:.3f} to {clock[-1]:.3f} s, the skeleton from {begin:.3f} "
-                f"to {end:.3f} s; give times in seconds after the recording's first frame"
+                f"{about}its samples were taken from {clock[0]:.3f} to {clock[-1]:.3f} s, the skeleton is seen from "
+                f"{begin:.3f} to {end:.3f} s; give times in seconds after the recording's first frame"
             )
     count = max(1, round((end - begin) * (signal.rate or 0)) + 1)
     moments = np.linspace(begin, end, count)
@@ -142,7 +142,7 @@ def on_skeleton_clock(signal: SignalSequence, skeleton: SkeletonSequence | None)
 
 
 def thinned(values: np.ndarray, at_most: int) -> np.ndarray:
-    """(samples, channels) means of as many neighbours as leave `at_most` samples or fewer; fast changes do not alias."""
+    """(samples, channels) means of as many neighbours as leave `at_most` samples or fewer, so that nothing aliases."""
     group = -(-len(values) // at_most)
     if group == 1:
         return values

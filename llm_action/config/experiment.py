@@ -38,7 +38,7 @@ class Experiment:
         unseen: names of classes left out of the training of both stages; they stay in the test part.
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
-        senses: further senses than the skeleton by name, as the data set's columns are called, each with its `SenseStage`.
+        senses: further senses than the skeleton by name, as the data set's columns are called, each a `SenseStage`.
         augmentation, vqvae, recognizer, on_trial: see their classes.
 
     Raises:

@@ -80,7 +80,8 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     Returns:
         Columns name, label (ClassLabel with the official names), subject, camera (where it is seen from), layout, fps
         (frames per second), shape (persons, frames, joints, channels), joints (float32, flattened, NaN where missing),
-        one column a protocol with "train", "test" or "", and one a further sense. `row_to_sequence` gives a row's SkeletonSequence.
+        one column a protocol with "train", "test" or "", and one a further sense. `row_to_sequence` gives a row's
+        SkeletonSequence, `row_to_signal` the values of a further sense.
 
     Raises:
         ValueError: unknown name, a data set that must be prepared first, or a file that cannot be read.

@@ -1,4 +1,4 @@
-"""What a second sense is worth: models of one sense and of both, given one or both, beside two simpler ways to join them.
+"""What a second sense is worth: models of one sense and of both, given one or both, beside two simpler fusions.
 
 Late: the mean of the posteriors of two models of one sense each. Early: joints and signals as the channels of one
 classifier, MiniRocket. All models share stage 1.
@@ -16,7 +16,7 @@ import numpy as np
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets import row_to_signal
 from llm_action.datasets.split import Split, load_split
-from llm_action.evaluation.evaluate import Scorer, evaluate, recognizer_scorer
+from llm_action.evaluation.evaluate import Classifier, Scorer, evaluate, recognizer_scorer
 from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.experiments.baselines import fit_minirocket
@@ -130,7 +130,7 @@ def late_fusion(scorers: dict[str, Scorer]) -> Scorer:
     return score
 
 
-def early_fusion(experiment: Experiment, split: Split, sense: str, joints: bool = True):
+def early_fusion(experiment: Experiment, split: Split, sense: str, joints: bool = True) -> Classifier:
     """MiniRocket on a signal, or on the joints' coordinates and the signal, stretched to as many frames."""
     recordings = Recordings(experiment, split, feature_extractor(experiment))
     of_training = [row_to_signal(row, sense) for row in split.train.select_columns([sense]).with_format("numpy")]

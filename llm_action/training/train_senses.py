@@ -104,9 +104,10 @@ def fit_tokenizer(
     )
     signals = aligned_signals(split.train, name, vqvae)
     there = [number for number, signal in enumerate(signals) if signal is not None]
+    given = [signal for signal in signals if signal is not None]
     labels = np.array(split.train["label"])
     dataset = AugmentedSignals(
-        [signals[number] for number in there],
+        given,
         labels[there],
         experiment.augmentation,
         stage.augmentation,
