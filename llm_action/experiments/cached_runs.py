@@ -21,6 +21,7 @@ from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_geometry import GEOMETRY_VERSION
 from llm_action.modeling.student import ActionStudent
 from llm_action.training.distill import distill
+from llm_action.training.train_senses import train_senses
 from llm_action.training.train_vqvae import train_vqvae
 
 
@@ -51,7 +52,10 @@ def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) 
     record = run / "seconds.json"
     if not record.is_file():
         started = time.perf_counter()
-        train_vqvae(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
+        alone = dataclasses.replace(experiment, hub_model_id=None)
+        train_vqvae(alone, data_dir, run)
+        if experiment.senses:
+            train_senses(alone, data_dir, run)
         write_json({"train_vqvae": round(time.perf_counter() - started, 1)}, record)
     return run
 
