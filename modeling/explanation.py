@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ import torch
 
 from .action_attributes import ATTRIBUTES
 from .attribute_likelihood import LabelLexicon, value_numbers
-from .feature_extraction_skeleton import SkeletonFeatureExtractor, resample
 from .label_descriptions import LabelDescription
 from .label_tree import label_key
-from .motion_attribution import METHODS, Attribution, MotionScorer, attribute
+from .motion_attribution import METHODS, Attribution, MotionScorer, attribute, skeleton_tokens
 from .processing_llm_ar import EncodedRecording, LlmArProcessor
+from .skeleton_normalization import resample
 from .skeleton_recording import RecordingWarning
 
 REHEARSAL_FILE = "rehearsal.json"  # action sentences of each class, which a training leaves beside its model
@@ -178,36 +178,39 @@ class Explanation:
 
 
 def explain(
-    recognize: Any,
+    scorer: MotionScorer,
     recording: Any,
-    *,
+    rank: Callable[..., list[dict[str, Any]]],
     method: str = METHODS[0],
-    candidates: Any,
-    asked: Mapping[str, Any],
-    states: Any,
     **reading: Any,
 ) -> Explanation:
-    """Explains one recording; `SkeletonActionRecognitionPipeline.explain` is the front door and says the arguments."""
-    processor, model = recognize.processor, recognize.model
+    """Explains one recording; `SkeletonActionRecognitionPipeline.explain` is the front door and says the arguments.
+
+    Args:
+        scorer: of the candidates.
+        rank: gives the ranking of a recording.
+        reading: what is known of the recording, see `LlmArProcessor.read`.
+    """
+    processor = scorer.processor
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RecordingWarning)
-        sequence = processor.read(recording, **reading)
-    ranking = recognize(sequence, top_k=None, states=states, **asked)
-    doubts = [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
-    extractor: SkeletonFeatureExtractor = processor.feature_extractor
-    normalized = extractor.normalize(sequence)
-    seen = extractor.views_of(normalized, 1)[0, : len(normalized)]
-    scorer = MotionScorer(model, processor, candidates, states)
+        sequence, signals = processor.read_senses(recording, **reading)
+    if sequence is None:
+        raise ValueError("Expected a recording with a skeleton: what is explained are frames and joints.")
+    scorer.signals = {name: processor.standardized(name, [signals.get(name)]) for name in processor.senses}
+    normalized = processor.feature_extractor.normalize(sequence)
+    seen = processor.feature_extractor.views_of(normalized, 1)[0, : len(normalized)]
     encoded = scorer.encoded(seen[None])[0]
-    labels = list(candidates.labels)
+    ranking = rank(recording, **reading) if signals else rank(sequence)
+    labels = list(scorer.candidates.labels)
     label = labels.index(ranking[0]["label"])
     attribution = attribute(scorer, seen, label, method)
-    known = _training_sentences(model.name_or_path, processor)
+    known = _training_sentences(scorer.model.name_or_path, processor)
     return Explanation(
         name=sequence.name,
         frames=sequence.num_frames,
         fps=sequence.fps,
-        layout=processor.vqvae.config.layout,
+        layout=scorer.layout.name,
         skeletons=seen,
         decoded=processor.decode(encoded.sentences[0]).joints,
         ranking=ranking,
@@ -219,7 +222,7 @@ def explain(
         nearest=_nearest(scorer, encoded, known),
         attributes=_attributes(scorer, seen, labels[label], known),
         notes=list(sequence.notes),
-        doubts=doubts,
+        doubts=[str(one.message) for one in caught if issubclass(one.category, RecordingWarning)],
     )
 
 
@@ -231,11 +234,11 @@ def _prefixes(scorer: MotionScorer, encoded: EncodedRecording) -> PosteriorOverT
 
 
 def _windows(scorer: MotionScorer, normalized: np.ndarray) -> PosteriorOverTime:
-    """The posterior of windows of a recording, each half of it, as if each were a recording of its own."""
+    """The posterior of windows of a recording, each half of it, as if each were a recording of skeletons alone."""
     starts = np.linspace(0, 1 - _WINDOW, _WINDOWS)
     frames = scorer.processor.feature_extractor.num_frames
     parts = np.stack([resample(normalized, frames, start, start + _WINDOW) for start in starts])
-    shares = scorer.posteriors(scorer.encoded(parts))
+    shares = scorer.posteriors(scorer.encoded(parts, alone=True))
     return PosteriorOverTime(starts.tolist(), (starts + _WINDOW).tolist(), shares.tolist())
 
 
@@ -256,12 +259,12 @@ def _training_sentences(folder: str, processor: LlmArProcessor) -> _TrainingSent
     if content["vqvae_fingerprint"] != processor.vqvae_fingerprint:
         return found
     config = processor.vqvae.config
-    slots = config.num_streams * config.num_levels
     for label, sentences in content["sentences"].items():
         for sentence in sentences:
-            ids = np.array(sentence)
-            found.labels.append(label)
-            found.tokens.append(ids[ids >= processor.first_action_id].reshape(-1, config.num_steps, slots))
+            tokens = skeleton_tokens(sentence, processor.first_action_id, config)
+            if len(tokens):
+                found.labels.append(label)
+                found.tokens.append(tokens)
     return found
 
 

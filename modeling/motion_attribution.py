@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
+from .configuration_llm_ar import ActionVQVAEConfig
 from .label_scoring import score_labels
 from .label_tree import LabelTree
 from .modeling_llm_ar import LlmArForActionRecognition
@@ -58,6 +60,10 @@ class MotionScorer:
     Args:
         candidates: whose labels are scored.
         states: of all calls.
+
+    Attributes:
+        signals: (1, frames, channels) what further senses recorded beside all skeletons, as the processor
+            standardises it; none at first.
     """
 
     def __init__(
@@ -70,12 +76,18 @@ class MotionScorer:
         self.model, self.processor, self.candidates = model, processor, candidates
         self.states = states or KeptStates()
         self.layout = get_layout(processor.vqvae.config.layout)
+        self.signals: dict[str, Tensor] = {}
 
-    def encoded(self, skeletons: np.ndarray) -> list[EncodedRecording]:
-        """Encodes normalised skeletons (batch, persons, frames, joints, 3) as the processor does recordings."""
+    def encoded(self, skeletons: np.ndarray, alone: bool = False) -> list[EncodedRecording]:
+        """Encodes normalised skeletons (batch, persons, frames, joints, 3) as the processor does recordings.
+
+        Args:
+            alone: whether without the further senses, default False.
+        """
         skeletons = np.ascontiguousarray(skeletons, np.float32)
         mask = np.ones(skeletons.shape[:2], bool)
-        sentences = self.processor.encode_features(torch.from_numpy(skeletons), torch.from_numpy(mask))
+        signals = {} if alone else {name: one.expand(len(mask), -1, -1) for name, one in self.signals.items()}
+        sentences = self.processor.encode_features(torch.from_numpy(skeletons), torch.from_numpy(mask), signals)
         values = features = None
         if self.candidates.needs_attributes:
             values = value_numbers(skeletons, mask, self.layout.name)
@@ -109,23 +121,27 @@ class MotionScorer:
         return log_odds(self.posteriors(recordings), label)
 
     def tokens(self, recording: EncodedRecording) -> np.ndarray:
-        """(persons, steps, slots) ids of a recording's action tokens; the slots of a step are body parts and levels."""
-        ids = np.array(recording.sentences[0])
-        return ids[ids >= self.processor.first_action_id].reshape(-1, self.steps, self.slots)
+        """(persons, steps, slots) ids of a recording's action tokens, see `skeleton_tokens`."""
+        first, config = self.processor.first_action_id, self.processor.vqvae.config
+        return skeleton_tokens(recording.sentences[0], first, config)
 
     def with_tokens(self, recording: EncodedRecording, tokens: np.ndarray) -> EncodedRecording:
         """The recording with other action tokens, shaped as `tokens` gives them."""
         ids = np.array(recording.sentences[0])
-        ids[ids >= self.processor.first_action_id] = tokens.reshape(-1)
+        ids[self._is_skeleton(ids)] = tokens.reshape(-1)
         return replace(recording, sentences=[ids.tolist()])
 
     def until(self, recording: EncodedRecording, step: int) -> EncodedRecording:
         """The recording with the tokens of its first steps alone."""
         ids = np.array(recording.sentences[0])
-        is_action = ids >= self.processor.first_action_id
+        is_action = self._is_skeleton(ids)
         places = np.cumsum(is_action) - 1
         kept = ~is_action | (places // self.slots % self.steps < step)
         return replace(recording, sentences=[ids[kept].tolist()])
+
+    def _is_skeleton(self, ids: Any) -> Any:
+        """Which ids are action tokens of the skeleton."""
+        return _are_skeleton(ids, self.processor.first_action_id, self.processor.vqvae.config)
 
     @property
     def steps(self) -> int:
@@ -136,6 +152,17 @@ class MotionScorer:
         """Tokens of a step."""
         config = self.processor.vqvae.config
         return config.num_streams * config.num_levels
+
+
+def _are_skeleton(ids: Any, first_action_id: int, config: ActionVQVAEConfig) -> Any:
+    return (ids >= first_action_id) & (ids < first_action_id + config.num_action_tokens)
+
+
+def skeleton_tokens(sentence: Sequence[int], first_action_id: int, config: ActionVQVAEConfig) -> np.ndarray:
+    """(persons, steps, slots) ids of the skeleton's action tokens in a sentence; slots are body parts and levels."""
+    ids = np.asarray(sentence)
+    tokens = ids[_are_skeleton(ids, first_action_id, config)]
+    return tokens.reshape(-1, config.num_steps, config.num_streams * config.num_levels)
 
 
 def log_odds(posteriors: np.ndarray, label: int) -> np.ndarray:
@@ -247,7 +274,7 @@ def _embedding_gradient(scorer: MotionScorer, recording: EncodedRecording, label
             (gradient,) = torch.autograd.grad(scores[label] - others.logsumexp(0), embeds)
         except (NotImplementedError, RuntimeError) as error:
             raise ValueError(f"Expected a model with gradients, got {model.arithmetic}; load it in float32.") from error
-    actions = ids[0] >= scorer.processor.first_action_id
+    actions = scorer._is_skeleton(ids[0])
     return gradient[0, actions].unflatten(0, (-1, scorer.steps, scorer.slots)).float()
 
 

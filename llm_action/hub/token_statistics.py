@@ -22,6 +22,7 @@ import numpy as np
 from llm_action.config.atomic_files import write_text
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.explanation import REHEARSAL_FILE
+from llm_action.modeling.motion_attribution import skeleton_tokens
 
 _FILE = Path("training", "tokens.json")
 
@@ -58,15 +59,12 @@ class TokenStatistics:
         cls, sentences: Mapping[str, Iterable[Sequence[int]]], first_action_id: int, config: ActionVQVAEConfig
     ) -> TokenStatistics:
         """Counts the tokens of sentences (ids, words between persons included) of each class."""
-        slots = config.num_streams * config.num_levels
         found: defaultdict[int, TokenUse] = defaultdict(TokenUse)
         around: defaultdict[tuple[int, str], Counter[int]] = defaultdict(Counter)
         for label, of_label in enumerate(sentences.values()):
             for sentence in of_label:
-                ids = np.asarray(sentence)
-                tokens = (ids[ids >= first_action_id] - first_action_id).reshape(-1, config.num_steps, slots)
-                for person in tokens:
-                    _count(person, label, found, around)
+                for person in skeleton_tokens(sentence, first_action_id, config):
+                    _count(person - first_action_id, label, found, around)
         for (token, side), others in around.items():
             setattr(found[token], side, others.most_common(1)[0][0])
         return cls(list(sentences), dict(found))
