@@ -35,7 +35,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     Input: a path, a `SkeletonSequence`, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3), a mapping
     with the key joints; or a list, a generator or a `datasets` column of such. Of a model of several senses, also a
     mapping of those that a recording has: `{"skeleton": ..., "inertial": ...}`, see `LlmArProcessor`. What neither the
-    input nor an option says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a `RecordingWarning`.
+    input nor an option says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a
+    `RecordingWarning`.
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
