@@ -101,7 +101,7 @@ def test_prepare_folder_takes_a_column_a_sense_on_its_own_clock(both_senses, tmp
     """Time stamps bring the signal onto the skeleton's clock: one that shows the time itself says so."""
     lines = ["path,label,subject,split,worn"]
     for number, file in enumerate(sorted((both_senses / "skeleton").glob("*_s[12]_*.mat"))):
-        seconds = np.arange(-20, 400) / 100
+        seconds = np.arange(-20, 1200) / 100
         rows = "".join(f"{second:.4f},{second:.4f}\n" for second in seconds)
         (tmp_path / f"{number}.csv").write_text("time,seconds passed\n" + rows)
         label = LABELS[int(file.name.split("_")[0][1:]) - 1]
