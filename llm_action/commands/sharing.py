@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from llm_action.commands.shared import add_command
@@ -39,11 +38,12 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
+    from llm_action.config.reading import read_json
     from llm_action.hub.model_folder import add_result
     from llm_action.hub.uploader import push
 
     for file in arguments.results:
-        add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))
+        add_result(arguments.folder, read_json(file))
     print(push(arguments.folder, arguments.repository, arguments.private, arguments.space))
 
 

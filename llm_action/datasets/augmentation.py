@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.hub_table import HubTable, PartByPart
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
 
 
@@ -79,8 +80,15 @@ def _about(axis: int, angle: float) -> np.ndarray:
     return turn
 
 
-def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
+def normalized(
+    table: Dataset | HubTable, feature_extractor: SkeletonFeatureExtractor, title: str
+) -> Sequence[np.ndarray]:
+    """Normalises every sequence without resampling: (persons, frames, joints, 3) each, in torso lengths.
+
+    Those of a table on the Hub are normalised part by part, as they are asked for.
+    """
+    if isinstance(table, HubTable):
+        return PartByPart(table, lambda row: feature_extractor.normalize(row_to_sequence(row)))
     return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
 
 
@@ -111,16 +119,34 @@ class AugmentedSkeletons(TorchDataset):
         self.sequences, self.labels, self.augmentation = sequences, labels, augmentation
         self.joint_dropout = joint_dropout
         self.num_frames, self.max_persons, self.length, self.seed = num_frames, max_persons, length, seed
+        self._kept: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
         turn, place = divmod(item, len(self.sequences))
-        index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.sequences))[place]
+        index = self._order(turn)[place]
         rng = np.random.default_rng((self.seed, 2, item))
         persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
+
+
+    @property
+    def by_part(self) -> bool:
+        """Whether the sequences are of a table on the Hub, and items are to be asked for one after the other."""
+        return isinstance(self.sequences, PartByPart)
+
+    def _order(self, turn: int) -> np.ndarray:
+        """The order of a pass; of a table on the Hub one that needs a few parts at a time."""
+        if self._kept is None or self._kept[0] != turn:
+            rng = np.random.default_rng((self.seed, 1, turn))
+            if isinstance(self.sequences, PartByPart):
+                order = self.sequences.table.shuffled(rng)
+            else:
+                order = rng.permutation(len(self.sequences))
+            self._kept = turn, order
+        return self._kept[1]
 
 
 def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:

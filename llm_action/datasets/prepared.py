@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from datasets import Dataset, load_from_disk
 
+from llm_action.config.reading import damaged, read_json
+from llm_action.modeling.skeleton_layouts import get_layout
+
 from .benchmark import Benchmark
+from .table import table_features
 
 MANIFEST = "manifest.json"
+_AGAIN = "run llm-action prepare again"
+_ENTRIES = {"dataset", "labels", "layout", "protocols", "default_protocol", "metric", "rows", "counts", "parts", "plan"}
 DOUBTFUL = "doubtful.csv"
 _REASONS_SHOWN = 5
 
@@ -24,21 +29,33 @@ def is_prepared(folder: str | os.PathLike[str]) -> bool:
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the manifest: dataset, layout, protocols and their counts, what was dropped, size and hash of each part."""
-    return json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
+    """Reads the manifest: dataset, layout, protocols and their counts, what was dropped, size and hash of each part.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    manifest = read_json(Path(folder) / MANIFEST)
+    if not isinstance(manifest, dict) or not _ENTRIES <= manifest.keys():
+        raise ValueError(f"{Path(folder) / MANIFEST}: expected {', '.join(sorted(_ENTRIES))}; {_AGAIN}")
+    return manifest
 
 
 def prepared_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     """Says the classes, layout and protocols of a prepared folder."""
-    manifest = read_manifest(folder)
-    return Benchmark(
-        manifest["dataset"],
-        tuple(manifest["labels"]),
-        manifest["layout"],
-        tuple(manifest["protocols"]),
-        manifest["default_protocol"],
-        metric=manifest["metric"],
-    )
+    return described(read_manifest(folder), Path(folder) / MANIFEST)
+
+
+def described(manifest: dict[str, Any], where: str | os.PathLike[str]) -> Benchmark:
+    """Says what a manifest does of classes, layout and protocols; errors begin with `where`."""
+    with damaged(Path(where), _AGAIN):
+        return Benchmark(
+            str(manifest["dataset"]),
+            tuple(map(str, manifest["labels"])),
+            get_layout(manifest["layout"]).name,
+            tuple(map(str, manifest["protocols"])),
+            str(manifest["default_protocol"]),
+            metric=str(manifest["metric"]),
+        )
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
@@ -46,23 +63,28 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
 
     Raises:
         FileNotFoundError: a part is gone.
-        ValueError: a part has another size than it was written with.
+        ValueError: a part has another size than it was written with, or the table is damaged.
     """
-    for part in read_manifest(folder)["parts"]:
-        path = Path(folder) / part["file"]
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: this part of the prepared data is gone; run llm-action prepare again")
-        if path.stat().st_size != part["bytes"]:
-            raise ValueError(
-                f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; run llm-action prepare again"
-            )
-    table = load_from_disk(str(folder))
+    with damaged(folder, _AGAIN):
+        manifest = read_manifest(folder)
+        for part in manifest["parts"]:
+            path = Path(folder) / PurePath(part["file"]).name
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: this part of the prepared data is gone; {_AGAIN}")
+            if path.stat().st_size != part["bytes"]:
+                raise ValueError(f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; {_AGAIN}")
+        table = load_from_disk(str(folder))
+        wanted = table_features(manifest["labels"], manifest["protocols"])
+        if table.num_rows != manifest["rows"] or not wanted.keys() <= {*table.column_names, "camera"}:
+            found = f"{table.num_rows} rows of {', '.join(table.column_names)}"
+            raise ValueError(f"{folder}: expected {manifest['rows']} rows of {', '.join(wanted)}, found {found}; {_AGAIN}")
     return table.rename_column("view", "camera") if "view" in table.column_names else table  # of format 2
 
 
 def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:
     """Says what was written and dropped, and how each protocol compares with the complete release."""
-    with (Path(out) / "dropped.csv").open(newline="", encoding="utf-8") as file:
+    dropped = Path(out) / "dropped.csv"
+    with damaged(dropped, _AGAIN), dropped.open(newline="", encoding="utf-8") as file:
         reasons = Counter(row["why"] for row in csv.DictReader(file))
     lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
     lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]

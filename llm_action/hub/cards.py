@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +21,7 @@ from huggingface_hub import (
 )
 from jinja2 import Environment, FileSystemLoader
 
+from llm_action.config.reading import read_json
 from llm_action.datasets import BENCHMARKS
 from llm_action.hub.training_record import FOLDER, METRICS, read_record, update_record
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
@@ -250,4 +250,4 @@ def _size_category(rows: int) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}

@@ -6,11 +6,12 @@ import os
 import random
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from .judge import Verdict, judge
+from .judge import Verdict, verdicts
 from .mutations import mutate
 from .targets import Target
 
@@ -28,12 +29,12 @@ class Summary:
     largest: int = 0
     faults: dict[str, tuple[int, Verdict]] = field(default_factory=dict)
 
-    def add(self, number: int, target: Target, verdict: Verdict) -> None:
+    def add(self, number: int, name: str, verdict: Verdict) -> None:
         self.inputs += 1
-        self.verdicts[target.name]["answer" if verdict.kind == "answer" else "error" if verdict.well else "FAULT"] += 1
+        self.verdicts[name]["answer" if verdict.kind == "answer" else "error" if verdict.well else "FAULT"] += 1
         self.slowest, self.largest = max(self.slowest, verdict.seconds), max(self.largest, verdict.peak)
         if not verdict.well:
-            self.faults.setdefault(f"{target.name}: {verdict.kind}", (number, verdict))
+            self.faults.setdefault(f"{name}: {verdict.kind}", (number, verdict))
 
     def lines(self) -> list[str]:
         lines = [f"{self.inputs} inputs; slowest {self.slowest:.2f} s of the processor, largest {self.largest / 1e6:.0f} MB"]
@@ -42,15 +43,14 @@ class Summary:
         return lines
 
 
-def hostile_inputs(targets: list[Target], numbers: range, seed: int, work: Path) -> Iterator[tuple[int, Target, Path]]:
-    """Writes one hostile input after the other, each in place of the one before; a file called canary lies beside it."""
-    for number in numbers:
-        rng = random.Random(f"{seed}:{number}")
-        target = rng.choices(targets, [one.share for one in targets])[0]
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "case").mkdir(parents=True)
-        (work / "canary").write_text("{}")
-        yield number, target, _written(rng.choice(target.inputs), work / "case", rng, target)
+def hostile_input(targets: list[Target], number: int, seed: int, work: Path) -> tuple[Target, Path]:
+    """Writes a hostile input into `work`, in place of the one before; a file called canary lies beside it."""
+    rng = random.Random(f"{seed}:{number}")
+    target = rng.choices(targets, [one.share for one in targets])[0]
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "case").mkdir(parents=True)
+    (work / "canary").write_text("{}")
+    return target, _written(rng.choice(target.inputs), work / "case", rng, target)
 
 
 def _written(sound: Path, folder: Path, rng: random.Random, target: Target) -> Path:
@@ -96,13 +96,15 @@ def run(targets: list[Target], numbers: range, seed: int, work: Path, keep: Path
         work: where each input is written.
         keep: a folder for the first input of every fault.
     """
+    def trial(number: int) -> tuple[str, Callable[[Path], Any], Path]:
+        target, path = hostile_input(targets, number, seed, work)
+        return target.name, target.read, path
+
     summary = Summary()
-    for number, target, path in hostile_inputs(targets, numbers, seed, work):
-        verdict = judge(target.read, path, work)
-        if keep is not None and not verdict.well and f"{target.name}: {verdict.kind}" not in summary.faults:
+    for number, name, verdict in verdicts(numbers, trial, work):
+        if keep is not None and not verdict.well and f"{name}: {verdict.kind}" not in summary.faults:
             kept = keep / f"{seed}-{number}"
-            shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(work, kept, symlinks=True)
-            (kept / "verdict.txt").write_text(f"{target.name}: {verdict.kind}\n{path}\n{verdict.detail}", encoding="utf-8")
-        summary.add(number, target, verdict)
+            _, path = hostile_input(targets, number, seed, kept)
+            (kept / "verdict.txt").write_text(f"{name}: {verdict.kind}\n{path}\n{verdict.detail}", encoding="utf-8")
+        summary.add(number, name, verdict)
     return summary

@@ -1,6 +1,6 @@
 """Judges one hostile input: an answer or one clear error, in time, in memory, and nothing outside its folder touched.
 
-Each input is tried in a forked process of its own. A file opened for writing outside the folder, a program started, a
+Inputs are tried in forked processes. A file opened for writing outside the folder, a program started, a
 connection made: all are seen by an audit hook, so nothing depends on what a reader leaves behind.
 """
 
@@ -15,13 +15,14 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SECONDS = 5  # of the processor, so that a busy machine changes no verdict
-_WAITING = 60.0  # seconds of the clock, for what sleeps or waits
+_WAITING = 300.0  # seconds of the clock, for what sleeps or waits
+_BATCH = 100  # inputs that share a process
 BYTES = 1 << 30
 # The errors that the package documents; a subclass of these, UnicodeDecodeError for one, is somebody else's.
 DOCUMENTED = ("ValueError", "FileNotFoundError", "OSError", "NotADirectoryError", "IsADirectoryError")
@@ -51,66 +52,92 @@ class Verdict:
         return self.kind in ("answer", "error")
 
 
-def judge(read: Callable[[Path], Any], path: Path, folder: Path) -> Verdict:
-    """Calls `read(path)` in a process of its own, which may write in `folder` alone."""
-    out, into = os.pipe()
-    process = os.fork()
-    if process == 0:
-        os.close(out)
-        try:
-            _try(read, path, folder, into)
-        finally:
-            os._exit(0)
-    os.close(into)
-    said, late = _said(out, time.monotonic() + _WAITING)
-    if late:
-        os.kill(process, signal.SIGKILL)
-    _, status, used = os.wait4(process, 0)
-    taken = used.ru_utime + used.ru_stime
-    if late or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
-        return Verdict(f"hangs: more than {SECONDS} s", "", taken)
-    if os.WIFSIGNALED(status):
-        return Verdict(f"crashes: signal {os.WTERMSIG(status)}", "", taken)
-    if not said:
-        return Verdict("crashes: ends the process", "", taken)
-    return Verdict(**json.loads(said), seconds=taken)
+def verdicts(numbers: range, trial: Callable[[int], tuple[str, Any, Path]], folder: Path) -> Iterator[tuple[int, str, Verdict]]:
+    """Judges inputs by number, in forked processes that may write in `folder` alone; one that dies costs one input.
 
+    Args:
+        trial: writes the input of a number; gives a name for it, what reads it and its path.
 
-def _said(out: int, until: float) -> tuple[str, bool]:
-    chunks = []
-    while True:
-        left = until - time.monotonic()
-        if left <= 0 or not select.select([out], [], [], left)[0]:
+    Yields:
+        number, name, verdict.
+    """
+    following = numbers.start
+    while following < numbers.stop:
+        batch = range(following, min(following + _BATCH, numbers.stop))
+        out, into = os.pipe()
+        process = os.fork()
+        if process == 0:
             os.close(out)
-            return "", True
+            try:
+                _judge_batch(batch, trial, folder, into)
+            finally:
+                os._exit(0)
+        os.close(into)
+        begun, status = "", None
+        for line in _lines(out):
+            if line is None:
+                os.kill(process, signal.SIGKILL)
+                break
+            if line.startswith("?"):
+                begun = line[1:]
+            else:
+                yield following, begun, Verdict(**json.loads(line))
+                following, begun = following + 1, ""
+        status = os.waitpid(process, 0)[1]
+        if following < batch.stop:
+            yield following, begun, _of_death(status)
+            following += 1
+
+
+def _of_death(status: int) -> Verdict:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGKILL):
+        return Verdict(f"hangs: more than {SECONDS} s", "", SECONDS)
+    return Verdict(f"crashes: signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "crashes: ends the process")
+
+
+def _lines(out: int) -> Iterator[str | None]:
+    """The lines that a process writes, to its end; None when it waits for too long."""
+    left = b""
+    while select.select([out], [], [], _WAITING)[0]:
         chunk = os.read(out, 1 << 16)
         if not chunk:
             os.close(out)
-            return b"".join(chunks).decode(), False
-        chunks.append(chunk)
+            return
+        *lines, left = (left + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode()
+    os.close(out)
+    yield None
 
 
-def _try(read: Callable[[Path], Any], path: Path, folder: Path, into: int) -> None:
+def _judge_batch(numbers: range, trial: Callable[[int], tuple[str, Any, Path]], folder: Path, into: int) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    had = _resident()
     limit = _address_space() + BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    touched = _watch(folder.resolve())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    touched: list[tuple[str, str]] = []
+    _watch(folder.resolve(), touched)
+    warnings.simplefilter("ignore")
+    for number in numbers:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+        name, read, path = trial(number)
+        os.write(into, f"?{name}\n".encode())
+        had, started = _resident(), time.process_time()
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        touched.clear()
+        try:
             read(path)
-        kind, detail = "answer", ""
-    except BaseException as error:
-        kind, detail = _of_error(error)
-    if touched:
-        kind, detail = f"touches {touched[0][0]}", f"{touched[:5]} {kind} {detail}"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - had
-    os.write(into, json.dumps({"kind": kind, "detail": detail[-3000:], "peak": max(0, peak)}).encode())
+            kind, detail = "answer", ""
+        except BaseException as error:
+            kind, detail = _of_error(error)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        if touched:
+            kind, detail = f"touches {touched[0][0]}", f"{touched[:5]} {kind} {detail}"
+        peak = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - had)
+        said = {"kind": kind, "detail": detail[-3000:], "seconds": time.process_time() - started, "peak": peak}
+        os.write(into, (json.dumps(said) + "\n").encode())
 
 
 def _of_error(error: BaseException) -> tuple[str, str]:
@@ -132,9 +159,8 @@ class WrongAnswerError(Exception):
     """An answer that cannot be right; the text begins with what is wrong, up to a colon."""
 
 
-def _watch(folder: Path) -> list[tuple[str, str]]:
+def _watch(folder: Path, touched: list[tuple[str, str]]) -> None:
     """Notes what is done outside a folder."""
-    touched: list[tuple[str, str]] = []
     allowed = (str(folder), "/dev/", "/proc/")
 
     def inside(name: Any) -> bool:
@@ -161,7 +187,6 @@ def _watch(folder: Path) -> list[tuple[str, str]]:
             touched.append((event, str(arguments)[:200]))
 
     sys.addaudithook(hook)
-    return touched
 
 
 def _resident() -> int:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def all_targets(folder: Path, real: Path | None = None, model: Path | None = Non
         Target("clips", read_all_clips, [path for path in recordings if path.is_file()], 0.1),
         Target("experiment", read_experiment, _experiments(folder / "experiments"), 0.1),
         Target("table", read_table, [_table(folder / "table")], 0.04),
-        Target("small file", read_small_file, _small_files(folder / "small"), 0.08),
-        Target("model", read_model, [_copied(model or MODEL, folder / "model")], 0.06),
+        Target("small file", read_small_file, _small_files(folder / "small"), 0.10),
+        Target("model", read_model, [_copied(model or MODEL, folder / "model")], 0.04),
     ]
 
 
@@ -69,7 +70,21 @@ def read_recording(path: Path) -> None:
     """Reads it as `recognize` does, and normalises it as every model does."""
     from llm_action.skeleton_io import read_skeleton
 
-    check_sequence(read_skeleton(path))
+    with _built_in_layouts():
+        check_sequence(read_skeleton(path))
+
+
+@contextmanager
+def _built_in_layouts() -> Iterator[None]:
+    """Forgets the layouts that an input brings."""
+    from llm_action.modeling.skeleton_layouts import LAYOUTS
+
+    before = dict(LAYOUTS)
+    try:
+        yield
+    finally:
+        LAYOUTS.clear()
+        LAYOUTS.update(before)
 
 
 def read_all_clips(path: Path) -> None:
@@ -103,7 +118,7 @@ def check_sequence(sequence: Any) -> None:
         raise WrongAnswerError(f"scores of another shape: {sequence.scores.shape}")
     if sequence.fps is not None and not 0 < sequence.fps < np.inf:
         raise WrongAnswerError(f"a frame rate that is none: {sequence.fps}")
-    features = SkeletonFeatureExtractor(sequence.layout)(sequence)
+    features = SkeletonFeatureExtractor(sequence.layout)([sequence])
     if not np.isfinite(features["skeletons"]).all():
         raise WrongAnswerError("features that are no numbers: NaN or infinite")
 
@@ -196,7 +211,8 @@ def read_small_file(path: Path) -> None:
         "actions": lambda: read_action_points(path.with_suffix(".csv")),
         "folder": lambda: _read_labels(path),
     }
-    readers[path.name.partition(".")[0]]()
+    with _built_in_layouts():
+        readers[path.name.partition(".")[0]]()
 
 
 def _read_labels(path: Path) -> None:
