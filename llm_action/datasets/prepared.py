@@ -18,7 +18,8 @@ from .table import table_features
 
 MANIFEST = "manifest.json"
 _AGAIN = "run llm-action prepare again"
-_ENTRIES = {"dataset", "labels", "layout", "protocols", "default_protocol", "metric", "rows", "counts", "parts", "plan"}
+_ENTRIES = {"dataset", "labels", "layout", "protocols", "default_protocol", "metric", "rows", "frames", "dropped", "persons",
+            "subjects", "counts", "parts", "plan"}  # fmt: skip
 DOUBTFUL = "doubtful.csv"
 _REASONS_SHOWN = 5
 
@@ -83,15 +84,19 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
 
 def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | os.PathLike[str]) -> str:
     """Says what was written and dropped, and how each protocol compares with the complete release."""
-    dropped = Path(out) / "dropped.csv"
-    with damaged(dropped, _AGAIN), dropped.open(newline="", encoding="utf-8") as file:
+    with damaged(out, _AGAIN):
+        return "\n".join(_summary(manifest, benchmark, Path(out)))
+
+
+def _summary(manifest: dict[str, Any], benchmark: Benchmark, out: Path) -> list[str]:
+    with (out / "dropped.csv").open(newline="", encoding="utf-8") as file:
         reasons = Counter(row["why"] for row in csv.DictReader(file))
     lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
     lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
     if len(reasons) > _REASONS_SHOWN:
-        lines.append(f"  and other reasons: see {Path(out) / 'dropped.csv'}")
+        lines.append(f"  and other reasons: see {out / 'dropped.csv'}")
     if manifest.get("doubtful"):
-        lines.append(f"  {manifest['doubtful']} sequences are doubtful: see {Path(out) / DOUBTFUL}")
+        lines.append(f"  {manifest['doubtful']} sequences are doubtful: see {out / DOUBTFUL}")
     for protocol, counts in manifest["counts"].items():
         found = (counts.get("train", 0), counts.get("test", 0))
         official = benchmark.counts.get(protocol)
@@ -104,4 +109,4 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
     if len(manifest["subjects"]) > 1:
         subjects = f"each of {len(manifest['subjects'])} subjects in turn (see {MANIFEST}), the others train"
         lines.append(f"leave_out_subject_N: {subjects}")
-    return "\n".join(lines)
+    return lines

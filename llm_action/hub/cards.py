@@ -131,13 +131,14 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
     )
 
 
-def dataset_card(table: Dataset, name: str, dataset: str) -> DatasetCard:
+def dataset_card(table: Dataset, name: str, dataset: str, files: str | None = None) -> DatasetCard:
     """The card of a table as `llm_action.datasets` makes it.
 
     Args:
         table: with the columns of `load_benchmark`.
         name: the Hub id that the examples load.
         dataset: key of `BENCHMARKS`; only the synthetic one is this project's to license.
+        files: pattern of the repository's files that hold the table; default those that `push_to_hub` of it writes.
     """
     frames = np.array([shape[1] for shape in table["shape"]])
     labels = table.features["label"].names
@@ -155,6 +156,7 @@ def dataset_card(table: Dataset, name: str, dataset: str) -> DatasetCard:
         task_categories=[PIPELINE_TAG],
         size_categories=_size_category(len(table)),
         tags=[TASK, "skeleton", "human-motion", "llm-action"],
+        **({"configs": [{"config_name": "default", "data_files": files}]} if files else {}),
     )
     return _filled(
         DatasetCard,

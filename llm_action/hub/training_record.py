@@ -86,6 +86,7 @@ def _is_path(text: str) -> bool:
 
 def _public_name(name: str) -> str:
     """A data set's or model's name; of a path of this machine the last part alone."""
+    name = re.sub(r"@[0-9a-f]{40}$", "", name)  # the commit of a data set on the Hub
     is_name = re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None and not Path(name).exists()
     return name if is_name else Path(name).resolve().name
 
