@@ -56,3 +56,11 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, found broken JSON ({error}); fetch or write the file again") from None
+
+
+def recorded(path: Path) -> Any:
+    """Reads JSON that an earlier run may have left; None where there is none, or it is damaged."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None

@@ -131,7 +131,6 @@ class AugmentedSkeletons(TorchDataset):
         persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
 
-
     @property
     def by_part(self) -> bool:
         """Whether the sequences are of a table on the Hub, and items are to be asked for one after the other."""

@@ -176,8 +176,9 @@ def _fetched(dataset: str, file: str) -> Path:
     name, _, revision = dataset.partition("@")
     try:
         return Path(hf_hub_download(name, file, repo_type="dataset", revision=revision or None))
-    except HfHubHTTPError as error:
-        raise OSError(f"{explain_refusal(dataset, error)}; a data set is put there with llm-action push-data") from error
+    except OSError as error:  # of the Hub, or of what is not in the cache
+        said = explain_refusal(dataset, error)
+        raise OSError(f"{said}; a table is put on the Hub with llm-action push-data") from error
 
 
 @lru_cache(maxsize=_PARTS_HELD)

@@ -18,8 +18,10 @@ from .table import table_features
 
 MANIFEST = "manifest.json"
 _AGAIN = "run llm-action prepare again"
-_ENTRIES = {"dataset", "labels", "layout", "protocols", "default_protocol", "metric", "rows", "frames", "dropped", "persons",
-            "subjects", "counts", "parts", "plan"}  # fmt: skip
+_ENTRIES = {
+    *("dataset", "labels", "layout", "protocols", "default_protocol", "metric", "plan", "parts"),
+    *("rows", "frames", "persons", "subjects", "counts", "dropped"),
+}
 DOUBTFUL = "doubtful.csv"
 _REASONS_SHOWN = 5
 
@@ -36,7 +38,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: it is damaged.
     """
     manifest = read_json(Path(folder) / MANIFEST)
-    if not isinstance(manifest, dict) or not _ENTRIES <= manifest.keys():
+    if not isinstance(manifest, dict) or not manifest.keys() >= _ENTRIES:
         raise ValueError(f"{Path(folder) / MANIFEST}: expected {', '.join(sorted(_ENTRIES))}; {_AGAIN}")
     return manifest
 
@@ -78,7 +80,9 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
         wanted = table_features(manifest["labels"], manifest["protocols"])
         if table.num_rows != manifest["rows"] or not wanted.keys() <= {*table.column_names, "camera"}:
             found = f"{table.num_rows} rows of {', '.join(table.column_names)}"
-            raise ValueError(f"{folder}: expected {manifest['rows']} rows of {', '.join(wanted)}, found {found}; {_AGAIN}")
+            raise ValueError(
+                f"{folder}: expected {manifest['rows']} rows of {', '.join(wanted)}, found {found}; {_AGAIN}"
+            )
     return table.rename_column("view", "camera") if "view" in table.column_names else table  # of format 2
 
 

@@ -75,7 +75,7 @@ def trained_recognizer(experiment: Experiment, data_dir: str | None, work: Path)
 
 def training_seconds(run: Path) -> float:
     """Wall-clock seconds of a run's stages."""
-    return sum(read_json((run / "seconds.json")).values())
+    return sum(read_json(run / "seconds.json").values())
 
 
 def _folder(parent: Path, experiment: Experiment, data_dir: str | None, *without: str) -> Path:

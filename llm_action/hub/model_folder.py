@@ -193,7 +193,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
                 f"{folder}: expected a model folder written by llm-action train, {part} is missing."
             )
         with reading(folder / part):
-            parts[part] = read_json((folder / part))
+            parts[part] = read_json(folder / part)
     model, vqvae, adapter, processor = parts.values()
     files = [file for file in folder.rglob("*") if file.is_file()]
     return {
@@ -215,7 +215,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _include_base(folder: Path) -> None:
-    config = read_json((folder / "config.json"))
+    config = read_json(folder / "config.json")
     base = resolve_base_model(os.environ.get(BASE_MODEL_VARIABLE) or config["base_model"])
     found = weights_fingerprint(base)
     if config["base_fingerprint"] is not None and found != config["base_fingerprint"]:
@@ -234,7 +234,7 @@ def _include_base(folder: Path) -> None:
 
 def _note_base(folder: Path, name: str) -> None:
     for file, key in (("config.json", "base_model"), ("adapter/adapter_config.json", "base_model_name_or_path")):
-        content = read_json((folder / file))
+        content = read_json(folder / file)
         content[key] = name
         (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     recipe = folder / "training" / "experiment.yaml"

@@ -53,17 +53,17 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
         experiment = _without_paths(experiment)
         write_text(yaml.safe_dump(experiment, sort_keys=False), folder / FOLDER / "experiment.yaml")
     if (run / "processor" / "metrics.json").is_file():
-        metrics = read_json((run / "processor" / "metrics.json"))
+        metrics = read_json(run / "processor" / "metrics.json")
         entries["tokenizer"] = {name: value for name, value in metrics.items() if name != "loss"}
     if not (folder / "config.json").is_file():  # an action tokenizer's folder: stage 2 is another model's
         update_record(folder, **entries)
         return
     if (run / "sentences" / "statistics.json").is_file():
-        statistics = read_json((run / "sentences" / "statistics.json"))
+        statistics = read_json(run / "sentences" / "statistics.json")
         plot_rank_frequency(np.array(statistics.pop("counts")), folder / FOLDER / "rank_frequency.png")
         entries["sentences"] = statistics
     if (run / "recognizer" / "history.json").is_file():
-        history = read_json((run / "recognizer" / "history.json"))
+        history = read_json(run / "recognizer" / "history.json")
         if any("loss" in entry for entry in history):
             plot_learning_curve(history, folder / FOLDER / "learning_curve.png")
     update_record(folder, **entries)

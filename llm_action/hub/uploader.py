@@ -63,7 +63,7 @@ def push(
 
 
 def push_data(folder: str | os.PathLike[str], repo_id: str, private: bool | None = None) -> str:
-    """Uploads a folder that `llm-action prepare` wrote, as a data set to train on from anywhere; returns the commit's URL.
+    """Uploads a folder that `llm-action prepare` wrote, to train on from anywhere; returns the commit's URL.
 
     Trainings read it part by part (`datasets.hub_table`), and so does `datasets.load_dataset`. An interrupted upload
     goes on where it stopped.

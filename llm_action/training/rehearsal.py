@@ -44,7 +44,7 @@ class Rehearsal:
 
 def write_rehearsal(folder: Path, known: Rehearsal) -> None:
     """Writes up to 20 sentences and sequences of each class into a model folder, evenly spread over those known."""
-    config = read_json((folder / "config.json"))
+    config = read_json(folder / "config.json")
     kept = {label: [of_label[i] for i in _spread(len(of_label))] for label, of_label in known.sentences.items()}
     _write({label: rows[_spread(len(rows))] for label, rows in known.features.items()}, folder)
     write_json({"vqvae_fingerprint": config["vqvae_fingerprint"], "sentences": kept}, folder / REHEARSAL_FILE)
@@ -60,7 +60,7 @@ def read_rehearsal(folder: Path) -> Rehearsal | None:
     if not all(file.is_file() for file in files):
         return None
     kept = read_json(files[0])
-    config = read_json((folder / "config.json"))
+    config = read_json(folder / "config.json")
     if kept["vqvae_fingerprint"] != config["vqvae_fingerprint"]:
         raise ValueError(f"{files[0]}: belongs to another action tokenizer than the model; delete it, or export again.")
     return Rehearsal(kept["sentences"], load_file(files[1]))
@@ -73,7 +73,7 @@ def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
         table_folder: see `llm_action.training.sentences.training_sentences`.
         model_folder: the recognizer, whose config names the classes.
     """
-    config = read_json((model_folder / "config.json"))
+    config = read_json(model_folder / "config.json")
     first, names = config["base_vocab_size"], config["label_names"]
     found: dict[str, dict[bytes, None]] = {name: {} for name in names}  # numbers as Python has them take ten times that
     for batch in load_from_disk(str(table_folder)).select_columns(["input_ids", "label"]).iter(1000):

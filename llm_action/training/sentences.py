@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
-from llm_action.config.reading import read_json
+from llm_action.config.reading import recorded
 from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
@@ -46,12 +46,12 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
         "versions": versions_read(experiment, len(split.train)),
     }
     record = folder / "made_from.json"
-    if record.is_file() and read_json(record) == wanted:
+    if recorded(record) == wanted:
         return load_from_disk(str(folder))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    rows = temporary / "rows.arrow"
+    rows = folder.with_name(folder.name + ".arrow.tmp")
+    rows.parent.mkdir(parents=True, exist_ok=True)
     table = write_sentences(experiment, processor, split, rows)
     table.save_to_disk(str(temporary))
     write_json(sentence_statistics(table, processor, len(split.train)), temporary / "statistics.json")

@@ -16,10 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1", MPLBACKEND="Agg")
+os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+os.environ.update(TQDM_DISABLE="1", MPLBACKEND="Agg")
 
-from .campaign import run
+from .campaign import Summary, run
 from .targets import all_targets
+
+_PIECE = 500  # inputs after which the figures so far are printed
 
 
 def main() -> int:
@@ -37,9 +40,12 @@ def main() -> int:
         targets = [one for one in targets if not arguments.only or one.name in arguments.only]
         import llm_action.hub.model_folder  # noqa: F401, so that no forked process imports it
 
-        numbers = range(arguments.first, arguments.first + arguments.inputs)
-        summary = run(targets, numbers, arguments.seed, Path(name) / "work", arguments.keep)
-    print(f"{sum(len(one.inputs) for one in targets)} sound inputs; " + "\n".join(summary.lines()))
+        print(f"{sum(len(one.inputs) for one in targets)} sound inputs")
+        summary, stop = Summary(), arguments.first + arguments.inputs
+        for start in range(arguments.first, stop, _PIECE):
+            numbers = range(start, min(start + _PIECE, stop))
+            run(targets, numbers, arguments.seed, Path(name) / "work", summary, arguments.keep)
+            print("\n".join(summary.lines()), flush=True)
     return bool(summary.faults)
 
 

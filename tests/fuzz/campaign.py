@@ -15,7 +15,21 @@ from .judge import Verdict, verdicts
 from .mutations import mutate
 from .targets import Target
 
-_OTHER_SUFFIXES = (".json", ".npy", ".npz", ".pkl", ".txt", ".csv", ".mat", ".skeleton", ".bvh", ".tsv", ".zip", "", ".NPZ")
+_OTHER_SUFFIXES = (
+    ".json",
+    ".npy",
+    ".npz",
+    ".pkl",
+    ".txt",
+    ".csv",
+    ".mat",
+    ".skeleton",
+    ".bvh",
+    ".tsv",
+    ".zip",
+    "",
+    ".NPZ",
+)
 _STRANGE_NAMES = ("\u202eclip", "a b", "..clip", "\u00e9\u0301", "%s%n", "-rf", "a" * 200, "clip\n")
 
 
@@ -37,9 +51,17 @@ class Summary:
             self.faults.setdefault(f"{name}: {verdict.kind}", (number, verdict))
 
     def lines(self) -> list[str]:
-        lines = [f"{self.inputs} inputs; slowest {self.slowest:.2f} s of the processor, largest {self.largest / 1e6:.0f} MB"]
-        lines += [f"  {name}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(of.items())) for name, of in self.verdicts.items()]
-        lines += [f"  FAULT {name} (input {number}): {verdict.detail[-300:]!r}" for name, (number, verdict) in self.faults.items()]
+        lines = [
+            f"{self.inputs} inputs; slowest {self.slowest:.2f} s of the processor, largest {self.largest / 1e6:.0f} MB"
+        ]
+        lines += [
+            f"  {name}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(of.items()))
+            for name, of in self.verdicts.items()
+        ]
+        lines += [
+            f"  FAULT {name} (input {number}): {verdict.detail[-300:]!r}"
+            for name, (number, verdict) in self.faults.items()
+        ]
         return lines
 
 
@@ -89,22 +111,24 @@ def _spoil(file: Path, rng: random.Random) -> None:
         os.symlink("/dev/null", file)
 
 
-def run(targets: list[Target], numbers: range, seed: int, work: Path, keep: Path | None = None) -> Summary:
+def run(
+    targets: list[Target], numbers: range, seed: int, work: Path, summary: Summary, keep: Path | None = None
+) -> None:
     """Judges the inputs of some numbers.
 
     Args:
         work: where each input is written.
+        summary: what came of them is added to it.
         keep: a folder for the first input of every fault.
     """
+
     def trial(number: int) -> tuple[str, Callable[[Path], Any], Path]:
         target, path = hostile_input(targets, number, seed, work)
         return target.name, target.read, path
 
-    summary = Summary()
     for number, name, verdict in verdicts(numbers, trial, work):
         if keep is not None and not verdict.well and f"{name}: {verdict.kind}" not in summary.faults:
             kept = keep / f"{seed}-{number}"
             _, path = hostile_input(targets, number, seed, kept)
             (kept / "verdict.txt").write_text(f"{name}: {verdict.kind}\n{path}\n{verdict.detail}", encoding="utf-8")
         summary.add(number, name, verdict)
-    return summary

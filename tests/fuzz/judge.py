@@ -26,7 +26,15 @@ _BATCH = 100  # inputs that share a process
 BYTES = 1 << 30
 # The errors that the package documents; a subclass of these, UnicodeDecodeError for one, is somebody else's.
 DOCUMENTED = ("ValueError", "FileNotFoundError", "OSError", "NotADirectoryError", "IsADirectoryError")
-_FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pty.spawn", "code.__new__")
+_FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "subprocess.Popen",
+    "socket.connect",
+    "pty.spawn",
+    "code.__new__",
+)
 _CHANGING = {"os.remove": (0,), "os.rename": (0, 1), "os.mkdir": (0,), "os.rmdir": (0,), "os.symlink": (1,),
              "os.link": (1,), "os.truncate": (0,), "os.chmod": (0,), "shutil.rmtree": (0,)}  # fmt: skip
 
@@ -52,7 +60,9 @@ class Verdict:
         return self.kind in ("answer", "error")
 
 
-def verdicts(numbers: range, trial: Callable[[int], tuple[str, Any, Path]], folder: Path) -> Iterator[tuple[int, str, Verdict]]:
+def verdicts(
+    numbers: range, trial: Callable[[int], tuple[str, Any, Path]], folder: Path
+) -> Iterator[tuple[int, str, Verdict]]:
     """Judges inputs by number, in forked processes that may write in `folder` alone; one that dies costs one input.
 
     Args:
@@ -146,7 +156,9 @@ def _of_error(error: BaseException) -> tuple[str, str]:
         return f"wrong answer: {text.partition(':')[0]}", text
     if name not in DOCUMENTED:
         where = traceback.extract_tb(error.__traceback__)
-        last = next((one for one in reversed(where) if "llm_action" in one.filename or "modeling" in one.filename), where[-1])
+        last = next(
+            (one for one in reversed(where) if "llm_action" in one.filename or "modeling" in one.filename), where[-1]
+        )
         return f"{name} in {Path(last.filename).name}:{last.name}", "".join(traceback.format_exception(error))
     if len(text) < 20:
         return f"says nothing: {text!r}", "".join(traceback.format_exception(error))
@@ -174,7 +186,9 @@ def _watch(folder: Path, touched: list[tuple[str, str]]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             name, mode, flags = arguments
-            writes = any(letter in (mode or "") for letter in "wax+") or (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            writes = any(letter in (mode or "") for letter in "wax+") or (flags or 0) & (
+                os.O_WRONLY | os.O_RDWR | os.O_CREAT
+            )
             if writes and not inside(name):
                 touched.append(("a file outside", str(name)))
             elif "canary" in str(name):

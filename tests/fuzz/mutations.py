@@ -26,8 +26,8 @@ _NUMBERS = [
     "Infinity", "1,5", "1.234.567", "", "\u0663", "\u00bd", "\u00b2", "0x10", "1_000", "9" * 5000, "1e-320", "-0",
     "true", "None", "1 000", "+5", "4294967296", "18446744073709551616", "2147483647", "\x00",
 ]  # fmt: skip
-_WORDS = ["", "..", "../../../../canary", "/etc/passwd", "C:\\x", "\u202e", "\ud83d\ude00", "a" * 100_000, "\x00", "%s", "{}",
-          "NaN", "NULL", "__class__", "\ufeff", "\u00e9\u0301", "joints", "0", "-1", "hf_internal", "\r\n"]  # fmt: skip
+_WORDS = ["", "..", "../../../../canary", "/etc/passwd", "C:\\x", "\u202e", "\ud83d\ude00", "a" * 100_000, "\x00",
+          "%s", "{}", "NaN", "NULL", "__class__", "\ufeff", "\u00e9\u0301", "joints", "0", "-1", "hf_internal", "\r\n"]  # fmt: skip
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
@@ -222,11 +222,16 @@ def structure(content: bytes, rng: random.Random) -> bytes:
         text = json.dumps(holder[0])
     except (ValueError, RecursionError):
         return content
-    return text.encode("utf-8", "surrogatepass").replace(b'"HUGE"', b"9" * 5000).replace(b'"DEEP"', b"[" * 990 + b"]" * 990)
+    return (
+        text.encode("utf-8", "surrogatepass")
+        .replace(b'"HUGE"', b"9" * 5000)
+        .replace(b'"DEEP"', b"[" * 990 + b"]" * 990)
+    )
 
 
-_NODES: list[Any] = [None, [], {}, "", "x", "\ud800", "../../canary", -1, 0, 1, 2**31, 2**63, 2**70, 1e308, -1e308, float("nan"),
-                     float("inf"), True, "HUGE", "DEEP", [[]], [None] * 3, [0] * 17, ["a"] * 51, [[1, 2], [3]], {"0": 1},
+_NODES: list[Any] = [None, [], {}, "", "x", "\ud800", "../../canary", -1, 0, 1, 2**31, 2**63, 2**70, 1e308, -1e308,
+                     float("nan"), float("inf"), True, "HUGE", "DEEP", [[]], [None] * 3, [0] * 17, ["a"] * 51,
+                     [[1, 2], [3]], {"0": 1},
                      [{}], [1e308] * 75, "nan", "1e5", [float("nan")] * 51, "\u0000", list(range(-3, 30)),
                      "a" * 100_000]  # fmt: skip
 
@@ -251,17 +256,21 @@ def npy(header: str, data: bytes, version: int = 1) -> bytes:
     return b"\x93NUMPY" + bytes([version, 0]) + size + text + data
 
 
+_SHAPES = ["(2, -1)", "(-5, 3)", "(99999999999, 25, 3)", "(1, 100000000, 25, 3)", "(0, 25, 3)", "()", "(5,)",
+           "(" + "1, " * 60 + ")", "(9223372036854775807, 2)", "(True, 25, 3)", "(1.5, 25, 3)", "'x'", "(12, 17, 2)",
+           "(65536, 65536, 65536, 65536)", "(((((())))))"]  # fmt: skip
+_KINDS = ["<f4", "<f8", "|O", "<c16", "|b1", "|V8", "<M8[s]", "|S9", "<U5", "<f2", "<i8", "|u1", ">f8", "<m8", "bogus",
+          "[('a', '<f4')]", "<U99999999", "|S0", "|V0"]  # fmt: skip
+_HEADERS = ["{" * 5000, "__import__('os').system('true')", "{'descr': 1}", "[]", "{" + "'a': 1, " * 2000 + "}"]
+
+
 def array_header(content: bytes, rng: random.Random) -> bytes:
     """The data with a header that says something else."""
-    shape = rng.choice(("(2, -1)", "(-5, 3)", "(99999999999, 25, 3)", "(1, 100000000, 25, 3)", "(0, 25, 3)", "()", "(5,)",
-                        "(" + "1, " * 60 + ")", "(9223372036854775807, 2)", "(True, 25, 3)", "(1.5, 25, 3)", "'x'", "(12, 17, 2)",
-                        "(65536, 65536, 65536, 65536)", "(((((())))))"))  # fmt: skip
-    kind = rng.choice(("<f4", "<f8", "|O", "<c16", "|b1", "|V8", "<M8[s]", "|S9", "<U5", "<f2", "<i8", "|u1", ">f8", "<m8",
-                       "bogus", "[('a', '<f4')]", "<U99999999", "|S0", "|V0"))  # fmt: skip
+    shape, kind = rng.choice(_SHAPES), rng.choice(_KINDS)
     kind = kind if kind.startswith("[") else repr(kind)
     header = f"{{'descr': {kind}, 'fortran_order': {rng.choice((False, True, None, 3))}, 'shape': {shape}}}"
     if rng.random() < 0.1:
-        header = rng.choice(("{" * 5000, "__import__('os').system('true')", "{'descr': 1}", "[]", "{" + "'a': 1, " * 2000 + "}"))
+        header = rng.choice(_HEADERS)
     return npy(header, content[128:], rng.choice((1, 1, 2, 3, 9)))
 
 
@@ -299,7 +308,9 @@ def array_kind(content: bytes, rng: random.Random) -> bytes:
     choice = rng.randrange(6)
     with np.errstate(all="ignore"):
         if choice == 0:
-            kind = rng.choice(("float16", "float64", "longdouble", "complex64", "int8", "uint64", "bool", "S4", "U8", "M8[s]"))
+            kind = rng.choice(
+                ("float16", "float64", "longdouble", "complex64", "int8", "uint64", "bool", "S4", "U8", "M8[s]")
+            )
             try:
                 array = array.astype(kind)
             except (TypeError, ValueError):
@@ -326,6 +337,10 @@ def saved(array: np.ndarray) -> bytes:
 # Archives and pickles
 
 
+_MEMBERS = ["../../canary.npy", "/canary.npy", "layout.npy", "joints.npy", "\x00.npy", "fps.npy", "x_train.npy", "up.npy",
+            "scores.npy", "joints"]  # fmt: skip
+
+
 def archive_member(content: bytes, rng: random.Random) -> bytes:
     """A zip with one member mutated, renamed, doubled, a bomb, encrypted in name only, or gone."""
     try:
@@ -340,14 +355,15 @@ def archive_member(content: bytes, rng: random.Random) -> bytes:
     if choice <= 2:
         members[place] = (name, mutate(data, rng))
     elif choice == 3:
-        members[place] = (rng.choice(("../../canary.npy", "/canary.npy", "layout.npy", "joints.npy", "\x00.npy", "fps.npy", "x_train.npy",
-                                      "up.npy", "scores.npy", "joints")), data)  # fmt: skip
+        members[place] = (rng.choice(_MEMBERS), data)
     elif choice == 4:
         members.append((name, mutate(data, rng)))
     elif choice == 5:
         del members[place]
     elif choice == 6:
-        text = rng.choice(("coco17", "{" * 2000, "../../canary.json", "ntu25", "", '{"name": "a", "joints": []}', "x" * 100_000))
+        text = rng.choice(
+            ("coco17", "{" * 2000, "../../canary.json", "ntu25", "", '{"name": "a", "joints": []}', "x" * 100_000)
+        )
         members[place] = (rng.choice(("layout.npy", "up.npy", "fps.npy")), saved(np.array(text)))
     else:
         members[place] = (name, npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 8000000, 25, 3)}", b""))
@@ -371,8 +387,15 @@ def bomb(name: str, start: bytes, size: int) -> bytes:
     data = first + block * min(size >> 20, 3000) + squeeze.flush()
     about = (20, 0, 8, 0, 0, 0, len(data), size & 0xFFFFFFFF, len(name.encode()), 0)
     local = struct.pack("<4s5H3I2H", b"PK\x03\x04", *about[:5], *about[5:8], *about[8:]) + name.encode() + data
-    central = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, *about[:5], *about[5:8], *about[8:], 0, 0, 0, 0, 0) + name.encode()
+    central = (
+        struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, *about[:5], *about[5:8], *about[8:], 0, 0, 0, 0, 0)
+        + name.encode()
+    )
     return local + central + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local), 0)
+
+
+_OPCODES = [b"j\xff\xff\xff\x3f", b"r\xff\xff\xff\x1f", b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00", b"cos\nsystem\n", b"0", b"(",
+            b"t", b"R", b"b", b".", b"N", b"\x94"]  # fmt: skip
 
 
 def pickled(content: bytes, rng: random.Random) -> bytes:
@@ -382,8 +405,7 @@ def pickled(content: bytes, rng: random.Random) -> bytes:
         return rng.choice(PICKLES)()
     place = rng.randrange(len(content) + 1)
     if choice == 1:
-        return content[:place] + rng.choice((b"j\xff\xff\xff\x3f", b"r\xff\xff\xff\x1f", b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00", b"cos\nsystem\n",
-                                             b"0", b"(", b"t", b"R", b"b", b".", b"N", b"\x94")) + content[place:]  # fmt: skip
+        return content[:place] + rng.choice(_OPCODES) + content[place:]
     return cut(content, rng)
 
 

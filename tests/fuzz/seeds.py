@@ -75,13 +75,25 @@ def _texts() -> dict[str, str]:
         for number, frame in enumerate(motion("kinect20", FRAMES))
     ]
     pku = [" ".join(map(str, [*frame.ravel(), *[0.0] * 75])) for frame in ntu]
-    joints = [f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")]
+    joints = [
+        f"{side}_{part}"
+        for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        for side in ("left", "right")
+    ]
     body = motion("bandai22", FRAMES)
-    wide = ["time," + ",".join(f"SpineBase_{axis}" for axis in "XYZ") + "," + ",".join(f"{one}_{axis}" for one in joints for axis in "XYZ")]
+    wide = [
+        "time,"
+        + ",".join(f"SpineBase_{axis}" for axis in "XYZ")
+        + ","
+        + ",".join(f"{one}_{axis}" for one in joints for axis in "XYZ")
+    ]
     long = ["frame;person;joint;x;y;z;visibility"]
     for number, frame in enumerate(body[:, : len(joints) + 1]):
         wide.append(f"{number / 30:.4f}," + ",".join(f"{value:.4f}" for value in frame.ravel()))
-        long += [f"{number};a;{name};" + ";".join(f"{value:.4f}" for value in place) + ";0.9" for name, place in zip(joints, frame)]
+        long += [
+            f"{number};a;{name};" + ";".join(f"{value:.4f}" for value in place) + ";0.9"
+            for name, place in zip(joints, frame)
+        ]
     media = [",".join(map(str, _with(frame, 0.99))) for frame in landmarks(motion("mediapipe33", FRAMES))]
     return {
         "ntu.skeleton": "\n".join(lines) + "\n",
@@ -94,7 +106,8 @@ def _texts() -> dict[str, str]:
         "mediapipe.csv": "\n".join(media) + "\n",
         "clip.bvh": _bvh(),
         "lines.jsonl": "\n".join(
-            json.dumps({"people": [{"pose_keypoints_2d": _with(frame, 0.9)}]}) for frame in pixels(motion("body25", FRAMES))
+            json.dumps({"people": [{"pose_keypoints_2d": _with(frame, 0.9)}]})
+            for frame in pixels(motion("body25", FRAMES))
         ),
     }
 
@@ -105,8 +118,12 @@ def _bvh() -> str:
         return f"JOINT {name}\n{{\nOFFSET {at}\nCHANNELS 3 Zrotation Xrotation Yrotation\n{inside}}}\n"
 
     def side(name: str, sign: int) -> tuple[str, str]:
-        arm = bone(f"{name}Arm", bone(f"{name}ForeArm", bone(f"{name}Hand", at="0 -25 0"), at="0 -28 0"), at=f"{15 * sign} 0 0")
-        leg = bone(f"{name}UpLeg", bone(f"{name}Leg", bone(f"{name}Foot", at="0 -40 0"), at="0 -40 0"), at=f"{9 * sign} -2 0")
+        arm = bone(
+            f"{name}Arm", bone(f"{name}ForeArm", bone(f"{name}Hand", at="0 -25 0"), at="0 -28 0"), at=f"{15 * sign} 0 0"
+        )
+        leg = bone(
+            f"{name}UpLeg", bone(f"{name}Leg", bone(f"{name}Foot", at="0 -40 0"), at="0 -40 0"), at=f"{9 * sign} -2 0"
+        )
         return arm, leg
 
     (left_arm, left_leg), (right_arm, right_leg) = side("Left", 1), side("Right", -1)
@@ -148,7 +165,10 @@ def _jsons() -> dict[str, Any]:
             "label": "waving", "label_index": 3,
         },
         "openpose.json": [{"people": [{"pose_keypoints_2d": _with(frame, 0.9)}]} for frame in body25],
-        "openpose_by_image.json": {f"{number}.jpg": {"people": [{"pose_keypoints_2d": _with(frame, 0.9)}]} for number, frame in enumerate(body25)},
+        "openpose_by_image.json": {
+            f"{number}.jpg": {"people": [{"pose_keypoints_2d": _with(frame, 0.9)}]}
+            for number, frame in enumerate(body25)
+        },
         "coco.json": results,
         "coco_annotations.json": {"images": images, "annotations": annotations},
         "mmpose.json": {
@@ -165,7 +185,9 @@ def _jsons() -> dict[str, Any]:
             {"pose_world_landmarks": [dict(zip("xyz", map(float, place)), visibility=0.99) for place in frame]}
             for frame in world
         ],
-        "smarthome.json": {"K": 10, "njts": 13, "frames": [[{"pose3d": frame.T.ravel().tolist()}] for frame in smarthome]},
+        "smarthome.json": {
+            "K": 10, "njts": 13, "frames": [[{"pose3d": frame.T.ravel().tolist()}] for frame in smarthome]
+        },
     }  # fmt: skip
 
 
@@ -181,7 +203,9 @@ def _arrays(folder: Path) -> None:
     (folder / "train_label.pkl").write_bytes(pickle.dumps((["a.skeleton", "b.skeleton", "c.skeleton"], [0, 1, 2])))
     write_npz(SkeletonSequence(ntu, "ntu25", 30.0), folder / "own.npz")
     write_npz(SkeletonSequence(coco, "coco17", None, np.full(coco.shape[:2], 0.9)), folder / "own_2d.npz")
-    clips = np.repeat(np.concatenate([ntu.reshape(FRAMES, 75), np.zeros((FRAMES, 75), np.float32)], axis=1)[None], 4, axis=0)
+    clips = np.repeat(
+        np.concatenate([ntu.reshape(FRAMES, 75), np.zeros((FRAMES, 75), np.float32)], axis=1)[None], 4, axis=0
+    )
     np.savez(folder / "ntu_archive.npz", x_train=clips, y_train=np.eye(4), x_test=clips[:2], y_test=np.array([0, 1]))
 
 
@@ -195,7 +219,9 @@ def _pickles(folder: Path) -> None:
     whole = {"split": {"train": ["S0", "S1"], "test": ["S2"]}, "annotations": annotations}
     (folder / "pyskl.pkl").write_bytes(pickle.dumps(whole))
     (folder / "pyskl_list.pkl").write_bytes(pickle.dumps(annotations[:1], 2))
-    (folder / "pyskl_one.pickle").write_bytes(pickle.dumps({"keypoint": ntu[None], "label": 1, "total_frames": FRAMES}, 5))
+    (folder / "pyskl_one.pickle").write_bytes(
+        pickle.dumps({"keypoint": ntu[None], "label": 1, "total_frames": FRAMES}, 5)
+    )
     with zipfile.ZipFile(folder / "pyskl.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.pkl", pickle.dumps(whole))
 

@@ -58,7 +58,11 @@ def real_recordings(root: Path, of_a_kind: int = 6, largest: int = 1 << 20) -> l
 
     found: dict[tuple[Path, str], list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix.lower() in (*SKELETON_SUFFIXES, ".avi", ".mp4") and path.stat().st_size <= largest:
+        if (
+            path.is_file()
+            and path.suffix.lower() in (*SKELETON_SUFFIXES, ".avi", ".mp4")
+            and path.stat().st_size <= largest
+        ):
             found.setdefault((path.parent, path.suffix.lower()), []).append(path)
     return [path for paths in found.values() for path in paths[:: max(1, len(paths) // of_a_kind)][:of_a_kind]]
 
@@ -92,14 +96,14 @@ def read_all_clips(path: Path) -> None:
     from llm_action.skeleton_io import clip_list, read_clips
 
     dropped: list[tuple[str, str]] = []
-    number = -1
-    for number, clip in enumerate(read_clips(path, dropped=dropped)):
+    read = 0
+    for read, clip in enumerate(read_clips(path, dropped=dropped), 1):
         check_sequence(clip.sequence)
         if clip.label is not None and not isinstance(clip.label, (int, str)):
             raise WrongAnswerError(f"a label that is no number or name: {clip.label!r}")
     listed = clip_list(path)
-    if listed and len(listed) != number + 1 + len(dropped):
-        raise WrongAnswerError(f"another number of clips listed: {len(listed)}, read {number + 1} and dropped {len(dropped)}")
+    if listed and len(listed) != read + len(dropped):
+        raise WrongAnswerError(f"another number of clips listed: {len(listed)}, read {read} and dropped {len(dropped)}")
 
 
 def check_sequence(sequence: Any) -> None:
@@ -141,9 +145,13 @@ def _experiments(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name in preset_names():
         save_experiment(load_experiment(name), folder / f"{name}.yaml")
-    save_experiment(Experiment(extra_datasets=[{"dataset": "msr_action3d", "data": "x"}], unseen=["wave"]), folder / "more.yaml")
+    save_experiment(
+        Experiment(extra_datasets=[{"dataset": "msr_action3d", "data": "x"}], unseen=["wave"]), folder / "more.yaml"
+    )
     (folder / "hostile.yaml").write_text(_HOSTILE_YAML, encoding="utf-8")
-    (folder / "short.yaml").write_text("dataset: utd_mhad\nvqvae: {steps: 10, model: {num_frames: 16}}\nseed: 1\n", encoding="utf-8")
+    (folder / "short.yaml").write_text(
+        "dataset: utd_mhad\nvqvae: {steps: 10, model: {num_frames: 16}}\nseed: 1\n", encoding="utf-8"
+    )
     return sorted(folder.iterdir())
 
 
@@ -235,9 +243,13 @@ def _small_files(folder: Path) -> list[Path]:
     (folder / "layout.json").write_text(json.dumps(OWN_LAYOUT), encoding="utf-8")
     (folder / "descriptions.json").write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "ledger.jsonl").write_text(json.dumps(entry) + "\n" + json.dumps(entry) + "\n", encoding="utf-8")
-    (folder / "results.csv").write_text("file,label,score,ranking,warning,error\na.npy,wave,0.9,[],,\n", encoding="utf-8")
+    (folder / "results.csv").write_text(
+        "file,label,score,ranking,warning,error\na.npy,wave,0.9,[],,\n", encoding="utf-8"
+    )
     (folder / "actions.tagstream").write_text("XQPCTick;Tag\n49875;G1 lift\n99750;G1 lift\n", encoding="utf-8")
-    (folder / "folder.csv").write_text("file,label,subject,split\na.npy,wave,1,train\nb.npy,clap,2,test\n", encoding="utf-8")
+    (folder / "folder.csv").write_text(
+        "file,label,subject,split\na.npy,wave,1,train\nb.npy,clap,2,test\n", encoding="utf-8"
+    )
     return sorted(folder.iterdir())
 
 
@@ -252,8 +264,13 @@ def read_model(folder: Path) -> None:
 
     describe(folder)
     check_model(folder, to_share=False)
-    parts = {"model": LlmArForActionRecognition.from_pretrained(folder), "processor": LlmArProcessor.from_pretrained(folder)}
-    ranking = SkeletonActionRecognitionPipeline(**parts)(SkeletonSequence(motion("ntu25").astype(np.float32), "ntu25", 30.0))
+    parts = {
+        "model": LlmArForActionRecognition.from_pretrained(folder),
+        "processor": LlmArProcessor.from_pretrained(folder),
+    }
+    ranking = SkeletonActionRecognitionPipeline(**parts)(
+        SkeletonSequence(motion("ntu25").astype(np.float32), "ntu25", 30.0)
+    )
     scores = [one["score"] for one in ranking]
     if not scores or not all(0 <= score <= 1 for score in scores) or not np.isfinite(scores).all():
         raise WrongAnswerError(f"scores that are none: {scores}")

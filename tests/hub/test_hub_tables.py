@@ -56,7 +56,11 @@ def test_rows_are_those_of_the_folder_and_parts_come_when_they_are_asked_for(pre
         assert [row[name] for name in ("name", "subject", "cross_subject")] == [
             expected[name] for name in ("name", "subject", "cross_subject")
         ]
-    assert [name for name in fetched if name.endswith(".arrow")] == ["data-00006.arrow", "data-00001.arrow", "data-00007.arrow"]
+    assert [name for name in fetched if name.endswith(".arrow")] == [
+        "data-00006.arrow",
+        "data-00001.arrow",
+        "data-00007.arrow",
+    ]
 
 
 def test_a_pass_sees_every_row_once_and_holds_four_parts(prepared, fetched):
@@ -150,7 +154,8 @@ def with_stop(self, *args, **kwargs):
     before(self, *args, **kwargs)
     self.add_callback(Stops())
 Trainer.__init__ = with_stop
-sys.exit(main(["train", "--config", {str(tiny_config)!r}, "--out", {str(tmp_path / "stopped")!r}, "--set", "dataset={NAME}", *{STEPS!r}]))
+command = ["train", "--config", {str(tiny_config)!r}, "--out", {str(tmp_path / "stopped")!r}]
+sys.exit(main([*command, "--set", "dataset={NAME}", *{STEPS!r}]))
 """
     assert client.run(code.replace("STAGE", "vqvae"), TQDM_DISABLE="1").status == 130
     files = dict(pushed.files())
@@ -186,7 +191,8 @@ from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtra
 experiment = load_experiment({str(tiny_config)!r}, ["dataset={NAME}"])
 split = load_split(experiment, None)
 extractor = SkeletonFeatureExtractor("kinect20", 16)
-stream = AugmentedSkeletons(normalized(split.train, extractor, ""), split.train["label"], experiment.augmentation, 16, 2, 100, 0)
+sequences = normalized(split.train, extractor, "")
+stream = AugmentedSkeletons(sequences, split.train["label"], experiment.augmentation, 16, 2, 100, 0)
 print(json.dumps(float(stream[0]["skeletons"].sum())))
 """
     before = len(hub.requests)
@@ -201,5 +207,5 @@ def test_what_is_no_table_is_said(client, hub, pushed, tiny_config, tmp_path):
     for dataset in ("alice/nothing", "base-org/tiny-llama"):
         done = train(client, tiny_config, tmp_path / "run", dataset)
         assert done.status == 2 and dataset in done.err and len(done.err.strip().splitlines()) == 1, done.err
-    done = train(client, tiny_config, tmp_path / "run", NAME, 'extra_datasets=[{dataset: synthetic}]')
+    done = train(client, tiny_config, tmp_path / "run", NAME, "extra_datasets=[{dataset: synthetic}]")
     assert done.status == 2 and "extra_datasets" in done.err
