@@ -26,8 +26,9 @@ _NUMBERS = [
     "Infinity", "1,5", "1.234.567", "", "\u0663", "\u00bd", "\u00b2", "0x10", "1_000", "9" * 5000, "1e-320", "-0",
     "true", "None", "1 000", "+5", "4294967296", "18446744073709551616", "2147483647", "\x00",
 ]  # fmt: skip
-_WORDS = ["", "..", "../../../../canary", "/etc/passwd", "C:\\x", "\u202e", "\ud83d\ude00", "a" * 100_000, "\x00",
-          "%s", "{}", "NaN", "NULL", "__class__", "\ufeff", "\u00e9\u0301", "joints", "0", "-1", "hf_internal", "\r\n"]  # fmt: skip
+_WORDS = ["", "..", "../../../../canary", "/etc/passwd", "C:\\x", "\u202e", "\ud83d\ude00", "a" * 100_000,
+          "\x00", "%s", "{}", "NaN", "NULL", "__class__", "\ufeff", "\u00e9\u0301", "joints", "0", "-1",
+          "hf_internal", "\r\n"]  # fmt: skip
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
@@ -337,8 +338,8 @@ def saved(array: np.ndarray) -> bytes:
 # Archives and pickles
 
 
-_MEMBERS = ["../../canary.npy", "/canary.npy", "layout.npy", "joints.npy", "\x00.npy", "fps.npy", "x_train.npy", "up.npy",
-            "scores.npy", "joints"]  # fmt: skip
+_MEMBERS = ["../../canary.npy", "/canary.npy", "layout.npy", "joints.npy", "\x00.npy", "fps.npy", "x_train.npy",
+            "up.npy", "scores.npy", "joints"]  # fmt: skip
 
 
 def archive_member(content: bytes, rng: random.Random) -> bytes:
@@ -394,8 +395,8 @@ def bomb(name: str, start: bytes, size: int) -> bytes:
     return local + central + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local), 0)
 
 
-_OPCODES = [b"j\xff\xff\xff\x3f", b"r\xff\xff\xff\x1f", b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00", b"cos\nsystem\n", b"0", b"(",
-            b"t", b"R", b"b", b".", b"N", b"\x94"]  # fmt: skip
+_OPCODES = [b"j\xff\xff\xff\x3f", b"r\xff\xff\xff\x1f", b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00", b"cos\nsystem\n",
+            b"0", b"(", b"t", b"R", b"b", b".", b"N", b"\x94"]  # fmt: skip
 
 
 def pickled(content: bytes, rng: random.Random) -> bytes:

@@ -97,7 +97,8 @@ def read_all_clips(path: Path) -> None:
 
     dropped: list[tuple[str, str]] = []
     read = 0
-    for read, clip in enumerate(read_clips(path, dropped=dropped), 1):
+    for clip in read_clips(path, dropped=dropped):
+        read += 1
         check_sequence(clip.sequence)
         if clip.label is not None and not isinstance(clip.label, (int, str)):
             raise WrongAnswerError(f"a label that is no number or name: {clip.label!r}")
