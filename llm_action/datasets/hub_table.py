@@ -125,6 +125,10 @@ class HubTable:
         """The rows at some places, in that order."""
         return HubTable(self.name, self.parts, self.index, self.rows[np.asarray(list(places), int)])
 
+    def select_columns(self, columns: list[str]) -> Dataset:
+        """Some columns of the index."""
+        return self.index.select(self.rows).select_columns(columns)
+
     def with_format(self, kind: str | None = None) -> HubTable:
         """Itself: joints are numpy arrays in any case."""
         return self

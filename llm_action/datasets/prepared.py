@@ -13,7 +13,7 @@ from datasets import Dataset, load_from_disk
 from llm_action.config.reading import damaged, read_json
 from llm_action.modeling.skeleton_layouts import get_layout
 
-from .benchmark import Benchmark
+from .benchmark import Benchmark, Sense
 from .table import table_features
 
 MANIFEST = "manifest.json"
@@ -49,8 +49,9 @@ def prepared_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
 
 
 def described(manifest: dict[str, Any], where: str | os.PathLike[str]) -> Benchmark:
-    """Says what a manifest does of classes, layout and protocols; errors begin with `where`."""
+    """Says what a manifest does of classes, layout, protocols and senses; errors begin with `where`."""
     with damaged(Path(where), _AGAIN):
+        senses = manifest.get("senses", {}).items()
         return Benchmark(
             str(manifest["dataset"]),
             tuple(map(str, manifest["labels"])),
@@ -58,6 +59,7 @@ def described(manifest: dict[str, Any], where: str | os.PathLike[str]) -> Benchm
             tuple(map(str, manifest["protocols"])),
             str(manifest["default_protocol"]),
             metric=str(manifest["metric"]),
+            senses={name: Sense(tuple(map(str, of["channels"])), str(of["unit"])) for name, of in senses},
         )
 
 
@@ -77,7 +79,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
             if path.stat().st_size != part["bytes"]:
                 raise ValueError(f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; {_AGAIN}")
         table = load_from_disk(str(folder))
-        wanted = table_features(manifest["labels"], manifest["protocols"])
+        wanted = table_features(manifest["labels"], manifest["protocols"], manifest.get("senses", ()))
         if table.num_rows != manifest["rows"] or not wanted.keys() <= {*table.column_names, "camera"}:
             found = f"{table.num_rows} rows of {', '.join(table.column_names)}"
             raise ValueError(

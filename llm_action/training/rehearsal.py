@@ -80,7 +80,8 @@ def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
         for ids, label in zip(batch["input_ids"], batch["label"], strict=True):
             tokens = np.asarray(ids, np.int32)
             actions = np.flatnonzero(tokens >= first)
-            found[names[label]][tokens[actions[0] : actions[-1] + 1].tobytes()] = None
+            begin = 0 if config.get("sense_fingerprints") else actions[0]  # a sentence of several senses has words
+            found[names[label]][tokens[begin : actions[-1] + 1].tobytes()] = None
     sentences = {
         name: [np.frombuffer(each, np.int32).tolist() for each in distinct] for name, distinct in found.items()
     }
