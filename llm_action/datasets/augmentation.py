@@ -11,8 +11,8 @@ import numpy as np
 from datasets import Dataset
 from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import Augmentation, SignalAugmentation
 from llm_action.datasets import row_to_sequence, row_to_signal
 from llm_action.datasets.hub_table import HubTable, PartByPart
@@ -121,7 +121,9 @@ def normalized(
     """
     if isinstance(table, HubTable):
         return PartByPart(table, lambda row: feature_extractor.normalize(row_to_sequence(row)))
-    return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
+    return [
+        feature_extractor.normalize(row_to_sequence(row)) for row in ProgressBar(table.with_format("numpy"), desc=title)
+    ]
 
 
 def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.ndarray | None]:

@@ -28,10 +28,10 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import DatasetInfo
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.progress import ProgressBar
 from llm_action.config.reading import recorded
 from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
@@ -229,7 +229,7 @@ def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int |
     todo = [index for index in indices if part_fault(folder, index) is not None]
     total = sum(len(parts[index]) for index in indices)
     done = total - sum(len(parts[index]) for index in todo)
-    progress = tqdm(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
+    progress = ProgressBar(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
     workers = workers or available_cores()
     with progress, _parts_are_kept(folder):
         if workers == 1:

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.progress import ProgressBar
 from llm_action.config.reading import recorded
 from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
@@ -232,7 +232,7 @@ def read_examples(
     if not rows:
         raise FileNotFoundError(f"{root}: expected recordings to learn from, found test and validation folders alone")
     recordings: dict[str, list[SkeletonSequence]] = {}
-    for row in tqdm(rows, desc="reading recordings"):
+    for row in ProgressBar(rows, desc="reading recordings"):
         recordings.setdefault(row["label"], []).append(read_skeleton(row["path"], layout, **conventions))
     return _shown_by(recordings, processor, adaptation)
 

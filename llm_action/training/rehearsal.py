@@ -23,9 +23,10 @@ from llm_action.config.atomic_files import write_json
 from llm_action.config.reading import read_json
 from llm_action.datasets import row_to_sequence
 from llm_action.modeling.class_prototypes import motion_features
+from llm_action.modeling.explanation import REHEARSAL_FILE
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 
-REHEARSAL_FILE, FEATURES_FILE = "rehearsal.json", "rehearsal.safetensors"
+FEATURES_FILE = "rehearsal.safetensors"
 _EACH = 20  # of a class
 
 

@@ -15,10 +15,10 @@ from datasets import Dataset, Features, Value, load_from_disk
 from datasets import Sequence as ListOf
 from datasets.arrow_writer import ArrowWriter
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.progress import ProgressBar
 from llm_action.config.reading import recorded
 from llm_action.datasets.augmentation import aligned_signals, augment, augment_signal, normalized, padded
 from llm_action.datasets.split import Split
@@ -85,7 +85,7 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
     writer = ArrowWriter(path=str(file), features=_COLUMNS)
-    for versions in tqdm(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
+    for versions in ProgressBar(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
             batch = _seen(versions, sequences, chunk, experiment, extractor)
