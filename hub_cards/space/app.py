@@ -3,7 +3,7 @@
 from transformers import pipeline
 
 import llm_action  # noqa: F401  makes pipeline() know this kind of model
-from llm_action.visualization.app import launch_app
+from llm_action.visualization.app.page import launch_app
 
 MODEL_ID = "user/name"
 

@@ -142,13 +142,12 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
 def _app(arguments: argparse.Namespace) -> None:
     check_model(arguments.model)
     try:
-        from llm_action.visualization.app import launch_app
+        from llm_action.visualization.app.page import launch_app
     except ModuleNotFoundError as error:
         raise ValueError(f"expected {error.name}, which the page needs; pip install 'llm-action[app]'") from None
-    name = Path(arguments.model).resolve().name if Path(arguments.model).is_dir() else arguments.model
     launch_app(
         lambda: load_pipeline(arguments.model),
-        name,
+        arguments.model,
         server_name=arguments.host,
         server_port=arguments.port,
         inbrowser=arguments.open,

@@ -17,7 +17,6 @@ from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import is_recording_folder
 
 MOST_PERSONS = 4  # rows
-LONG = 8.0  # seconds; what lasts longer may show several actions in turn
 _TOP = 5
 _CATCHING = threading.Lock()  # Python catches warnings for all threads at once
 
@@ -52,6 +51,7 @@ class Answer:
         name: of the recording.
         sequence: as it was read.
         rows: a row a person, after one of all together if there are several.
+        names: that were to be chosen among; None: those trained on.
         doubts: why the recording may be another thing than it is taken for.
         notes: what was inferred of it.
     """
@@ -59,6 +59,7 @@ class Answer:
     name: str
     sequence: SkeletonSequence
     rows: list[Row]
+    names: Any
     doubts: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -94,7 +95,7 @@ def recognise(
         for (title, person), ranking in zip(persons, rankings, strict=True)
     ]
     notes = tuple(note for note in sequence.notes if not any(note in doubt for doubt in doubts))
-    return Answer(Path(files[0]).name, sequence, rows, doubts, notes)
+    return Answer(Path(files[0]).name, sequence, rows, names, doubts, notes)
 
 
 def _recording(files: Sequence[str], folder: Path) -> Path:

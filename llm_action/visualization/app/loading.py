@@ -13,11 +13,9 @@ class LoadingModel:
 
     Args:
         load: makes the pipeline.
-        name: what the page calls the model.
     """
 
-    def __init__(self, load: Callable[[], Any], name: str):
-        self.name = name
+    def __init__(self, load: Callable[[], Any]):
         self._load, self._pipeline, self._error = load, None, ""
         self._done = threading.Event()
         threading.Thread(target=self._run, daemon=True).start()

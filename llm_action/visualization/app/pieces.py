@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 from PIL import Image
 
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.skeleton_stream import StreamResult
 from llm_action.visualization.animation import animate_skeletons
 
 from .answering import Answer, Row
-from .words import Trouble
+from .words import Trouble, doubt_in_words
 
 _UNSURE = 0.5
 _COLOURS = ("#1f77b4", "#d6452b", "#2ca08c", "#c88c1e", "#7b52ab", "#8c564b", "#c2569b", "#5f6b6d")
@@ -26,7 +27,7 @@ def answer_html(answer: Answer) -> str:
     """All rows of an answer, below what is to be said of the recording."""
     first = answer.rows[0]
     headline = f"<h2>{escape(first.ranking[0]['label'])}, {_percent(first.ranking[0]['score'])}</h2>"
-    remarks = [f"Take this with care: {doubt}" for doubt in answer.doubts]
+    remarks = [f"Take this with care. {doubt_in_words(doubt)}" for doubt in answer.doubts]
     rows = "".join(_row_html(row) for row in answer.rows)
     notes = "".join(f"<li>{escape(note)}</li>" for note in answer.notes)
     if notes:
@@ -47,11 +48,6 @@ def _row_html(row: Row) -> str:
         )
     elif row.ranking[0]["score"] < _UNSURE:
         remarks.append("The model is not sure: no name has half of the probability.")
-    entries = "".join(
-        f"<li><span>{escape(entry['label'])}</span><span>{_percent(entry['score'])}</span>"
-        f'<span class="bar" aria-hidden="true"><span style="width:{100 * entry["score"]:.1f}%"></span></span></li>'
-        for entry in row.ranking
-    )
     sentence = (
         f"<details><summary>Action sentence, {len(row.sentence.split())} tokens</summary>"
         f'<p class="tokens"><code>{escape(row.sentence)}</code></p></details>'
@@ -59,8 +55,17 @@ def _row_html(row: Row) -> str:
     return (
         f'<article class="person" aria-label="{escape(row.title)}">{_picture(row.sequence, row.title)}'
         f'<div class="said"><h3>{escape(row.title)}</h3>{_remarks(remarks)}'
-        f'<ol class="ranking" aria-label="Names, most likely first">{entries}</ol>{sentence}</div></article>'
+        f"{_ranking(row.ranking)}{sentence}</div></article>"
     )
+
+
+def _ranking(ranking: Sequence[Mapping[str, Any]]) -> str:
+    entries = "".join(
+        f"<li><span>{escape(entry['label'])}</span><span>{_percent(entry['score'])}</span>"
+        f'<span class="bar" aria-hidden="true"><span style="width:{100 * entry["score"]:.1f}%"></span></span></li>'
+        for entry in ranking
+    )
+    return f'<ol class="ranking" aria-label="Names, most likely first">{entries}</ol>'
 
 
 def _picture(sequence: SkeletonSequence, title: str) -> str:
@@ -69,7 +74,7 @@ def _picture(sequence: SkeletonSequence, title: str) -> str:
         gif = animate_skeletons([[sequence]], Path(folder) / "skeleton.gif").read_bytes()
     still = io.BytesIO()
     with Image.open(io.BytesIO(gif)) as moving:
-        moving.seek(moving.n_frames // 2)
+        moving.seek(getattr(moving, "n_frames", 1) // 2)
         moving.convert("RGB").save(still, "PNG")
     alt = f"{title}: the skeleton in motion, left arm and leg in blue, right ones in red"
     return (
@@ -87,7 +92,7 @@ def _remarks(texts: Sequence[str]) -> str:
 
 
 def _percent(score: float) -> str:
-    return "over 99 %" if 0.995 <= score < 1 else f"{100 * score:.0f} %"
+    return "over 99 %" if score > 0.99 else "under 1 %" if score < 0.01 else f"{100 * score:.0f} %"
 
 
 def trouble_html(trouble: Trouble) -> str:
@@ -138,4 +143,19 @@ def page_in_page(html: str, title: str) -> str:
     """A whole HTML page shown inside of this one; it cannot reach out of its frame."""
     return (
         f'<iframe class="explanation" title="{escape(title)}" sandbox="allow-scripts" srcdoc="{escape(html)}"></iframe>'
+    )
+
+
+def live_html(result: StreamResult | None, error: str) -> str:
+    """What a stream shows at the moment."""
+    if error:
+        return trouble_html(Trouble("The stream stopped.", came=error, remedy="Stop the camera and start it again."))
+    if result is None:
+        return hint_html("Looking: the first name comes after three seconds.")
+    if not result.ranking:
+        return hint_html("Nobody is seen. Step back until the camera sees the whole body.")
+    late = f" The page is {result.skipped} pictures behind." if result.skipped else ""
+    return (
+        f"<p><strong>{escape(result.track_label or '')}</strong>, {_percent(result.track_score)}.{late}</p>"
+        f"{_ranking(result.ranking)}"
     )
