@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -156,10 +157,10 @@ def _timeline(recognize: Any, found: Answer) -> tuple[Any, ...]:
 
 
 def _explanation(recognize: Any, found: Answer) -> tuple[Any, ...]:
-    from llm_action.visualization.explanation_page import write_explanation
-
+    page = importlib.import_module("llm_action.visualization.explanation_page")
     folder = Path(tempfile.mkdtemp(prefix="llm-action-explanation-"))
     path = folder / f"{Path(found.name).stem}_explanation.html"
-    write_explanation(recognize.explain(found.sequence, candidate_labels=found.names), path)
+    options = {} if found.names is None else {"candidate_labels": found.names}
+    page.write_explanations([recognize.explain(found.sequence, **options)], path)
     html = page_in_page(path.read_text(encoding="utf-8"), f"Why {found.name} is called what it is called")
     return html, gr.DownloadButton(value=str(path), visible=True)
