@@ -52,6 +52,7 @@ FOLDER_FILES = {
     "adapter": ("adapter_config.json", "adapter_model.safetensors"),
     "adapter/*": ("adapter_config.json", "adapter_model.safetensors"),
     "vqvae": ("config.json", "model.safetensors"),
+    "student": ("config.json", "model.safetensors"),
     "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
     "training": ("*.yaml", "*.json", "*.png"),
     ".eval_results": ("*.yaml",),

@@ -16,6 +16,7 @@ from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
 from .skeleton_recording import CONVENTIONS
 from .skeleton_stream import StreamResult, recognize_streams
+from .student import ActionStudent
 
 logger = logging.get_logger(__name__)
 
@@ -55,6 +56,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             with `is_trainable` is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
+        fast: at construction, whether the student beside the model (`llm-action distill`) answers where the candidates
+            are labels trained on, in a hundredth of the time, default False. Other candidates are the language model's.
+        hybrid: at construction, whether student and language model both answer there and their posteriors are averaged,
+            default False.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are
             computed once. For a model whose weights stay as they are; default: one of its own for each call.
 
@@ -76,7 +81,16 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, candidate_labels=None, calibrate: bool | None = None, merge: bool = True, **kwargs):
+    def __init__(
+        self,
+        *args,
+        candidate_labels=None,
+        calibrate: bool | None = None,
+        merge: bool = True,
+        fast: bool = False,
+        hybrid: bool = False,
+        **kwargs,
+    ):
         self._given = _kept(candidate_labels), calibrate
         self._last_candidates: tuple[str, NamedCandidates | WeightedCandidates] | None = None
         super().__init__(*args, **kwargs)
@@ -84,6 +98,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         self._check_parts()
         if merge and not self.model.is_trainable:
             self.model.merge()
+        self.hybrid = hybrid
+        self.student = ActionStudent.from_pretrained(self.model.name_or_path) if fast or hybrid else None
         logger.info("recognizing with %s", self.model.arithmetic)
         if candidate_labels is not None:
             self._candidates()  # says at once what is wrong with them
@@ -92,6 +108,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         """See the class."""
         kwargs["candidates"] = self._candidates(candidate_labels, calibrate)
         kwargs["states"] = kwargs.get("states") or KeptStates()
+        if self.student is not None and _are_known(kwargs["candidates"], self.student):
+            return self._recognize_with_student(inputs, **kwargs)
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
@@ -109,6 +127,26 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["recording"].sentences[0]))
         ranked = super().__call__([encoded[index] for index in order], **kwargs) if encoded else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
+        """What the student says, or its mean with what the language model says."""
+        if not is_several(inputs):
+            return self._recognize_with_student([inputs], **kwargs)[0]
+        if not isinstance(inputs, Sequence):
+            return (self._recognize_with_student([one], **kwargs)[0] for one in inputs)
+        assert self.student is not None
+        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
+        read, score, rank = self._sanitize_parameters(**options)
+        read = {"views": 1, **self._preprocess_params, **read}
+        top_k, views = {"top_k": 5, **self._forward_params, **score}["top_k"], read.pop("views")
+        read.pop("attributes", None)
+        sequences = [self.processor.read(one, **read) for one in inputs]
+        if not self.hybrid:
+            return self.student.recognize(sequences, top_k, views, rank["labels"])
+        rankings = self.student.recognize(sequences, None, views, rank["labels"])
+        asked = self._recognize_all(sequences, **{**kwargs, "top_k": None, "views": views})
+        share = self.student.config.share
+        return [_averaged(one, other, share)[:top_k] for one, other in zip(rankings, asked, strict=True)]
 
     def stream(
         self,
@@ -237,6 +275,18 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
                 f"The model's action tokens begin at id {words}, the processor's at {first_action}; "
                 "use the processor saved with the model."
             )
+
+
+def _are_known(candidates: NamedCandidates | WeightedCandidates, student: ActionStudent) -> bool:
+    return isinstance(candidates, NamedCandidates) and set(candidates.labels) <= set(student.config.labels)
+
+
+def _averaged(student: list[dict[str, Any]], model: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+    """The mean of two posteriors over the same labels, best first; `share` is the student's."""
+    scores = {entry["label"]: (1 - share) * entry["score"] for entry in model}
+    for entry in student:
+        scores[entry["label"]] += share * entry["score"]
+    return [{"label": label, "score": scores[label]} for label in sorted(scores, key=lambda label: -scores[label])]
 
 
 def _kept(labels: Any) -> Any:

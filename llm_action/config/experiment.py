@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
+from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, override, read_fields
 from llm_action.config.sections import Augmentation, OnTrial, RecognizerStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
-
-PRESETS = Path(__file__).parent / "presets"
 
 
 @dataclass
@@ -121,11 +120,6 @@ def tokenizer_config(experiment: Experiment, **others: Any) -> ActionVQVAEConfig
 def save_experiment(experiment: Experiment, path: Path) -> None:
     """Writes the resolved experiment as YAML; `load_experiment` reads it back."""
     write_text(yaml.safe_dump(dataclasses.asdict(experiment), sort_keys=False), path)
-
-
-def preset_names() -> list[str]:
-    """Lists the presets that ship with the package."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def _vqvae_fields(fields: dict[str, Any], where: str) -> dict[str, Any]:

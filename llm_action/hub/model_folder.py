@@ -30,6 +30,7 @@ from llm_action.modeling.hub_repository import (
 )
 from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.student import STUDENT_FOLDER
 
 _PARTS = ("config.json", "vqvae/config.json", "adapter/adapter_config.json", "processor_config.json")
 
@@ -209,6 +210,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         "prompt": processor["prompt"],
         "lora_rank": adapter["r"],
         "lora_targets": sorted(adapter["target_modules"]),
+        "student": (folder / STUDENT_FOLDER / "config.json").is_file(),
         "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
     }
 

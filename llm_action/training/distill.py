@@ -85,7 +85,7 @@ def distill(
     )
     work = folder / STUDENT_FOLDER
     student = distill_recognizer(experiment, data_dir, recognize, distillation, work)
-    student.save(work)
+    student.save_pretrained(folder)
     for file in work.glob(_POSTERIORS.format("*")):
         file.unlink()
     return student

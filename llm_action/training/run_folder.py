@@ -12,35 +12,13 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerState, TrainingArguments
 
-from llm_action.config.experiment import (
-    Experiment,
-    load_experiment,
-    preset_names,
-    save_experiment,
-)
+from llm_action.config.arguments import add_training_arguments
+from llm_action.config.experiment import Experiment, load_experiment, save_experiment
 from llm_action.config.folder_lock import sole_writer
 from llm_action.config.sections import RecognizerStage, VQVAEStage
 from llm_action.training.checkpoints import KeepCheckpoints, has_checkpoints, last_checkpoint, remove_checkpoints
 from llm_action.training.faults import StopOnNonFinite, explained_faults
 from llm_action.training.launching import launched_processes, start_all_processes
-
-
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --config, --data, --out, --set and --restart, the same for every training command."""
-    parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
-    parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
-    parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
-    parser.add_argument(
-        "--set",
-        nargs="*",
-        action="extend",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="override fields: recognizer.steps=100",
-    )
-    parser.add_argument(
-        "--restart", action="store_true", help="begin anew instead of going on from the last checkpoint"
-    )
 
 
 @contextmanager
