@@ -7,5 +7,10 @@ from llm_action.visualization.app.page import launch_app
 
 MODEL_ID = "user/name"
 
+
+def load():
+    return pipeline("skeleton-action-recognition", model=MODEL_ID)
+
+
 if __name__ == "__main__":
-    launch_app(lambda: pipeline("skeleton-action-recognition", model=MODEL_ID), MODEL_ID)
+    launch_app(load, MODEL_ID)
