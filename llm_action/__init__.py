@@ -24,9 +24,11 @@ _WHERE = {
     "LlmArConfig": "modeling.configuration_llm_ar",
     "LlmArForActionRecognition": "modeling.modeling_llm_ar",
     "LlmArProcessor": "modeling.processing_llm_ar",
+    "SignalSequence": "modeling.signal_sequence",
     "SkeletonActionRecognitionPipeline": "modeling.pipeline_skeleton_action_recognition",
     "SkeletonFeatureExtractor": "modeling.feature_extraction_skeleton",
     "SkeletonSequence": "modeling.skeleton_sequence",
+    "read_signal": "skeleton_io.signals",
     "read_skeleton": "skeleton_io",
 }
 __all__ = ["__version__", *_WHERE]
@@ -41,9 +43,11 @@ if TYPE_CHECKING:
         SkeletonActionRecognitionPipeline as SkeletonActionRecognitionPipeline,
     )
     from llm_action.modeling.processing_llm_ar import LlmArProcessor as LlmArProcessor
+    from llm_action.modeling.signal_sequence import SignalSequence as SignalSequence
     from llm_action.modeling.skeleton_sequence import SkeletonSequence as SkeletonSequence
     from llm_action.modeling.student import ActionStudent as ActionStudent
     from llm_action.skeleton_io import read_skeleton as read_skeleton
+    from llm_action.skeleton_io.signals import read_signal as read_signal
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.skeleton_io import read_skeleton
+from llm_action.skeleton_io.signals import read_signal
 
 AutoConfig.register("action_vqvae", ActionVQVAEConfig)
 AutoConfig.register("llm_ar", LlmArConfig)
@@ -33,6 +34,7 @@ def _write_card(folder, name):
 
 
 LlmArProcessor.file_reader = staticmethod(read_skeleton)
+LlmArProcessor.signal_reader = staticmethod(read_signal)
 for _part in (LlmArProcessor, LlmArForActionRecognition, SkeletonActionRecognitionPipeline):
     _part.card_writer = staticmethod(_write_card)
 LlmArForActionRecognition.base_resolver = staticmethod(resolve_base_model)

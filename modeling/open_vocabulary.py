@@ -287,7 +287,7 @@ class OpenVocabularyScorer:
     def prior(self, states: KeptStates | None = None) -> Prior:
         """The scores of an empty sentence: (labels,); `states` as in a call."""
         states = states or KeptStates()
-        empty = [EncodedRecording([[]])]
+        empty = [EncodedRecording([self.processor.empty_sentence])]
         return states.kept(("prior", self._key), lambda: {kind: found[0] for kind, found in self(empty).items()})
 
     def _encode(self, sentences: list[list[int]]) -> EncodedPrompts:

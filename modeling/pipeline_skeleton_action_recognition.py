@@ -34,8 +34,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     ```
 
     Input: a path, a `SkeletonSequence`, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3), a mapping
-    with the key joints; or a list, a generator or a `datasets` column of such. What neither the input nor an option
-    says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a `RecordingWarning`.
+    with the key joints; or a list, a generator or a `datasets` column of such. Of a model of several senses, also a
+    mapping of those that a recording has: `{"skeleton": ..., "inertial": ...}`, see `LlmArProcessor`. What neither the
+    input nor an option says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a
+    `RecordingWarning`.
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
@@ -268,6 +270,12 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             raise ValueError(
                 f"The model reads sentences of the VQ-VAE {model}, the processor writes those of {processor}; "
                 "use the processor saved with the model."
+            )
+        known, given = self.model.config.sense_fingerprints or {}, self.processor.sense_fingerprints or {}
+        if known != given:
+            raise ValueError(
+                f"The model reads sentences of the further senses {known}, the processor writes those of {given}; use "
+                "the processor saved with the model."
             )
         words, first_action = self.model.config.base_vocab_size, self.processor.first_action_id
         if words != first_action:

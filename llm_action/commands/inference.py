@@ -18,7 +18,14 @@ from llm_action.commands.shared import add_command, add_reading_options, check_m
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     recognize = add_command(commands, "recognize", _recognize, "name the action of recordings")
-    recognize.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument("files", nargs="*", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument(
+        "--signal",
+        action="append",
+        default=[],
+        metavar="SENSE=FILE",
+        help="what a further sense recorded of the one FILE, or alone: inertial=worn.csv",
+    )
     recognize.add_argument(
         "--out",
         type=Path,
@@ -79,8 +86,9 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 def _recognize(arguments: argparse.Namespace) -> None:
     from llm_action.commands.recognizing import files_of, print_result, recognise_each, write_results
 
-    files = files_of(arguments.files)
-    read, rank = (arguments.fast and _student(arguments)) or _language_model(arguments)
+    signals = _signals(arguments)
+    files = files_of(arguments.files) or [", ".join(signals.values())]
+    read, rank = (arguments.fast and not signals and _student(arguments)) or _language_model(arguments, signals)
     each = partial(recognise_each, read=read, rank=rank)
     if arguments.out is not None:
         errors = write_results(arguments.out, files, each)
@@ -110,7 +118,7 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     return read, lambda sequence: student.recognize([sequence], arguments.top_k, labels=arguments.labels)[0]
 
 
-def _language_model(arguments: argparse.Namespace) -> tuple[Callable, Callable]:
+def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> tuple[Callable, Callable]:
     """What reads a file and what ranks its labels."""
     from llm_action.datasets.descriptions import load_descriptions, read_descriptions
     from llm_action.modeling.prompt_states import KeptStates
@@ -122,8 +130,29 @@ def _language_model(arguments: argparse.Namespace) -> tuple[Callable, Callable]:
         options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
     elif arguments.labels:
         options["candidate_labels"] = arguments.labels
-    read = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
+    read_skeleton = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
+
+    def read(file: str) -> Any:
+        if not arguments.files:
+            return signals
+        return {"skeleton": read_skeleton(file), **signals} if signals else read_skeleton(file)
+
     return read, partial(recognize, **options)
+
+
+def _signals(arguments: argparse.Namespace) -> dict[str, str]:
+    """The files of further senses by their senses' names."""
+    signals = {}
+    for given in arguments.signal:
+        sense, found, file = given.partition("=")
+        if not found or not sense or not file:
+            raise ValueError(f"--signal: expected SENSE=FILE, like inertial=worn.csv, got {given!r}")
+        signals[sense] = file
+    if signals and (len(arguments.files) > 1 or any(Path(file).is_dir() for file in arguments.files)):
+        raise ValueError("--signal: expected one FILE that it belongs to, or none; call the command once a recording")
+    if not signals and not arguments.files:
+        raise ValueError("expected a FILE, or a --signal SENSE=FILE")
+    return signals
 
 
 def _stream(arguments: argparse.Namespace) -> None:

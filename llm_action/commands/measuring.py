@@ -20,6 +20,9 @@ def add_commands(commands) -> None:
     evaluate.add_argument(
         "--views", type=int, default=1, help="action sentences of a sequence whose posteriors are averaged (default 1)"
     )
+    evaluate.add_argument(
+        "--senses", nargs="+", metavar="SENSE", help="give these alone, of skeleton and the model's others; default all"
+    )
     evaluate.add_argument("--json", type=Path, metavar="OUT", help="write the metrics here")
     evaluate.add_argument(
         "--record", action="store_true", help="add the result to the model folder: card, record and .eval_results"
@@ -45,7 +48,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from llm_action.config.atomic_files import write_json
-    from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
+    from llm_action.evaluation.evaluate import evaluate, recognizer_scorer, senses_of
     from llm_action.evaluation.ledger import Origin, config_hash, ledger_file, recognizer_fingerprint
     from llm_action.evaluation.mistakes import find_mistakes
     from llm_action.hub.cards import own_metric_first
@@ -59,8 +62,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     recognize = load_pipeline(arguments.model)
     score = recognizer_scorer(recognize, split.labels, arguments.views)
     fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
-    origin = Origin(f"evaluate, views {arguments.views}", config_hash({"views": arguments.views}), fingerprint)
-    metrics = evaluate(score, split, origin, arguments.batch_size)
+    senses = tuple(arguments.senses or senses_of(recognize.processor))
+    settings = {"views": arguments.views, **({"senses": senses} if senses else {})}
+    given = f", {' and '.join(senses)}" if senses else ""
+    origin = Origin(f"evaluate, views {arguments.views}{given}", config_hash(settings), fingerprint)
+    metrics = evaluate(score, split, origin, arguments.batch_size, senses=senses)
     about = {"dataset": split.dataset, "protocol": split.protocol, "model": arguments.model}
     about["arithmetic"] = recognize.model.arithmetic
     metrics = {**about, **metrics, "views": arguments.views}

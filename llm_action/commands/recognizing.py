@@ -66,7 +66,8 @@ def recognise_each(
             warnings.simplefilter("always", RecordingWarning)
             try:
                 sequence = read(file)
-                found = Recognised(file, rank(sequence), tuple(sequence.notes))
+                skeleton = sequence.get("skeleton") if isinstance(sequence, dict) else sequence
+                found = Recognised(file, rank(sequence), tuple(skeleton.notes if skeleton else ()))
             except (ValueError, OSError) as error:
                 found = Recognised(file, error=" ".join(str(error).split()))
         doubts = [warning for warning in caught if issubclass(warning.category, RecordingWarning)]

@@ -13,8 +13,8 @@ import yaml
 from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, override, read_fields
-from llm_action.config.sections import Augmentation, OnTrial, RecognizerStage, VQVAEStage
-from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.config.sections import Augmentation, OnTrial, RecognizerStage, SenseStage, VQVAEStage
+from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Experiment:
         unseen: names of classes left out of the training of both stages; they stay in the test part.
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
+        senses: further senses than the skeleton by name, as the data set's columns are called, each a `SenseStage`.
         augmentation, vqvae, recognizer, on_trial: see their classes.
 
     Raises:
@@ -61,9 +62,16 @@ class Experiment:
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
     on_trial: OnTrial = field(default_factory=OnTrial)
+    senses: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         stage, trial = self.recognizer, self.on_trial
+        for name, sense in self.senses.items():
+            if not isinstance(sense, SenseStage):
+                self.senses[name] = build(SenseStage, sense or {}, f"senses: {name}")
+        if unknown := set(stage.senses) - {SKELETON, *self.senses}:
+            known = ", ".join([SKELETON, *self.senses])
+            raise ValueError(f"recognizer: senses: unknown {', '.join(sorted(unknown))}; this experiment has {known}.")
         if trial.token_noise and stage.inputs == "features":
             raise ValueError("on_trial: token_noise: features are no tokens; expected 0 with inputs=features.")
         if trial.loss == "closed_set" and (stage.answers != "label" or stage.question_share):
@@ -100,6 +108,8 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     experiment = build(Experiment, fields, str(path))
     where = f"{path}: vqvae: model"
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
+    for name, sense in experiment.senses.items():
+        sense.model = _vqvae_fields(sense.model, f"{path}: senses: {name}: model")
     try:
         tokenizer_config(experiment)
     except ValueError as error:
@@ -115,6 +125,11 @@ def tokenizer_config(experiment: Experiment, **others: Any) -> ActionVQVAEConfig
     """
     curvature = {"curvature_learnable": True} if experiment.on_trial.curvature_learnable else {}
     return ActionVQVAEConfig(**{**others, **experiment.vqvae.model, **curvature})
+
+
+def sense_config(stage: SenseStage, **others: Any) -> ActionVQVAEConfig:
+    """Makes the configuration of another sense's action tokenizer; `others` as in `tokenizer_config`."""
+    return ActionVQVAEConfig(**{**others, **stage.model})
 
 
 def save_experiment(experiment: Experiment, path: Path) -> None:

@@ -11,7 +11,7 @@ from datasets import Dataset
 from . import msr_action3d, ntu, nw_ucla, smarthome, uav_human, utd_mhad
 from .benchmark import Benchmark
 from .prepared import is_prepared, open_prepared, prepared_benchmark
-from .table import build_table, row_to_sequence, sequence_to_row, table_features
+from .table import build_table, row_to_senses, row_to_sequence, row_to_signal, sequence_to_row, table_features
 
 __all__ = [
     "BENCHMARKS",
@@ -20,7 +20,9 @@ __all__ = [
     "describe_dataset",
     "load_benchmark",
     "open_dataset",
+    "row_to_senses",
     "row_to_sequence",
+    "row_to_signal",
     "sequence_to_row",
     "table_features",
 ]
@@ -78,7 +80,8 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     Returns:
         Columns name, label (ClassLabel with the official names), subject, camera (where it is seen from), layout, fps
         (frames per second), shape (persons, frames, joints, channels), joints (float32, flattened, NaN where missing),
-        and one column a protocol with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
+        one column a protocol with "train", "test" or "", and one a further sense. `row_to_sequence` gives a row's
+        SkeletonSequence, `row_to_signal` the values of a further sense.
 
     Raises:
         ValueError: unknown name, a data set that must be prepared first, or a file that cannot be read.
@@ -95,7 +98,8 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     if benchmark.build is not None:
         return benchmark.build(data_dir)
     assert benchmark.scan is not None
-    return build_table(benchmark.scan(data_dir).samples, benchmark.labels, benchmark.protocols, name)
+    scan = benchmark.scan(data_dir)
+    return build_table(scan.samples, benchmark.labels, benchmark.protocols, name, benchmark.senses)
 
 
 def open_dataset(

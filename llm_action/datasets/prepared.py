@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets import Dataset, load_from_disk
 
-from .benchmark import Benchmark
+from .benchmark import Benchmark, Sense
 
 MANIFEST = "manifest.json"
 DOUBTFUL = "doubtful.csv"
@@ -38,6 +38,7 @@ def prepared_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         tuple(manifest["protocols"]),
         manifest["default_protocol"],
         metric=manifest["metric"],
+        senses={name: Sense(tuple(of["channels"]), of["unit"]) for name, of in manifest.get("senses", {}).items()},
     )
 
 

@@ -121,6 +121,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         included_base=(folder / "base").is_dir(),
         vqvae=ActionVQVAEConfig.from_dict(vqvae) if vqvae else None,
         layout=get_layout(vqvae["layout"]) if vqvae else None,
+        senses=_senses(folder),
         extractor=_json(folder / "processor_config.json").get("feature_extractor", {}),
         adapter=adapter,
         record=record,
@@ -202,6 +203,12 @@ def _filled(kind: type[Card], data: Any, template: str, **values: Any) -> Card:
     # the library's own rendering leaves the lines of {% if %} in the text, where they would break tables
     body = _TEMPLATES.get_template(template).render(**values)
     return kind.from_template(data, template_str="---\n{{ card_data }}\n---\n\n{{ body }}\n", body=body)
+
+
+def _senses(folder: Path) -> dict[str, ActionVQVAEConfig]:
+    """The tokenizers' settings of the further senses, by name."""
+    files = sorted(folder.glob("senses/*/config.json"))
+    return {file.parent.name: ActionVQVAEConfig.from_dict(_json(file)) for file in files}
 
 
 def _eval_results(entry: dict[str, Any]) -> list[EvalResult]:

@@ -208,11 +208,24 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         "frames": vqvae["num_frames"],
         "tokens_per_person": ActionVQVAEConfig.from_dict(vqvae).tokens_per_person,
         "prompt": processor["prompt"],
+        **sense_lines(folder),
         "lora_rank": adapter["r"],
         "lora_targets": sorted(adapter["target_modules"]),
         "student": (folder / STUDENT_FOLDER / "config.json").is_file(),
         "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
     }
+
+
+def sense_lines(folder: Path) -> dict[str, str]:
+    """What a model folder says of its further senses: a line for each, by "sense NAME"."""
+    lines = {}
+    for file in sorted(folder.glob("senses/*/config.json")):
+        with reading(file):
+            config = ActionVQVAEConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        unit = f" ({config.unit})" if config.unit else ""
+        channels = f"{len(config.channels)} channels{unit}: {', '.join(config.channels)}"
+        lines[f"sense {file.parent.name}"] = f"{channels}; {config.num_frames} moments, {config.num_steps} tokens"
+    return lines
 
 
 def _include_base(folder: Path) -> None:

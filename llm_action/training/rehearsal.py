@@ -79,7 +79,8 @@ def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
     for batch in load_from_disk(str(table_folder)).select_columns(["input_ids", "label"]).iter(1000):
         for ids, label in zip(batch["input_ids"], batch["label"], strict=True):
             actions = np.flatnonzero(np.asarray(ids) >= first)
-            found[names[label]][tuple(ids[actions[0] : actions[-1] + 1])] = None
+            begin = 0 if config.get("sense_fingerprints") else actions[0]  # a sentence of several senses has words
+            found[names[label]][tuple(ids[begin : actions[-1] + 1])] = None
     sentences = {name: [list(sentence) for sentence in sentences] for name, sentences in found.items()}
     features = load_file(table_folder / FEATURES_FILE)
     return Rehearsal(sentences, {name: features[key] for key, name in _keys(names).items() if key in features})

@@ -1,4 +1,4 @@
-"""Trains both stages and exports the model.
+"""Trains both stages, stage 1 once for every sense, and exports the model.
 
     accelerate launch -m llm_action.training.train --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
@@ -18,6 +18,7 @@ from llm_action.config.experiment import Experiment
 from llm_action.training.launching import launched_processes
 from llm_action.training.run_folder import sole_run, stage_command
 from llm_action.training.train_recognizer import train_recognizer
+from llm_action.training.train_senses import train_senses
 from llm_action.training.train_vqvae import train_vqvae
 
 
@@ -30,10 +31,11 @@ def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool 
     with sole_run(out):
         processes = launched_processes()
         if not resume and processes.is_main_process:
-            for part in ("vqvae", "processor", "sentences", "recognizer", "model"):
+            for part in ("vqvae", "senses", "processor", "sentences", "recognizer", "model"):
                 shutil.rmtree(out / part, ignore_errors=True)
         stages = {
             "train_vqvae": (train_vqvae, "processor/metrics.json"),
+            **({"train_senses": (train_senses, "processor/senses/metrics.json")} if experiment.senses else {}),
             "train_recognizer": (train_recognizer, "model/config.json"),
         }
         record = out / "seconds.json"

@@ -197,7 +197,7 @@ def recognizer_trainer(
     order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
     noise = None
     if trial.token_noise:
-        noise = TokenNoise(processor.vqvae, processor.first_action_id, trial.token_noise)
+        noise = TokenNoise(processor, trial.token_noise)
     return RecognizerTrainer(
         model,
         arguments,
@@ -217,7 +217,7 @@ def new_recognizer(
     names = list(LabelTree.from_labels(labels, tokenizer).labels)
     model = LlmArForActionRecognition.from_base(
         base_folder,
-        processor.vqvae.token_embeddings().detach(),
+        processor.token_embeddings().detach(),
         LoraConfig(
             task_type="CAUSAL_LM",
             r=stage.lora_rank,
@@ -229,6 +229,7 @@ def new_recognizer(
         quantization=quantization(stage.base_dtype),
         base_model=experiment.base_model or DEFAULT_BASE_MODEL,
         vqvae_fingerprint=processor.vqvae_fingerprint,
+        sense_fingerprints=processor.sense_fingerprints,
         label_names=names,
         label_token_ids=label_token_ids(names, tokenizer),
         end_token_id=tokenizer.eos_token_id,
