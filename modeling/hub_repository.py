@@ -54,6 +54,7 @@ FOLDER_FILES = {
     "adapter/*": ("adapter_config.json", "adapter_model.safetensors"),
     "vqvae": ("config.json", "model.safetensors"),
     "student": ("config.json", "model.safetensors"),
+    "onnx": ("*.onnx",),
     "senses/*": ("config.json", "model.safetensors"),
     "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
     "training": ("*.yaml", "*.json", "*.png"),
