@@ -14,7 +14,18 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = ("recognize", "evaluate", "ledger", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+COMMANDS = (
+    "recognize",
+    "evaluate",
+    "ledger",
+    "info",
+    "base-model",
+    "app",
+    "train",
+    "train-vqvae",
+    "train-recognizer",
+    "demo",
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, add_reading_options, load_pipeline, reading_options
+from llm_action.commands.shared import add_command, add_reading_options, check_model, load_pipeline, reading_options
 
 
 def add_commands(commands) -> None:
@@ -61,6 +61,12 @@ def add_commands(commands) -> None:
     )
     stream.add_argument("--json", action="store_true", help="print one JSON object a window")
     _add_model_options(stream)
+
+    app = add_command(commands, "app", _app, "show a page in the browser that names the action of recordings")
+    app.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    app.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
+    app.add_argument("--open", action="store_true", help="open the page in the browser")
 
     base = add_command(commands, "base-model", _base_model, "fetch a base model if need be and print its folder")
     base.add_argument("name", nargs="?", help="folder, .gguf file or Hub id; default SmolLM2-135M-Instruct")
@@ -183,6 +189,21 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
     for index, frame in enumerate(frames):
         time.sleep(max(0.0, start + index / fps - time.monotonic()))
         yield frame
+
+
+def _app(arguments: argparse.Namespace) -> None:
+    check_model(arguments.model)
+    try:
+        from llm_action.visualization.app.page import launch_app
+    except ModuleNotFoundError as error:
+        raise ValueError(f"expected {error.name}, which the page needs; pip install 'llm-action[app]'") from None
+    launch_app(
+        lambda: load_pipeline(arguments.model),
+        arguments.model,
+        server_name=arguments.host,
+        server_port=arguments.port,
+        inbrowser=arguments.open,
+    )
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -123,7 +123,9 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
 def _rows(out: Path) -> list[dict[str, str]]:
     if not out.is_file():
         return []
-    with out.open(newline="", encoding="utf-8") as file:
+    from llm_action.config.reading import damaged
+
+    with damaged(out, "change --out"), out.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError(f"{out}: expected results of llm-action recognize, found another file; change --out")

@@ -32,6 +32,7 @@ from datasets import DatasetInfo
 from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
 from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import RecordingWarning
@@ -203,10 +204,8 @@ def begun(folder: Path, job: Job) -> bool:
 
 
 def _plan_of(folder: Path) -> str | None:
-    try:
-        return json.loads((folder / _PLAN).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError):
-        return None
+    plan = recorded(folder / _PLAN)
+    return plan.get("sha256") if isinstance(plan, dict) else None
 
 
 @contextmanager
@@ -276,9 +275,8 @@ def part_fault(folder: Path, index: int) -> str | None:
     path = _part_path(folder, index)
     if not path.is_file():
         return f"{path.name} is missing"
-    try:
-        report = json.loads(_report_path(folder, index).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    report = recorded(_report_path(folder, index))
+    if not isinstance(report, dict) or not {"bytes", "sha256"} <= report.keys():
         return f"{_report_path(folder, index).name} is missing or damaged"
     if path.stat().st_size != report["bytes"] or file_hash(path) != report["sha256"]:
         return f"{path.name} is damaged"

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from llm_action.config.experiment import Experiment, load_experiment, save_exper
 from llm_action.config.folder_lock import sole_writer
 from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import RecognizerStage, VQVAEStage
+from llm_action.datasets.hub_table import pinned
 from llm_action.training.checkpoints import KeepCheckpoints, has_checkpoints, last_checkpoint, remove_checkpoints
 from llm_action.training.faults import StopOnNonFinite, explained_faults
 from llm_action.training.launching import launched_processes, start_all_processes
@@ -36,6 +38,7 @@ def run_of(arguments: argparse.Namespace) -> Iterator[tuple[Experiment, Path]]:
     out.mkdir(parents=True, exist_ok=True)
     with sole_run(out), explained_faults(out, out / "recognizer", out / "vqvae"):
         record = out / "experiment.yaml"
+        experiment = replace(experiment, dataset=_pinned(experiment.dataset, record))
         begun = record.is_file() and _has_begun(out)
         if begun and not arguments.restart and load_experiment(record) != experiment:
             raise ValueError(
@@ -43,6 +46,12 @@ def run_of(arguments: argparse.Namespace) -> Iterator[tuple[Experiment, Path]]:
             )
         save_experiment(experiment, record)
         yield experiment, out
+
+
+def _pinned(dataset: str, record: Path) -> str:
+    """The data set's name with its commit where it is on the Hub: a run goes on with the data that it began with."""
+    recorded = load_experiment(record).dataset if record.is_file() else ""
+    return recorded if recorded.partition("@")[0] == dataset else pinned(dataset)
 
 
 def sole_run(out: Path) -> AbstractContextManager[None]:

@@ -7,7 +7,6 @@ A stage that is finished is not done again; an interrupted one goes on from its 
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.reading import recorded
 from llm_action.training.launching import launched_processes
 from llm_action.training.report import REPORT_FILE, write_report
 from llm_action.training.run_folder import sole_run, stage_command
@@ -40,7 +40,7 @@ def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool 
             "train_recognizer": (train_recognizer, "model/config.json"),
         }
         record = out / "seconds.json"
-        seconds = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and resume else {}
+        seconds = (recorded(record) if resume else None) or {}
         for name, (stage, result) in stages.items():
             processes.wait_for_everyone()
             finished = (out / result).is_file()

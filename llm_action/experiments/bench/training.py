@@ -140,6 +140,9 @@ def _examples(experiment: Experiment, inputs: BenchInputs) -> Dataset:
     table = build_synthetic(subjects=2)
     parts = protocol_parts(table, PROTOCOLS[0])
     train, test = (table.select(np.flatnonzero(parts == part)) for part in ("train", "test"))
-    sentences = write_sentences(experiment, inputs.processor, Split(train, test, list(LABELS), PROTOCOLS[0]))
+    split = Split(train, test, list(LABELS), PROTOCOLS[0])
     wanted = experiment.recognizer.steps * experiment.recognizer.batch_size
-    return sentences.shuffle(seed=experiment.seed).select(range(min(wanted, len(sentences))))
+    with TemporaryDirectory() as folder:
+        sentences = write_sentences(experiment, inputs.processor, split, Path(folder) / "sentences.arrow")
+        chosen = sentences.shuffle(seed=experiment.seed).select(range(min(wanted, len(sentences))))
+        return chosen.flatten_indices(keep_in_memory=True)
