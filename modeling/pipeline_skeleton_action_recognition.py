@@ -144,8 +144,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
 
         Args:
             recording: one input, as in a call.
-            method: how frames and joints get their weights, see `motion_attribution`; default the one that did best
-                in `experiments/faithfulness.py`.
+            method: how frames and joints get their weights, see `motion_attribution`, default "motion".
             options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
 
         Raises:
