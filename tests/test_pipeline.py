@@ -14,7 +14,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import llm_action
 from llm_action.datasets import load_benchmark
-from llm_action.modeling import feature_extraction_skeleton
+from llm_action.modeling import skeleton_normalization
 from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -112,9 +112,9 @@ def test_a_recording_is_normalised_once(tiny_export, files, arrays, monkeypatch,
     recognize.model.config.label_lexicon = {"waving": "arms: right arm"}
     processor.motion_features = True
     cleaned = []
-    fill_missing = feature_extraction_skeleton.fill_missing
+    fill_missing = skeleton_normalization.fill_missing
     monkeypatch.setattr(
-        feature_extraction_skeleton, "fill_missing", lambda *given: cleaned.append(1) or fill_missing(*given)
+        skeleton_normalization, "fill_missing", lambda *given: cleaned.append(1) or fill_missing(*given)
     )
     for ask, recordings in (
         (lambda: recognize(files[0], **options), 1),
