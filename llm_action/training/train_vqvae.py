@@ -176,7 +176,9 @@ class VQVAETrainer(HubTrainer):
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = train_dataset or self.train_dataset
-        if getattr(dataset, "by_part", False):  # its order needs few parts of the table at a time, and is random already
+        if getattr(
+            dataset, "by_part", False
+        ):  # its order needs few parts of the table at a time, and is random already
             return SequentialSampler(dataset)
         return super()._get_train_sampler(train_dataset)
 
