@@ -182,7 +182,9 @@ def _fetched(dataset: str, file: str) -> Path:
         return Path(hf_hub_download(name, file, repo_type="dataset", revision=revision or None))
     except OSError as error:  # of the Hub, or of what is not in the cache
         said = explain_refusal(dataset, error)
-        raise OSError(f"{said}; a table is put on the Hub with llm-action push-data") from error
+        raise OSError(
+            f"{said}; there is no such folder here, and tables on the Hub are put there with push-data"
+        ) from error
 
 
 @lru_cache(maxsize=_PARTS_HELD)
