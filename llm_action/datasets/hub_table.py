@@ -166,6 +166,8 @@ class PartByPart(Sequence[Any]):
         return len(self.table)
 
     def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
         number = int(self.part_of[place])
         if number not in self.held:
             while len(self.held) >= _PARTS_HELD:
