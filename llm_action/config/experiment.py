@@ -12,7 +12,7 @@ import yaml
 
 from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
-from llm_action.config.fields import build, check_names, converted, override, read_fields
+from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
 from llm_action.config.sections import Augmentation, OnTrial, RecognizerStage, SenseStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
 
@@ -111,10 +111,8 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
     for name, sense in experiment.senses.items():
         sense.model = _vqvae_fields(sense.model, f"{path}: senses: {name}: model")
-    try:
+    with naming(where):
         tokenizer_config(experiment)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
     return experiment
 
 
