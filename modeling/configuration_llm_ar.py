@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig
 
 from .hub_repository import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
 from .skeleton_layouts import get_layout, own_layout
+from .skeleton_trunk import SIZES
 
 
 @strict
@@ -19,7 +20,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
         layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; others are mapped to it by joint name.
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
-        downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
+        downsample: frames a token step stands for, a power of two, default 4 as in T2M-GPT.
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
         body_parts: whether trunk, arms and legs have tokens of their own (`SkeletonLayout.body_parts`), five a step and
             person from one codebook, instead of one for the whole body, the paper's single stream. This project's
@@ -33,9 +34,9 @@ class ActionVQVAEConfig(PreTrainedConfig):
         curvature: c > 0 of the ball, default 1; where it is learned, what it begins with.
         curvature_learnable: whether the curvature is trained and saved with the weights, default False.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
-        encoder: what makes one vector of a step: "transformer", a convolution over its frames' joints, or "trunk",
-            `SkeletonTrunk` (this project's option).
-        trunk_widths: of the trunk's blocks, see `skeleton_trunk.SIZES`.
+        encoder: what makes one vector of a step: "trunk", `SkeletonTrunk` (this project's choice, default), or
+            "transformer", a convolution over its frames' joints, which models saved without this field have.
+        trunk_widths: of the trunk's blocks, default the large one of `skeleton_trunk.SIZES`.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
         dropout: in the attention layers while training, default 0.3.
 
@@ -48,7 +49,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     layout: str = "kinect20"
     own_layout: dict | None = None
     num_frames: int = 64
-    downsample: int = 2
+    downsample: int = 4
     codebook_size: int = 512
     body_parts: bool = False
     num_levels: int = 1
@@ -58,8 +59,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
     curvature: float = 1.0
     curvature_learnable: bool = False
     max_norm: float = 1.5
-    encoder: str = "transformer"
-    trunk_widths: list[int] = field(default_factory=lambda: [64, 64, 128, 128, 128])
+    encoder: str = "trunk"
+    trunk_widths: list[int] = field(default_factory=lambda: list(SIZES["large"]))
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4
@@ -94,6 +95,11 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(
                 f"Expected hidden_size to be a multiple of num_heads, got {self.hidden_size}/{self.num_heads}."
             )
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As any configuration's; one saved before there was a trunk has the transformer."""
+        return super().from_dict({"encoder": "transformer", **config_dict}, **kwargs)
 
     @property
     def num_steps(self) -> int:

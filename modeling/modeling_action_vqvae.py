@@ -64,7 +64,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         self.root_joint = layout.root
         self.streams = list(layout.body_parts.values()) if config.body_parts else [tuple(range(joints))]
         if config.encoder == "trunk":
-            self.trunk = SkeletonTrunk(layout, config.trunk_widths, pace, config.dropout)
+            self.trunk = SkeletonTrunk(layout, config.trunk_widths, pace)
             parts = 1 if config.body_parts else len(self.trunk.parts)
             self.part_projection = nn.Linear(parts * self.trunk.width, width)
         else:
@@ -95,14 +95,10 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # torch's own initialisation for its layers: they are small, and PreTrainedModel's 0.02 starts them too flat
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d)):
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.BatchNorm1d, JointMixing)):
             module.reset_parameters()
         elif isinstance(module, HyperbolicCodebook):
             module.init_weights()
-        elif isinstance(module, SkeletonTrunk):
-            normal_(module.joints, std=0.02)
-        elif isinstance(module, JointMixing):
-            normal_(module.learned, std=0.01)
         elif isinstance(module, ActionVQVAE):
             normal_(module.place_embeddings, std=0.02)
             normal_(module.decoder_positions, std=0.02)

@@ -29,14 +29,14 @@ class Augmentation:
     """
 
     yaw: float = 0.9
-    pitch: float = 0.6
+    pitch: float = 0.4
     roll: float = 0.2
-    scale: float = 0.3
-    stretch: float = 0.2
-    shortest_crop: float = 0.5
-    noise: float = 0.02
-    limb_scale: float = 0.1
-    speed: float = 0.7
+    scale: float = 0.2
+    stretch: float = 0.1
+    shortest_crop: float = 0.6
+    noise: float = 0.01
+    limb_scale: float = 0.07
+    speed: float = 0.5
 
     def __post_init__(self):
         if not 0 <= self.speed < 1:
@@ -64,9 +64,9 @@ class VQVAEStage:
     """
 
     model: dict[str, Any] = field(default_factory=dict)
-    steps: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    steps: int = 1500
+    batch_size: int = 32
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     velocity_weight: float = 0.5

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.skeleton_normalization import interpolated, resample
 
 
 def augment(

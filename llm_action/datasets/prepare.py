@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
-from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
+from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence

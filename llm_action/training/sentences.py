@@ -21,9 +21,9 @@ from llm_action.config.experiment import Experiment
 from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
-from llm_action.modeling.feature_extraction_skeleton import resample
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_normalization import resample
 from llm_action.training.rehearsal import write_table_features
 from llm_action.training.requests import Requests, examples_each
 
