@@ -7,14 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from transformers import Pipeline
 from transformers.utils import logging
 
+from .familiarity import THRESHOLD
 from .hub_repository import HubUpload
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
+from .segmentation import Segmentation, segments
+from .segmentation import each_person as persons_of
 from .skeleton_recording import CONVENTIONS
+from .skeleton_sequence import SkeletonSequence
 from .skeleton_stream import StreamResult, recognize_streams
 
 logger = logging.get_logger(__name__)
@@ -55,11 +61,16 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             with `is_trainable` is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
+        each_person: in the call, whether every person is recognised alone, default False.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are
             computed once. For a model whose weights stay as they are; default: one of its own for each call.
 
     Returns:
         `[{"label", "score"}]`, best first, for one input; a list of such for several; an iterator for a generator.
+        Where the model knows how familiar motions are, every entry has "familiarity" as well: 0..1, the share of
+        familiar motions that are stranger than this one; and `"unfamiliar": True` below `familiarity.THRESHOLD`: then
+        none of the candidates may be what is done.
+        With `each_person` a list of such for one input, one a person, in the order of the recording's rows.
         Scores are the posterior over the candidates, from exact likelihoods (of a mapping and with `calibrate`: the
         shares of the calibrated likelihoods): over all candidates they sum to 1. Where
         `top_k` of many candidates are asked for, labels and order are exact as well, and a score may be up to
@@ -88,20 +99,47 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         if candidate_labels is not None:
             self._candidates()  # says at once what is wrong with them
 
-    def __call__(self, inputs: Any, candidate_labels=None, calibrate: bool | None = None, **kwargs):
+    def __call__(
+        self,
+        inputs: Any,
+        candidate_labels=None,
+        calibrate: bool | None = None,
+        each_person: bool = False,
+        **kwargs,
+    ):
         """See the class."""
         kwargs["candidates"] = self._candidates(candidate_labels, calibrate)
         kwargs["states"] = kwargs.get("states") or KeptStates()
+        if each_person:
+            return self._recognize_people(inputs, **kwargs)
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
             return self._recognize_all(list(inputs), **kwargs)
         return super().__call__((one for one in inputs), **kwargs)
 
+    def _recognize_people(self, inputs: Any, **kwargs) -> list:
+        """One list of results for each input, one result for each of its persons."""
+        several = is_several(inputs)
+        recordings = [self._read(one, **kwargs) for one in (inputs if several else [inputs])]
+        people = [persons_of(recording) for recording in recordings]
+        results = iter(self._recognize_all([person for persons in people for person in persons], **kwargs))
+        answers = [[next(results) for _ in persons] for persons in people]
+        return answers if several else answers[0]
+
+    def _read_options(self, **kwargs) -> dict[str, Any]:
+        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
+        return self._preprocess_params | self._sanitize_parameters(**options)[0]
+
+    def _read(self, recording: Any, any_length: bool = False, **kwargs) -> SkeletonSequence:
+        """A recording with what the options say of it."""
+        options = self._read_options(**kwargs)
+        known = {name: value for name, value in options.items() if name not in ("views", "attributes")}
+        return self.processor.read(recording, any_length=any_length, **known)
+
     def _recognize_all(self, inputs: list, **kwargs) -> list:
         """A list's results: encoded together, recognised in the order of their sentences' lengths."""
-        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
-        read = self._preprocess_params | self._sanitize_parameters(**options)[0]
+        read = self._read_options(**kwargs)
         encoded: list[dict[str, Any]] = []
         for start in range(0, len(inputs), _ENCODED_AT_ONCE):
             chunk = self.processor.encode_recordings(inputs[start : start + _ENCODED_AT_ONCE], **read)
@@ -171,6 +209,48 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             **{name: read[name] for name in CONVENTIONS if name in read},
         )
 
+    def segment(
+        self, recording: Any, settings: Segmentation | None = None, *, candidate_labels=None, **options
+    ) -> list[dict[str, Any]]:
+        """Finds what is done when in a long recording, by every person.
+
+        Every window is recognised as a clip of its own, so memory does not grow with the recording. A student
+        (`segmentation.segments` with `ActionStudent.log_posterior`) takes a small part of the time.
+
+        Args:
+            recording: one input of a call.
+            settings: windows, smoothing and threshold.
+            candidate_labels: a list of names, scored by the names alone; default the classes trained on.
+            options: layout, fps, views, states and what else is known of the recording, as in a call.
+
+        Returns:
+            `[{"start", "end", "peak", "label", "score", "person", "frames"}]` in the order of starts, times in seconds,
+            see `Segment`. Where a model was trained with a background class (`config.background_label`), what shows it
+            is left out.
+
+        Raises:
+            ValueError: bad input; candidates that are no list of names.
+        """
+        candidates = self._candidates(candidate_labels, bool(self._given[1]))
+        if not isinstance(candidates, NamedCandidates):
+            raise ValueError(
+                "Expected candidate_labels of segment() as a list of names, without calibrate: windows are scored by "
+                "names alone."
+            )
+        states = options.pop("states", None) or KeptStates()
+        sequence, views = self._read(recording, any_length=True, **options), self._read_options(**options).get("views")
+
+        @torch.no_grad()
+        def score_windows(windows: list[SkeletonSequence]) -> np.ndarray:
+            encoded = self.processor.encode_recordings(windows, views=views or 1)
+            shares, numbers = candidates.best(encoded, None, states)
+            posterior = np.zeros(shares.shape)
+            np.put_along_axis(posterior, numbers.cpu().numpy(), shares.double().cpu().numpy(), axis=1)
+            return np.log(posterior.clip(np.finfo(np.float64).tiny))
+
+        found = segments(sequence, score_windows, candidates.labels, settings, self.model.config.background_name)
+        return [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
+
     def _sanitize_parameters(
         self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, states=None, **conventions
     ):
@@ -208,12 +288,15 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
 
     def _forward(self, model_inputs, candidates, states, top_k=5):
         recordings = model_inputs["recording"]  # a list of them in a batch
-        scores, numbers = candidates.best(recordings if isinstance(recordings, list) else [recordings], top_k, states)
-        return {"scores": scores, "numbers": numbers}
+        recordings = recordings if isinstance(recordings, list) else [recordings]
+        scores, numbers = candidates.best(recordings, top_k, states)
+        familiar = [np.nan if one.familiarity is None else one.familiarity for one in recordings]
+        return {"scores": scores, "numbers": numbers, "familiarity": torch.tensor(familiar)}
 
     def postprocess(self, model_outputs, labels):
         best = zip(model_outputs["scores"][0].tolist(), model_outputs["numbers"][0].tolist(), strict=True)
-        return [{"label": labels[number], "score": score} for score, number in best]
+        said = familiarity_entry(float(model_outputs["familiarity"][0]))
+        return [{"label": labels[number], "score": score, **said} for score, number in best]
 
     def save_pretrained(self, save_directory, **kwargs):
         """Writes all that `pipeline(model=folder)` loads: model, processor and code.
@@ -244,6 +327,13 @@ def _kept(labels: Any) -> Any:
     if labels is None or isinstance(labels, (str, Mapping)):
         return dict(labels) if isinstance(labels, Mapping) else labels
     return list(labels)
+
+
+def familiarity_entry(familiarity: float) -> dict[str, Any]:
+    """What a result says of it: nothing where it is not known (NaN)."""
+    if np.isnan(familiarity):
+        return {}
+    return {"familiarity": round(familiarity, 4), **({"unfamiliar": True} if familiarity < THRESHOLD else {})}
 
 
 def _count(top_k: Any) -> int | None:

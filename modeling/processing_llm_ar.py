@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import BatchEncoding, ProcessorMixin
+from transformers.utils import cached_file
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
+from .familiarity import FAMILIARITY_FILE, Familiarity
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
 from .skeleton_recording import recording_from_array, recording_from_mapping, warn
@@ -24,6 +26,11 @@ PERSON_SEPARATOR = " with"
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
+_ABSENT: dict[str, Any] = {
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+    "_raise_exceptions_for_gated_repo": False,
+}  # a file that need not be there
 _OPTIONS = {
     *("revision", "token", "cache_dir", "local_files_only", "force_download", "trust_remote_code", "code_revision"),
     *("prompt", "motion_features", "first_action_id", "padding_side"),
@@ -39,11 +46,13 @@ class EncodedRecording:
         sentences: the action sentence of each test-time view, ids without the prompt.
         attributes: (attributes,) int64, the values that the joints show, see `value_numbers`; None if not asked for.
         motion_features: (views, features) float32, see `class_prototypes`; None of a processor that gives none.
+        familiarity: 0..1, see `Familiarity`; None of a processor that does not know.
     """
 
     sentences: list[list[int]]
     attributes: np.ndarray | None = None
     motion_features: np.ndarray | None = None
+    familiarity: float | None = None
 
 
 class LlmArProcessor(HubUpload, ProcessorMixin):
@@ -64,6 +73,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
         motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
             default False.
+        familiarity: how familiar motions are; saved to and loaded from `familiarity.safetensors`. Default None: it is
+            not known.
 
     Raises:
         ValueError: parts that do not fit each other.
@@ -82,6 +93,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         first_action_id: int | None = None,
         motion_features: bool = False,
         format_version: int = FORMAT_VERSION,
+        familiarity: Familiarity | None = None,
     ):
         check_format(format_version, "processor")
         super().__init__(feature_extractor, tokenizer)
@@ -97,6 +109,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         self.auto_map = PROCESSOR_AUTO_MAP
         self.vqvae_fingerprint = vqvae_fingerprint or vqvae.fingerprint()
         self._vqvae = vqvae.eval()
+        self._familiarity = familiarity
         self.first_action_id = len(tokenizer) if first_action_id is None else first_action_id
         if self.first_action_id < len(tokenizer):
             raise ValueError(
@@ -107,6 +120,15 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     def vqvae(self) -> ActionVQVAE:
         """The action tokenizer's model."""
         return self._vqvae
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """What tells strange motions from familiar ones."""
+        return self._familiarity
+
+    @familiarity.setter
+    def familiarity(self, familiarity: Familiarity | None) -> None:
+        self._familiarity = familiarity
 
     def __call__(
         self,
@@ -164,6 +186,9 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask))
             values = value_numbers(seen[::views], mask[::views], extractor.layout) if attributes else None
             features = motion_features(seen) if self.motion_features else None
+            familiar = None
+            if self._familiarity is not None:
+                familiar = self._familiarity.familiarity(motion_features(seen[::views, :1]))
             for number in range(len(batch)):
                 of_views = slice(number * views, (number + 1) * views)
                 encoded.append(
@@ -171,6 +196,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
                         sentences[of_views],
                         None if values is None else values[number],
                         None if features is None else features[of_views],
+                        None if familiar is None else float(familiar[number]),
                     )
                 )
         return encoded
@@ -264,7 +290,14 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """Readable form of ids, words as the base's tokenizer writes them."""
         return [self._token(int(index)) for index in ids]
 
-    def read(self, skeleton: Any, layout: Any = None, fps: float | None = None, **conventions: Any) -> SkeletonSequence:
+    def read(
+        self,
+        skeleton: Any,
+        layout: Any = None,
+        fps: float | None = None,
+        any_length: bool = False,
+        **conventions: Any,
+    ) -> SkeletonSequence:
         """Any accepted input as a `SkeletonSequence`; see `__call__`.
 
         A `SkeletonSequence` and a row of a prepared table are taken as they are. Of all else, what neither the input
@@ -273,6 +306,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         Args:
             skeleton: see `__call__`.
             layout, fps: of inputs that do not say theirs.
+            any_length: whether a recording too long for one label is no doubt, default False.
             conventions: axes, up, unit, mirrored, missing, image_size, as `SkeletonRecording` has them.
 
         Raises:
@@ -283,11 +317,11 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
             return _from_row(skeleton, layout, fps)
         sequence = self._inferred(skeleton, layout, fps, conventions)
-        if sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
+        if not any_length and sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
             seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
             doubt = (
                 f"it lasts {seconds:.0f} s, of which {self.feature_extractor.num_frames} moments are looked at for one "
-                "label; what is done in turn is named by stream()."
+                "label; what is done in turn is named by segment()."
             )
             warn(sequence.name, (doubt,))
         return sequence
@@ -318,11 +352,11 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return ["input_ids", "attention_mask"]
 
     def to_dict(self) -> dict[str, Any]:
-        vqvae = self.__dict__.pop("_vqvae")  # its weights have a folder of their own
+        parts = {name: self.__dict__.pop(name) for name in ("_vqvae", "_familiarity")}  # they have files of their own
         try:
-            return {key: value for key, value in super().to_dict().items() if key != "vqvae"}
+            return {key: value for key, value in super().to_dict().items() if key not in ("vqvae", "familiarity")}
         finally:
-            self._vqvae = vqvae
+            self.__dict__ |= parts
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         """Writes processor, tokenizer, the VQ-VAE (`vqvae/`) and the code a Hub repository needs."""
@@ -331,6 +365,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         self._vqvae.save_pretrained(folder / "vqvae")
         for module in (folder / "vqvae").glob("*.py"):
             module.unlink()  # the root has the code
+        if self._familiarity is not None:
+            self._familiarity.save(folder)
         copy_code(folder)
         files = super().save_pretrained(save_directory)
         if push_to_hub:
@@ -370,7 +406,9 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         with reading(f"{pretrained_model_name_or_path}/vqvae"):
             vqvae = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder="vqvae", **hub)
-        return {**processor_dict, "vqvae": vqvae}, kwargs
+        file = cached_file(pretrained_model_name_or_path, FAMILIARITY_FILE, **hub, **_ABSENT)
+        familiarity = None if file is None else Familiarity.load(file)
+        return {**processor_dict, "vqvae": vqvae, "familiarity": familiarity}, kwargs
 
     def _token(self, index: int) -> str:
         action = index - self.first_action_id

@@ -24,8 +24,8 @@ def recognizer():
     return pipeline("skeleton-action-recognition", model=MODEL_ID)
 
 
-def name_action(file: str, layout: str = FROM_FILE, labels: str = "") -> tuple[dict[str, float], str, str]:
-    """Posterior of the action names, path of the animation, and the action sentence of a recording.
+def name_action(file: str, layout: str = FROM_FILE, labels: str = "") -> tuple[dict[str, float], str, str, str]:
+    """Posterior of the action names, path of the animation, action sentence of a recording, and how familiar it is.
 
     Args:
         file: path of the recording.
@@ -41,7 +41,15 @@ def name_action(file: str, layout: str = FROM_FILE, labels: str = "") -> tuple[d
     animation = Path(tempfile.mkdtemp()) / "recording.gif"
     animate_skeletons([[sequence]], animation, [[ranking[0]["label"]]])
     scores = {entry["label"]: entry["score"] for entry in ranking}
-    return scores, str(animation), " ".join(recognize.processor.tokenize(sequence))
+    return scores, str(animation), " ".join(recognize.processor.tokenize(sequence)), familiarity_of(ranking[0])
+
+
+def familiarity_of(entry: dict) -> str:
+    """What is said of a motion beside those that the model was trained on."""
+    if "familiarity" not in entry:
+        return "not known"
+    strange = "unfamiliar: perhaps none of these actions. " if entry.get("unfamiliar") else ""
+    return f"{strange}{entry['familiarity']:.0%} of familiar motions are stranger"
 
 
 def build_demo():
@@ -65,6 +73,7 @@ def build_demo():
             gr.Label(label="Action", num_top_classes=5),
             gr.Image(label="Skeleton", type="filepath"),
             gr.Textbox(label="Action sentence", lines=3),
+            gr.Textbox(label="Familiarity"),
         ],
         title="Name the action",
         flagging_mode="never",

@@ -26,6 +26,7 @@ def add_commands(commands) -> None:
         help="write a row a file; the same command goes on where it ended",
     )
     recognize.add_argument("--verbose", action="store_true", help="print what was inferred of each recording")
+    recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
     recognize.add_argument(
@@ -34,6 +35,14 @@ def add_commands(commands) -> None:
         help="JSON file of what labels mean, to choose among its labels, or among --labels with its help",
     )
     _add_model_options(recognize)
+
+    segment = add_command(commands, "segment", _segment, "say what is done when in a long recording")
+    segment.add_argument("model", metavar="MODEL", help="model folder or Hub id; a student in the folder answers")
+    segment.add_argument("file", metavar="FILE", help="a recording in any readable format")
+    segment.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
+    segment.add_argument("--language-model", action="store_true", help="ask the language model, not the student")
+    segment.add_argument("--json", type=Path, metavar="PATH", help="write the segments here")
+    add_reading_options(segment)
 
     stream = add_command(commands, "stream", _stream, "play a recording as a stream and print its label track")
     stream.add_argument("file", metavar="FILE", help="a recording in any readable format")
@@ -74,14 +83,14 @@ def _recognize(arguments: argparse.Namespace) -> None:
 
     files = files_of(arguments.files)
     recognize = load_pipeline(arguments.model)
-    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates()}
+    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates(), "each_person": arguments.each_person}
     if arguments.descriptions:
         file, labels = arguments.descriptions, arguments.labels
         options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
     elif arguments.labels:
         options["candidate_labels"] = arguments.labels
     read = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
-    each = partial(recognise_each, read=read, rank=partial(recognize, **options))
+    each = partial(recognise_each, read=read, rank=partial(recognize, **options), each_person=arguments.each_person)
     if arguments.out is not None:
         errors = write_results(arguments.out, files, each)
         for error in errors if len(files) > 1 else ():
@@ -95,6 +104,34 @@ def _recognize(arguments: argparse.Namespace) -> None:
             errors += [found.error] if found.error else []
     if errors:
         raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not recognised")
+
+
+def _segment(arguments: argparse.Namespace) -> None:
+    from llm_action import read_skeleton
+    from llm_action.commands.shared import check_model
+    from llm_action.config.atomic_files import write_json
+    from llm_action.modeling.segmentation import BACKGROUND, segments
+    from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
+
+    check_model(arguments.model)
+    recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
+    student = Path(arguments.model) / STUDENT_FOLDER
+    if student.is_dir() and not arguments.language_model:
+        answers, config = ActionStudent.load(student), Path(arguments.model) / "config.json"
+        background = json.loads(config.read_text(encoding="utf-8")).get("background_label") or BACKGROUND
+        found = segments(recording, answers.log_posterior, answers.config.labels, background=background)
+        rows = [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
+    else:
+        rows = load_pipeline(arguments.model).segment(recording)
+    if arguments.json:
+        write_json(rows, arguments.json)
+    for row in rows:
+        print(
+            f"{row['start']:.2f} to {row['end']:.2f} s, person {row['person']}: {row['label']} {row['score']:.3f}, "
+            f"most at {row['peak']:.2f} s"
+        )
+    if not rows:
+        print("nothing is done that the model knows")
 
 
 def _stream(arguments: argparse.Namespace) -> None:

@@ -58,7 +58,7 @@ def test_the_space_s_app_names_the_action(shared, hub, client, recording, tmp_pa
     code = (
         "import json, sys, os\nsys.path.insert(0, os.getcwd())\nimport app\n"
         f"file = {str(recording / 'recording.npz')!r}\n"
-        "scores, animation, sentence = app.name_action(file, labels='waving, sitting')\n"
+        "scores, animation, sentence, familiar = app.name_action(file, labels='waving, sitting')\n"
         "print(json.dumps([scores, os.path.getsize(animation), sentence]))"
     )
     scores, size, sentence = client.run(code, tmp_path).json
