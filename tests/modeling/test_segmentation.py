@@ -21,7 +21,7 @@ def still(frames: int, persons: int = 1) -> np.ndarray:
 
 
 class Oracle:
-    """Knows what is done from when to when, and names the action of a window that shares enough with it."""
+    """Knows what is done from when to when: the more a window shares with an action, the surer it is of its name."""
 
     def __init__(self, actions: dict[int, list[tuple[float, float, str]]]):
         self.actions, self.most, self.longest = actions, 0, 0
@@ -33,13 +33,14 @@ class Oracle:
             self.longest = max(self.longest, window.num_frames)
             first, last = window.joints[0, [0, -1], 0, 2] - 1
             person = int(window.joints[0, 0, 0, 1]) - 1
-            best, label = 0.0, "nothing"
+            best, label = 0.0, "wave"
             for start, end, name in self.actions[person]:
                 inside = max(0.0, min(end * FPS, last) - max(start * FPS, first))
                 share = inside / (end * FPS - start * FPS + last - first - inside)
-                if share > max(best, 0.35):
+                if share > best:
                     best, label = share, name
-            row[LABELS.index(label)] += 0.3 + best
+            row[LABELS.index(label)] += best**2
+            row[LABELS.index("nothing")] += 0.2
         return np.log(scores / scores.sum(1, keepdims=True))
 
 
