@@ -15,7 +15,7 @@ from transformers.utils import cached_file
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
-from .familiarity import FAMILIARITY_FILE, Familiarity
+from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_features
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
 from .skeleton_recording import recording_from_array, recording_from_mapping, warn
@@ -188,7 +188,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             features = motion_features(seen) if self.motion_features else None
             familiar = None
             if self._familiarity is not None:
-                familiar = self._familiarity.familiarity(motion_features(seen[::views, :1]))
+                familiar = self._familiarity.familiarity(familiarity_features(seen[::views], extractor.layout))
             for number in range(len(batch)):
                 of_views = slice(number * views, (number + 1) * views)
                 encoded.append(

@@ -9,8 +9,7 @@ from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment
 from llm_action.datasets.split import Split
-from llm_action.modeling.class_prototypes import motion_features
-from llm_action.modeling.familiarity import Familiarity
+from llm_action.modeling.familiarity import Familiarity, familiarity_features
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_normalization import resample
 
@@ -23,16 +22,21 @@ _CHANGES = Augmentation(
 
 
 def gather_familiarity(experiment: Experiment, extractor: SkeletonFeatureExtractor, split: Split) -> Familiarity | None:
-    """Fits the training part, subject by subject held out; None where every class has a single recording."""
+    """Fits the training part, subject by subject held out; None where there is too little to fit."""
     rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
     table = split.train.select(rows).with_format("numpy")
-    features = []
-    for number, row in enumerate(table):
-        person = extractor.normalize(row_to_sequence(row))[:1]
-        rng, frames = np.random.default_rng((experiment.seed, 6, number)), extractor.num_frames
-        changed = [augment(person, _CHANGES, frames, rng) for _ in range(_VIEWS)]
-        features.append(motion_features(np.stack([resample(person, frames), *changed])))
+    features = [
+        changed_features(extractor.normalize(row_to_sequence(row)), extractor, experiment.seed + number)
+        for number, row in enumerate(table)
+    ]
     try:
         return Familiarity.fitted(np.stack(features), table["label"], table["subject"])
     except ValueError:
         return None
+
+
+def changed_features(persons: np.ndarray, extractor: SkeletonFeatureExtractor, seed: int) -> np.ndarray:
+    """(views, features) of a normalised recording (persons, frames, joints, 3), first as it is, then changed."""
+    person, frames, rng = persons[:1], extractor.num_frames, np.random.default_rng((seed, 6))
+    changed = [augment(person, _CHANGES, frames, rng) for _ in range(_VIEWS)]
+    return familiarity_features(np.stack([resample(person, frames), *changed]), extractor.layout)
