@@ -14,7 +14,7 @@ setup: $(STAMP)  ## install the package, its tests and its linters into .venv, i
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,dev,app]"
 	touch $@
 
 demo: setup  ## train and evaluate a small model on made-up skeletons, on a CPU; see runs/demo

@@ -7,9 +7,19 @@ from dataclasses import field
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .hub_repository import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
+from .hub_repository import (
+    FORMAT_VERSION,
+    MODEL_AUTO_MAP,
+    PIPELINES,
+    VQVAE_AUTO_MAP,
+    check_format,
+    from_hub_code,
+    written_format,
+)
 from .skeleton_layouts import get_layout, own_layout
 from .skeleton_trunk import SIZES
+
+SKELETON = "skeleton"  # the sense that every model has, beside whatever others it was trained on
 
 
 @strict
@@ -37,6 +47,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
         encoder: what makes one vector of a step: "trunk", `SkeletonTrunk` (this project's choice, default), or
             "transformer", a convolution over its frames' joints, which models saved without this field have.
         trunk_widths: of the trunk's blocks, default the large one of `skeleton_trunk.SIZES`.
+        channels: names of the channels of a signal, for a tokenizer of another sense than the skeleton, see
+            `SignalSequence`. Its encoder is "transformer", a convolution over the channels; its `layout` means nothing.
+            Default None: skeletons.
+        unit: of the signal, in words.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
         dropout: in the attention layers while training, default 0.3.
 
@@ -61,6 +75,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
     max_norm: float = 1.5
     encoder: str = "trunk"
     trunk_widths: list[int] = field(default_factory=lambda: list(SIZES["large"]))
+    channels: list[str] | None = None
+    unit: str = ""
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4
@@ -85,6 +101,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(f"Expected encoder 'transformer' or 'trunk', got {self.encoder!r}.")
         if not self.trunk_widths or any(width < 8 or width % 8 for width in self.trunk_widths):
             raise ValueError(f"Expected trunk_widths to be multiples of 8, got {self.trunk_widths}.")
+        if self.channels is not None:
+            self.encoder = "transformer"
+            if not self.channels or self.body_parts:
+                raise ValueError("Expected channels of one name or more, without body_parts.")
         if self.curvature_learnable and self.geometry != "hyperbolic":
             raise ValueError(f"Expected geometry 'hyperbolic' with curvature_learnable, got {self.geometry!r}.")
         if self.curvature <= 0 or self.max_norm <= 0:
@@ -127,7 +147,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
         return self.codebook_size * self.num_levels
 
     def to_dict(self):
-        return {**super().to_dict(), "format_version": FORMAT_VERSION}
+        return {**super().to_dict(), "format_version": written_format(self.channels)}
 
 
 _FORMAT_1_FIELDS = {"motion_evidence": "attribute_statistics", "readings": "taught"}
@@ -144,6 +164,7 @@ class LlmArConfig(PreTrainedConfig):
         base_vocab_size: ids below it are the base's words, ids from it up are action tokens.
         num_action_tokens: rows of the action-embedding table.
         vqvae_fingerprint: hash of the VQ-VAE whose sentences this model knows; the processor has the same one.
+        sense_fingerprints: the same of every further sense's VQ-VAE, by the sense's name; default None: there are none.
         hidden_size: word-embedding width of the base.
         label_names: the classes, index = class id.
         label_token_ids: each class's answer as the base's token ids.
@@ -156,6 +177,8 @@ class LlmArConfig(PreTrainedConfig):
             attributes are guessed.
         background_label: the class that means that nothing is done, one of `label_names`; default None: there is none.
         active_adapters: of several adapters; default None: "default" alone.
+        temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
+            left-out training subjects by `llm-action calibrate`; default 1.
         id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 
@@ -166,6 +189,7 @@ class LlmArConfig(PreTrainedConfig):
     base_vocab_size: int = 49152
     num_action_tokens: int = 512
     vqvae_fingerprint: str | None = None
+    sense_fingerprints: dict[str, str] | None = None
     hidden_size: int = 576
     label_names: list[str] | None = None
     label_token_ids: list[list[int]] | None = None
@@ -175,6 +199,7 @@ class LlmArConfig(PreTrainedConfig):
     label_lexicon: dict[str, str] | None = None
     background_label: str | None = None
     active_adapters: list[str] | None = None
+    temperature: float = 1.0
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")
@@ -209,4 +234,5 @@ class LlmArConfig(PreTrainedConfig):
         return self.class_names[(self.label_names or []).index(self.background_label)]
 
     def to_dict(self):
-        return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": FORMAT_VERSION}
+        version = written_format(self.sense_fingerprints)
+        return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": version}

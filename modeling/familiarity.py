@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from torch import Tensor
 
 from .class_prototypes import motion_features
 from .skeleton_geometry import normalize_bones
+from .skeleton_normalization import SkeletonNormalizer
+from .skeleton_sequence import SkeletonSequence
 
 FAMILIARITY_FILE = "familiarity.safetensors"
 THRESHOLD = 0.03
@@ -78,8 +81,8 @@ class Familiarity:
                 found.append(_fitted(features[known], classes[known])._raw(features[held, 0]))
         if not found:
             raise ValueError(
-                "Expected two classes or more, and two recordings or more of a class, by two people if possible, to see "
-                "how they differ."
+                "Expected two classes or more, and two recordings or more of a class, by two people if possible, to "
+                "see how they differ."
             )
         raw = torch.cat(found).double()
         whole = _fitted(features, classes)
@@ -137,6 +140,24 @@ class Familiarity:
 def familiarity_features(skeletons: np.ndarray, layout: str) -> np.ndarray:
     """(batch, features) of normalised skeletons (batch, persons, frames, joints, 3): the first person's motion."""
     return motion_features(normalize_bones(skeletons[:, 0], layout)[:, None])
+
+
+def familiarity_entry(familiarity: float | None) -> dict[str, Any]:
+    """What an entry of a ranking says of it; nothing where it is not known."""
+    if familiarity is None:
+        return {}
+    return {"familiarity": round(familiarity, 4), **({"unfamiliar": True} if familiarity < THRESHOLD else {})}
+
+
+def familiarity_entries(
+    familiarity: Familiarity | None, normalizer: SkeletonNormalizer, sequences: list[SkeletonSequence]
+) -> list[dict[str, Any]]:
+    """What the entries of each recording's ranking say of it; nothing where it is not known."""
+    if familiarity is None or not sequences:
+        return [{} for _ in sequences]
+    skeletons = normalizer.arrays(sequences)[0]
+    shares = familiarity.familiarity(familiarity_features(skeletons, normalizer.layout))
+    return [familiarity_entry(float(share)) for share in shares]
 
 
 def _fitted(features: np.ndarray, classes: np.ndarray) -> Familiarity:

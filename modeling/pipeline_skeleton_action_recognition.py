@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ import torch
 from transformers import Pipeline
 from transformers.utils import logging
 
-from .familiarity import THRESHOLD
+from .explanation import Explanation, explain
+from .familiarity import familiarity_entries, familiarity_entry
 from .hub_repository import HubUpload
+from .motion_attribution import METHODS, MotionScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
@@ -22,6 +25,7 @@ from .segmentation import each_person as persons_of
 from .skeleton_recording import CONVENTIONS
 from .skeleton_sequence import SkeletonSequence
 from .skeleton_stream import StreamResult, recognize_streams
+from .student import ActionStudent
 
 logger = logging.get_logger(__name__)
 
@@ -39,8 +43,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     ```
 
     Input: a path, a `SkeletonSequence`, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3), a mapping
-    with the key joints; or a list, a generator or a `datasets` column of such. What neither the input nor an option
-    says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a `RecordingWarning`.
+    with the key joints; or a list, a generator or a `datasets` column of such. Of a model of several senses, also a
+    mapping of those that a recording has: `{"skeleton": ..., "inertial": ...}`, see `LlmArProcessor`. What neither the
+    input nor an option says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a
+    `RecordingWarning`.
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
@@ -62,6 +68,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
         each_person: in the call, whether every person is recognised alone, default False.
+        fast: at construction, whether the student beside the model (`llm-action distill`) answers where the candidates
+            are labels trained on, in a hundredth of the time, default False. Other candidates are the language model's.
+        hybrid: at construction, whether student and language model both answer there and their posteriors are averaged,
+            default False.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are
             computed once. For a model whose weights stay as they are; default: one of its own for each call.
 
@@ -87,7 +97,16 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, candidate_labels=None, calibrate: bool | None = None, merge: bool = True, **kwargs):
+    def __init__(
+        self,
+        *args,
+        candidate_labels=None,
+        calibrate: bool | None = None,
+        merge: bool = True,
+        fast: bool = False,
+        hybrid: bool = False,
+        **kwargs,
+    ):
         self._given = _kept(candidate_labels), calibrate
         self._last_candidates: tuple[str, NamedCandidates | WeightedCandidates] | None = None
         super().__init__(*args, **kwargs)
@@ -95,6 +114,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         self._check_parts()
         if merge and not self.model.is_trainable:
             self.model.merge()
+        self.hybrid = hybrid
+        self.student = ActionStudent.from_pretrained(self.model.name_or_path) if fast or hybrid else None
         logger.info("recognizing with %s", self.model.arithmetic)
         if candidate_labels is not None:
             self._candidates()  # says at once what is wrong with them
@@ -112,6 +133,11 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         kwargs["states"] = kwargs.get("states") or KeptStates()
         if each_person:
             return self._recognize_people(inputs, **kwargs)
+        if self.student is not None and _are_known(kwargs["candidates"], self.student):
+            return self._recognize_with_student(inputs, **kwargs)
+        return self._ask_language_model(inputs, **kwargs)
+
+    def _ask_language_model(self, inputs: Any, **kwargs) -> Any:
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
@@ -123,7 +149,9 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         several = is_several(inputs)
         recordings = [self._read(one, **kwargs) for one in (inputs if several else [inputs])]
         people = [persons_of(recording) for recording in recordings]
-        results = iter(self._recognize_all([person for persons in people for person in persons], **kwargs))
+        alone = [person for persons in people for person in persons]
+        known = self.student is not None and _are_known(kwargs["candidates"], self.student)
+        results = iter((self._recognize_with_student if known else self._recognize_all)(alone, **kwargs))
         answers = [[next(results) for _ in persons] for persons in people]
         return answers if several else answers[0]
 
@@ -147,6 +175,51 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["recording"].sentences[0]))
         ranked = super().__call__([encoded[index] for index in order], **kwargs) if encoded else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def explain(self, recording: Any, *, method: str = METHODS[0], **options: Any) -> Explanation:
+        """Says why the language model calls a recording what it calls it, whether or not a student answers calls.
+
+        The model reads beginnings and windows of the recording, and the recording with frames and joints held still:
+        some 100 sentences, in batches.
+
+        Args:
+            recording: one input, as in a call.
+            method: how frames and joints get their weights, see `motion_attribution`; default the one that did best
+                in `experiments/faithfulness.py`.
+            options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
+
+        Raises:
+            ValueError: bad input, a recording without a skeleton, or a method that the model does not allow.
+        """
+        candidates = self._candidates(options.pop("candidate_labels", None), options.pop("calibrate", None))
+        views, states = options.pop("views", 1), options.pop("states", None) or KeptStates()
+        read = {name: value for name, value in {**self._preprocess_params, **options}.items() if value is not None}
+        scorer = MotionScorer(self.model, self.processor, candidates, states)
+        asked = {"candidates": candidates, "states": states, "views": views, "top_k": None}
+        rank = functools.partial(self._ask_language_model, **asked)
+        return explain(scorer, recording, rank, method, **{name: read[name] for name in read if name != "views"})
+
+    def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
+        """What the student says, or its mean with what the language model says."""
+        if not is_several(inputs):
+            return self._recognize_with_student([inputs], **kwargs)[0]
+        if not isinstance(inputs, Sequence):
+            return (self._recognize_with_student([one], **kwargs)[0] for one in inputs)
+        assert self.student is not None
+        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
+        read, score, rank = self._sanitize_parameters(**options)
+        read = {"views": 1, **self._preprocess_params, **read}
+        top_k, views = {"top_k": 5, **self._forward_params, **score}["top_k"], read.pop("views")
+        read.pop("attributes", None)
+        sequences = [self.processor.read(one, **read) for one in inputs]
+        if not self.hybrid:
+            rankings = self.student.recognize(sequences, top_k, views, rank["labels"])
+            said = familiarity_entries(self.processor.familiarity, self.processor.feature_extractor, sequences)
+            return [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
+        rankings = self.student.recognize(sequences, None, views, rank["labels"])
+        asked = self._recognize_all(sequences, **{**kwargs, "top_k": None, "views": views})
+        share = self.student.config.share
+        return [_averaged(one, other, share)[:top_k] for one, other in zip(rankings, asked, strict=True)]
 
     def stream(
         self,
@@ -295,7 +368,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
 
     def postprocess(self, model_outputs, labels):
         best = zip(model_outputs["scores"][0].tolist(), model_outputs["numbers"][0].tolist(), strict=True)
-        said = familiarity_entry(float(model_outputs["familiarity"][0]))
+        familiarity = float(model_outputs["familiarity"][0])
+        said = familiarity_entry(None if np.isnan(familiarity) else familiarity)
         return [{"label": labels[number], "score": score, **said} for score, number in best]
 
     def save_pretrained(self, save_directory, **kwargs):
@@ -314,6 +388,12 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
                 f"The model reads sentences of the VQ-VAE {model}, the processor writes those of {processor}; "
                 "use the processor saved with the model."
             )
+        known, given = self.model.config.sense_fingerprints or {}, self.processor.sense_fingerprints or {}
+        if known != given:
+            raise ValueError(
+                f"The model reads sentences of the further senses {known}, the processor writes those of {given}; use "
+                "the processor saved with the model."
+            )
         words, first_action = self.model.config.base_vocab_size, self.processor.first_action_id
         if words != first_action:
             raise ValueError(
@@ -322,18 +402,24 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             )
 
 
+def _are_known(candidates: NamedCandidates | WeightedCandidates, student: ActionStudent) -> bool:
+    return isinstance(candidates, NamedCandidates) and set(candidates.labels) <= set(student.config.labels)
+
+
+def _averaged(student: list[dict[str, Any]], model: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+    """The mean of two posteriors over the same labels, best first; `share` is the student's."""
+    scores = {entry["label"]: (1 - share) * entry["score"] for entry in model}
+    for entry in student:
+        scores[entry["label"]] += share * entry["score"]
+    best = sorted(model, key=lambda entry: -scores[entry["label"]])
+    return [{**entry, "score": scores[entry["label"]]} for entry in best]
+
+
 def _kept(labels: Any) -> Any:
     """Candidate labels of any kind, a generator's as a list: they are gone through more than once."""
     if labels is None or isinstance(labels, (str, Mapping)):
         return dict(labels) if isinstance(labels, Mapping) else labels
     return list(labels)
-
-
-def familiarity_entry(familiarity: float) -> dict[str, Any]:
-    """What a result says of it: nothing where it is not known (NaN)."""
-    if np.isnan(familiarity):
-        return {}
-    return {"familiarity": round(familiarity, 4), **({"unfamiliar": True} if familiarity < THRESHOLD else {})}
 
 
 def _count(top_k: Any) -> int | None:

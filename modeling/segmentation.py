@@ -253,9 +253,8 @@ def _stretches(
             if stretch.low is not None and height > stretch.low / settings.dip:  # it rises again
                 yield stretch.ended(label, stretch.low_at)
                 stretch.begin(stretch.low_at, height)
-            elif stretch.low is not None or height < settings.dip * stretch.height:
-                if stretch.low is None or height < stretch.low:
-                    stretch.low, stretch.low_at = height, moment
+            elif height < (settings.dip * stretch.height if stretch.low is None else stretch.low):
+                stretch.low, stretch.low_at = height, moment
             stretch.height = max(stretch.height, height)
             stretch.count(moment, height)
     for label, stretch in enumerate(labels):

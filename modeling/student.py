@@ -1,6 +1,6 @@
 """The student: the trunk with a reader, which answers the trained labels in milliseconds, without the language model.
 
-It needs neither transformers nor the base model: its folder holds `config.json` and `model.safetensors`.
+It needs neither transformers nor the base model: of a model folder it reads `student/` alone.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class StudentConfig:
         hidden_size, num_layers: of the reader's attention layers.
         dropout: of the reader while training.
         temperature: divides the scores before they become probabilities, see `llm_action.evaluation.calibration`.
+        share: of its posterior where it is averaged with the language model's.
 
     Raises:
         ValueError: fewer than two labels, or frames that the steps do not divide.
@@ -58,6 +59,7 @@ class StudentConfig:
     num_layers: int = 1
     dropout: float = 0.3
     temperature: float = 1.0
+    share: float = 0.5
     format_version: int = field(default=_FORMAT)
 
     def __post_init__(self):
@@ -134,43 +136,54 @@ class ActionStudent(nn.Module):
         """(sequences, labels) log-probabilities of recordings.
 
         Args:
-            views: test-time views whose log-probabilities are averaged, see `skeleton_normalization.VIEWS`.
+            views: test-time views whose posteriors are averaged, see `skeleton_normalization.VIEWS`.
         """
         arrays = map(torch.from_numpy, self.normalizer().arrays(sequences, views))
-        scores = (self(*arrays) / self.config.temperature).log_softmax(-1)
-        return scores.unflatten(0, (-1, views)).mean(1).log_softmax(-1)
+        scores = (self(*arrays) / self.config.temperature).softmax(-1)
+        return scores.unflatten(0, (-1, views)).mean(1).log()
 
     def recognize(
-        self, sequences: list[SkeletonSequence], top_k: int = 5, views: int = 1
+        self,
+        sequences: list[SkeletonSequence],
+        top_k: int | None = 5,
+        views: int = 1,
+        labels: Sequence[str] | None = None,
     ) -> list[list[dict[str, Any]]]:
-        """The likeliest labels of each recording, `[{"label", "score"}]` each, best first."""
-        scores, order = self.log_posterior(sequences, views).exp().sort(dim=-1, descending=True, stable=True)
+        """The likeliest labels of each recording, `[{"label", "score"}]` each, best first; all if `top_k` is None.
+
+        Args:
+            labels: of its own, to choose among; default all.
+        """
+        if not sequences:
+            return []
+        labels = self.config.labels if labels is None else list(labels)
+        columns = [self.config.labels.index(label) for label in labels]
+        posterior = self.log_posterior(sequences, views)[:, columns].softmax(-1)
+        scores, order = posterior.sort(dim=-1, descending=True, stable=True)
         return [
-            [{"label": self.config.labels[label], "score": score} for label, score in zip(*best, strict=True)]
+            [{"label": labels[label], "score": score} for label, score in zip(*best, strict=True)]
             for best in zip(order[:, :top_k].tolist(), scores[:, :top_k].tolist(), strict=True)
         ]
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `config.json` and `model.safetensors`."""
-        folder = Path(folder)
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes `student/config.json` and `student/model.safetensors` into a model folder."""
+        folder = Path(folder) / STUDENT_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: weight.contiguous() for name, weight in self.state_dict().items()}, folder / _WEIGHTS)
         text = json.dumps(asdict(self.config), indent=2, ensure_ascii=False)
         (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | Path) -> ActionStudent:
-        """Reads what `save` wrote, ready to answer.
+    def from_pretrained(cls, model: str | Path, revision: str | None = None) -> ActionStudent:
+        """The student of a model folder or a Hub repository, ready to answer.
 
         Raises:
             FileNotFoundError: there is no student.
             ValueError: files that are damaged or do not fit each other, with what to do.
         """
-        folder = Path(folder)
+        folder = (Path(model) if Path(model).is_dir() else _download(str(model), revision)) / STUDENT_FOLDER
         if not (folder / _CONFIG).is_file():
-            raise FileNotFoundError(
-                f"{folder}: expected a student ({_CONFIG} and {_WEIGHTS}), found none; llm-action distill makes one."
-            )
+            raise FileNotFoundError(f"{model}: has no student to answer fast; llm-action distill makes one.")
         try:
             student = cls(StudentConfig(**json.loads((folder / _CONFIG).read_text(encoding="utf-8"))))
             student.load_state_dict(load_file(folder / _WEIGHTS))
@@ -180,3 +193,9 @@ class ActionStudent(nn.Module):
                 f"{folder}: the student cannot be read ({reason}); download it or distill it again."
             ) from error
         return student.eval()
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[f"{STUDENT_FOLDER}/*"]))

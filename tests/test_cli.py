@@ -16,7 +16,19 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = ("recognize", "segment", "evaluate", "ledger", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+COMMANDS = (
+    "recognize",
+    "segment",
+    "evaluate",
+    "ledger",
+    "info",
+    "base-model",
+    "app",
+    "train",
+    "train-vqvae",
+    "train-recognizer",
+    "demo",
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +109,12 @@ class TestSegment:
         student = ActionStudent(StudentConfig(["nothing", "swim"], num_frames=16))
         with torch.no_grad():
             student.outputs.bias.copy_(torch.tensor([-50.0, 50.0]))
-        student.save(model / "student")
+        student.save_pretrained(model)
         code, out, err = run("segment", model, long_recording[0])
         assert code == 0 and len(out.splitlines()) == 1 and "swim 1.000" in out and "base model" not in err
         with torch.no_grad():
             student.outputs.bias.copy_(torch.tensor([50.0, -50.0]))
-        student.save(model / "student")
+        student.save_pretrained(model)
         assert run("segment", model, long_recording[0])[1] == "nothing is done that the model knows\n"
 
     def test_no_model(self, run, long_recording):

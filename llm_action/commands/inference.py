@@ -6,19 +6,26 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, add_reading_options, load_pipeline, reading_options
+from llm_action.commands.shared import add_command, add_reading_options, check_model, load_pipeline, reading_options
 
 
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     recognize = add_command(commands, "recognize", _recognize, "name the action of recordings")
-    recognize.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument("files", nargs="*", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument(
+        "--signal",
+        action="append",
+        default=[],
+        metavar="SENSE=FILE",
+        help="what a further sense recorded of the one FILE, or alone: inertial=worn.csv",
+    )
     recognize.add_argument(
         "--out",
         type=Path,
@@ -29,6 +36,9 @@ def add_commands(commands) -> None:
     recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
+    recognize.add_argument(
+        "--fast", action="store_true", help="let the model's student answer, in a hundredth of the time"
+    )
     recognize.add_argument(
         "--descriptions",
         metavar="FILE",
@@ -61,6 +71,12 @@ def add_commands(commands) -> None:
     stream.add_argument("--json", action="store_true", help="print one JSON object a window")
     _add_model_options(stream)
 
+    app = add_command(commands, "app", _app, "show a page in the browser that names the action of recordings")
+    app.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    app.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
+    app.add_argument("--open", action="store_true", help="open the page in the browser")
+
     base = add_command(commands, "base-model", _base_model, "fetch a base model if need be and print its folder")
     base.add_argument("name", nargs="?", help="folder, .gguf file or Hub id; default SmolLM2-135M-Instruct")
 
@@ -78,19 +94,11 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _recognize(arguments: argparse.Namespace) -> None:
     from llm_action.commands.recognizing import files_of, print_result, recognise_each, write_results
-    from llm_action.datasets.descriptions import load_descriptions, read_descriptions
-    from llm_action.modeling.prompt_states import KeptStates
 
-    files = files_of(arguments.files)
-    recognize = load_pipeline(arguments.model)
-    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates(), "each_person": arguments.each_person}
-    if arguments.descriptions:
-        file, labels = arguments.descriptions, arguments.labels
-        options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
-    elif arguments.labels:
-        options["candidate_labels"] = arguments.labels
-    read = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
-    each = partial(recognise_each, read=read, rank=partial(recognize, **options), each_person=arguments.each_person)
+    signals = _signals(arguments)
+    files = files_of(arguments.files) or [", ".join(signals.values())]
+    read, rank = (arguments.fast and not signals and _student(arguments)) or _language_model(arguments, signals)
+    each = partial(recognise_each, read=read, rank=rank, each_person=arguments.each_person)
     if arguments.out is not None:
         errors = write_results(arguments.out, files, each)
         for error in errors if len(files) > 1 else ():
@@ -115,9 +123,8 @@ def _segment(arguments: argparse.Namespace) -> None:
 
     check_model(arguments.model)
     recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
-    student = Path(arguments.model) / STUDENT_FOLDER
-    if student.is_dir() and not arguments.language_model:
-        answers, config = ActionStudent.load(student), Path(arguments.model) / "config.json"
+    if (Path(arguments.model) / STUDENT_FOLDER).is_dir() and not arguments.language_model:
+        answers, config = ActionStudent.from_pretrained(arguments.model), Path(arguments.model) / "config.json"
         background = json.loads(config.read_text(encoding="utf-8")).get("background_label") or BACKGROUND
         found = segments(recording, answers.log_posterior, answers.config.labels, background=background)
         rows = [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
@@ -132,6 +139,67 @@ def _segment(arguments: argparse.Namespace) -> None:
         )
     if not rows:
         print("nothing is done that the model knows")
+
+
+def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
+    """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
+    from llm_action.modeling.familiarity import FAMILIARITY_FILE, Familiarity, familiarity_entries
+    from llm_action.modeling.segmentation import each_person
+    from llm_action.modeling.student import ActionStudent
+    from llm_action.skeleton_io import read_skeleton
+
+    student = ActionStudent.from_pretrained(arguments.model)
+    if arguments.descriptions or not set(arguments.labels or ()) <= set(student.config.labels):
+        print("some labels are new to the student: the language model answers", file=sys.stderr)
+        return None
+    file = Path(arguments.model) / FAMILIARITY_FILE
+    familiarity, normalizer = Familiarity.load(file) if file.is_file() else None, student.normalizer()
+
+    def rank(sequence: Any) -> list[Any]:
+        people = each_person(sequence) if arguments.each_person else [sequence]
+        rankings = student.recognize(people, arguments.top_k, labels=arguments.labels)
+        said = familiarity_entries(familiarity, normalizer, people)
+        answers = [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
+        return answers if arguments.each_person else answers[0]
+
+    return partial(read_skeleton, layout=arguments.layout, **reading_options(arguments)), rank
+
+
+def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> tuple[Callable, Callable]:
+    """What reads a file and what ranks its labels."""
+    from llm_action.datasets.descriptions import load_descriptions, read_descriptions
+    from llm_action.modeling.prompt_states import KeptStates
+
+    recognize = load_pipeline(arguments.model)
+    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates(), "each_person": arguments.each_person}
+    if arguments.descriptions:
+        file, labels = arguments.descriptions, arguments.labels
+        options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
+    elif arguments.labels:
+        options["candidate_labels"] = arguments.labels
+    read_skeleton = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
+
+    def read(file: str) -> Any:
+        if not arguments.files:
+            return signals
+        return {"skeleton": read_skeleton(file), **signals} if signals else read_skeleton(file)
+
+    return read, partial(recognize, **options)
+
+
+def _signals(arguments: argparse.Namespace) -> dict[str, str]:
+    """The files of further senses by their senses' names."""
+    signals = {}
+    for given in arguments.signal:
+        sense, found, file = given.partition("=")
+        if not found or not sense or not file:
+            raise ValueError(f"--signal: expected SENSE=FILE, like inertial=worn.csv, got {given!r}")
+        signals[sense] = file
+    if signals and (len(arguments.files) > 1 or any(Path(file).is_dir() for file in arguments.files)):
+        raise ValueError("--signal: expected one FILE that it belongs to, or none; call the command once a recording")
+    if not signals and not arguments.files:
+        raise ValueError("expected a FILE, or a --signal SENSE=FILE")
+    return signals
 
 
 def _stream(arguments: argparse.Namespace) -> None:
@@ -168,6 +236,21 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
     for index, frame in enumerate(frames):
         time.sleep(max(0.0, start + index / fps - time.monotonic()))
         yield frame
+
+
+def _app(arguments: argparse.Namespace) -> None:
+    check_model(arguments.model)
+    try:
+        from llm_action.visualization.app.page import launch_app
+    except ModuleNotFoundError as error:
+        raise ValueError(f"expected {error.name}, which the page needs; pip install 'llm-action[app]'") from None
+    launch_app(
+        lambda: load_pipeline(arguments.model),
+        arguments.model,
+        server_name=arguments.host,
+        server_port=arguments.port,
+        inbrowser=arguments.open,
+    )
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -12,16 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
+from llm_action.skeleton_io.signals import read_signal
 
 from .annotations import background_spans, duration_of
-from .benchmark import Benchmark, Sample, Scan, checked_folder
+from .benchmark import Benchmark, Sample, Scan, Sense, checked_folder
 
 PROTOCOL = "split"
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
          "valid": "validation", "validation": "validation"}  # fmt: skip
+_COLUMNS = ("path", "label", "start", "end", "subject", "camera", "split")
+_RESERVED = ("name", "layout", "fps", "shape", "joints")
 _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 
 
@@ -35,7 +39,8 @@ def scan_folder(
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
-    camera (whole numbers) and split ("train", "test", "validation" or empty).
+    camera (whole numbers) and split ("train", "test", "validation" or empty). Every further column is a sense, with the
+    path of a file that `read_signal` reads, or empty where a recording lacks it.
 
     A CSV with start and end as well, in seconds, annotates long recordings, a line an action. They are cut, and what
     lies between the actions of a recording becomes the class "nothing" (see `annotations`). Lines without start and end
@@ -73,7 +78,7 @@ def scan_folder(
     if not any(row["split"] for row in rows):
         _split_by_hash(rows)
     found = layout or _first_layout(read_skeleton, [(row["path"],) for row in rows], conventions)
-    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL)
+    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL, senses=_senses(rows))
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
 
 
@@ -171,13 +176,19 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
                 f"{listing}: expected the columns path and label (and if wanted start, end, subject, camera, split), "
                 f"found {found}"
             )
-        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+        senses = [name for name in reader.fieldnames or () if name not in _COLUMNS]
+        if wrong := [name for name in senses if not name.isidentifier() or name in (*_RESERVED, PROTOCOL, SKELETON)]:
+            raise ValueError(
+                f"{listing}: a further column is a sense, whose name is a word of its own, like inertial; found "
+                f"{', '.join(map(repr, wrong))}"
+            )
+        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row, senses) for row in reader]
     if not rows:
         raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
     return rows
 
 
-def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str, Any]:
+def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list[str]) -> dict[str, Any]:
     def value(column: str) -> str:
         return (row.get(column) or "").strip()
 
@@ -196,6 +207,12 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
     path, part = root / value("path"), value("split").lower()
     if not value("path") or not path.is_file():
         raise FileNotFoundError(f"{where}: expected a file, found no {path}; paths are relative to {root}")
+    signals = {sense: root / value(sense) for sense in senses if value(sense)}
+    for sense, file in signals.items():
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{where}: expected a file of {sense}, found no {file}; paths are relative to {root}"
+            )
     if not value("label"):
         raise ValueError(f"{where}: expected a label, found none")
     if part and part not in PARTS:
@@ -203,6 +220,8 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
     span = (seconds("start"), seconds("end")) if value("start") or value("end") else None
     if span and not 0 <= span[0] < span[1] < math.inf:
         raise ValueError(f"{where}: expected an end after the start, found {span[0]:g} to {span[1]:g} seconds")
+    if span and signals:
+        raise ValueError(f"{where}: expected start and end or further senses, found both; only skeletons are cut")
     return {
         "path": path,
         "label": value("label"),
@@ -210,7 +229,19 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
         "camera": number("camera"),
         "split": PARTS.get(part, ""),
         "span": span,
+        "signals": {sense: str(file) for sense, file in signals.items()},
     }
+
+
+def _senses(rows: list[dict[str, Any]]) -> dict[str, Sense]:
+    """The channels and unit of every sense, from its first file."""
+    senses: dict[str, Sense] = {}
+    for row in rows:
+        for name, file in row.get("signals", {}).items():
+            if name not in senses:
+                signal = read_signal(file)
+                senses[name] = Sense(tuple(signal.channels), signal.unit)
+    return senses
 
 
 def _between(rows: list[dict[str, Any]], read: Callable[[Path], Any]) -> list[dict[str, Any]]:
@@ -256,4 +287,5 @@ def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
     about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "camera": row["camera"]}
     if span := row.get("span"):
         about |= {"name": f"{name} {span[0]:.2f}-{span[1]:.2f}", "span": span}
-    return path, {**about, "splits": {PROTOCOL: row["split"]}}
+    signals = {"signals": row["signals"]} if row.get("signals") else {}
+    return path, {**about, **signals, "splits": {PROTOCOL: row["split"]}}

@@ -8,7 +8,9 @@ Point = tuple[float, str]
 """Seconds and label of an action point."""
 
 
-def action_point_counts(found: Sequence[Point], true: Sequence[Point], tolerance: float = 1 / 3) -> tuple[int, int, int]:
+def action_point_counts(
+    found: Sequence[Point], true: Sequence[Point], tolerance: float = 1 / 3
+) -> tuple[int, int, int]:
     """Right, wrong and missed action points of one recording (Fothergill et al., CHI 2012).
 
     A point is right if a true one of its label lies within the tolerance (seconds); each true one counts once, for the

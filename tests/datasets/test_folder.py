@@ -209,8 +209,10 @@ def test_long_recordings_are_cut_by_their_annotations(tmp_path):
     ]
     assert [label for file, label, _ in shown if file == "c.npz"] == ["kick"]
     background = [frames_of(row) for file, label, row in shown if file == "a.npz" and label == "nothing"]
-    assert any(250 <= start and end <= 362 for start, end in background), "what lies between"
-    assert any(100 < start < 150 < end < 205 for start, end in background), "the end of one and the beginning of the next"
+    assert any(start >= 250 and end <= 362 for start, end in background), "what lies between"
+    assert any(100 < start < 150 < end < 205 for start, end in background), (
+        "the end of one and the next one's beginning"
+    )
     for start, end in background:
         for _, first, last in marks:
             inside = max(0, min(end, last * 25) - max(start, first * 25))

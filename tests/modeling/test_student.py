@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from llm_action.modeling import student as module
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.modeling.student import ActionStudent, StudentConfig
 
@@ -47,9 +49,9 @@ def test_answers_are_the_posterior_best_first(student):
     assert [one["label"] for one in ranking] == [student.config.labels[i] for i in scores.argsort(descending=True)]
     assert [one["score"] for one in ranking] == pytest.approx(scores.sort(descending=True).values.tolist())
     assert len(student.recognize([recording], top_k=2)[0]) == 2
-    # four views: the normalised geometric mean of their probabilities
-    views = student(*map(torch.from_numpy, student.normalizer().arrays([recording], 4))).log_softmax(-1).mean(0)
-    torch.testing.assert_close(student.log_posterior([recording], views=4)[0], views.log_softmax(-1))
+    # four views: the mean of their probabilities
+    views = student(*map(torch.from_numpy, student.normalizer().arrays([recording], 4))).softmax(-1).mean(0)
+    torch.testing.assert_close(student.log_posterior([recording], views=4)[0].exp(), views)
 
 
 def test_a_temperature_changes_scores_and_no_order(student):
@@ -61,24 +63,22 @@ def test_a_temperature_changes_scores_and_no_order(student):
 
 def test_saved_means_loadable(student, tmp_path):
     recording = SkeletonSequence(np.random.default_rng(0).normal(size=(1, 20, 15, 3)), "kinect15")
-    student.save(tmp_path)
+    student.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
-    loaded = ActionStudent.load(tmp_path)
+    loaded = ActionStudent.from_pretrained(tmp_path)
     assert not loaded.training and loaded.config == student.config
     assert loaded.recognize([recording]) == student.recognize([recording])
 
 
 def test_it_needs_no_transformers(student, tmp_path):
     """In a process of its own that cannot import them."""
-    student.save(tmp_path)
+    student.save_pretrained(tmp_path)
     code = (
-        "import sys, pathlib; sys.modules.update(transformers=None, peft=None, datasets=None, huggingface_hub=None);"
+        "import sys; sys.modules.update(transformers=None, peft=None, datasets=None, huggingface_hub=None);"
         "import types; package = types.ModuleType('m'); package.__path__ = [sys.argv[1]]; sys.modules['m'] = package;"
-        "from m.student import ActionStudent; print(ActionStudent.load(sys.argv[2]).config.labels[0])"
+        "from m.student import ActionStudent; print(ActionStudent.from_pretrained(sys.argv[2]).config.labels[0])"
     )
-    import llm_action.modeling.student as module
-
-    folder = str(__import__("pathlib").Path(module.__file__).parent)
+    folder = Path(module.__file__).parent
     done = subprocess.run([sys.executable, "-c", code, folder, tmp_path], capture_output=True, text=True)
     assert done.stdout.strip() == "drink", done.stderr
 
@@ -86,10 +86,10 @@ def test_it_needs_no_transformers(student, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / "config.json").unlink(), "llm-action distill"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be read"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "cannot be read"),
-        (lambda folder: (folder / "config.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "student" / "config.json").unlink(), "llm-action distill"),
+        (lambda folder: (folder / "student" / "model.safetensors").unlink(), "cannot be read"),
+        (lambda folder: (folder / "student" / "model.safetensors").write_bytes(b"x"), "cannot be read"),
+        (lambda folder: (folder / "student" / "config.json").write_text("{"), "cannot be read"),
         (lambda folder: _edit(folder, hidden_size=16), "cannot be read"),
         (lambda folder: _edit(folder, colour="red"), "cannot be read"),
         (lambda folder: _edit(folder, format_version=9), "update the package"),
@@ -97,14 +97,14 @@ def test_it_needs_no_transformers(student, tmp_path):
     ],
 )
 def test_a_damaged_student_is_refused(student, tmp_path, change, message):
-    student.save(tmp_path)
+    student.save_pretrained(tmp_path)
     change(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        ActionStudent.load(tmp_path).normalizer()
+        ActionStudent.from_pretrained(tmp_path).normalizer()
 
 
 def _edit(folder, **fields) -> None:
-    path = folder / "config.json"
+    path = folder / "student" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
