@@ -92,14 +92,13 @@ def _head(explanation: Explanation, model: str) -> str:
 
 
 def _said_beside(best: dict[str, Any]) -> str:
-    """What the answer carries beside label and score, as how familiar the motion is."""
-    beside = {name: value for name, value in best.items() if name not in ("label", "score") and value is not None}
-    written = (f"{name.replace('_', ' ')}: {_value(value)}" for name, value in beside.items())
-    return f"<p>{escape(' · '.join(written))}</p>" if beside else ""
-
-
-def _value(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    """How familiar the motion is, where the answer carries that."""
+    if (familiarity := best.get("familiarity")) is None:
+        return ""
+    said = f"Familiarity {familiarity:.2f}: {1 - familiarity:.0%} of familiar motions are less strange than this one."
+    if best.get("unfamiliar"):
+        return f'<p class="warning">Like nothing the model was trained on. {said} Do not rely on the label.</p>'
+    return f"<p>{said}</p>"
 
 
 def _percent(share: float) -> str:
