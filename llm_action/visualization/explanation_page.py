@@ -95,7 +95,7 @@ def _said_beside(best: dict[str, Any]) -> str:
     """How familiar the motion is, where the answer carries that."""
     if (familiarity := best.get("familiarity")) is None:
         return ""
-    said = f"Familiarity {familiarity:.2f}: {1 - familiarity:.0%} of familiar motions are less strange than this one."
+    said = f"Familiarity {familiarity:.2f}: {familiarity:.0%} of familiar motions are stranger than this one."
     if best.get("unfamiliar"):
         return f'<p class="warning">Like nothing the model was trained on. {said} Do not rely on the label.</p>'
     return f"<p>{said}</p>"
