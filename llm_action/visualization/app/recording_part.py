@@ -108,9 +108,12 @@ def add_recording_part(model: LoadingModel) -> None:
         triggers.append(button.click(lambda path=path: [path], None, files).then(**asked))
     for trigger in triggers:
         trigger.then(None, js=_SHOW_ANSWER)
-    further = {"concurrency_id": _ONE_AT_A_TIME, "show_progress_on": more}
-    when.click(_guarded(lambda found: _timeline(model.wait(), found)), answered, [more, kept_page], **further)
-    why.click(_guarded(lambda found: _explanation(model.wait(), found)), answered, [more, kept_page], **further)
+    for button, said_meanwhile, action in (
+        (when, "Looking for segments: each moment is recognised like a recording of its own.", _timeline),
+        (why, "Looking for reasons: the model is asked about many parts of the recording.", _explanation),
+    ):
+        begun = button.click(lambda text=said_meanwhile: hint_html(text), None, more, show_progress="hidden")
+        begun.then(_guarded(model, action), answered, [more, kept_page], concurrency_id=_ONE_AT_A_TIME)
 
 
 def _options() -> list[Any]:
@@ -137,12 +140,12 @@ def _said(values: tuple[Any, ...]) -> dict[str, Any]:
     return {name: value for name, value in given if value is not None and value not in ("", _FROM_FILE)}
 
 
-def _guarded(action: Callable[[Answer], tuple[Any, ...]]) -> Callable[[Answer], tuple[Any, ...]]:
-    """What is asked of an answer that stands on the page; errors are said in its place."""
+def _guarded(model: LoadingModel, action: Callable[[Any, Answer], tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """What is asked of the answer on the page, with the model; errors are said in its place."""
 
     def asked(found: Answer) -> tuple[Any, ...]:
         try:
-            return action(found)
+            return action(model.wait(), found)
         except (ValueError, OSError) as error:
             return trouble_html(trouble(error, [found.name])), gr.DownloadButton(visible=False)
         except Exception as error:
@@ -153,7 +156,8 @@ def _guarded(action: Callable[[Answer], tuple[Any, ...]]) -> Callable[[Answer], 
 
 
 def _timeline(recognize: Any, found: Answer) -> tuple[Any, ...]:
-    return timeline_html(recognize.segment(found.sequence), found.seconds), gr.DownloadButton(visible=False)
+    names = {} if found.names is None else {"candidate_labels": list(found.names)}
+    return timeline_html(recognize.segment(found.sequence, **names), found.seconds), gr.DownloadButton(visible=False)
 
 
 def _explanation(recognize: Any, found: Answer) -> tuple[Any, ...]:
