@@ -176,6 +176,8 @@ class LlmArConfig(PreTrainedConfig):
         label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
             attributes are guessed.
         active_adapters: of several adapters; default None: "default" alone.
+        temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
+            left-out training subjects by `llm-action calibrate`; default 1.
         id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 
@@ -195,6 +197,7 @@ class LlmArConfig(PreTrainedConfig):
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
     active_adapters: list[str] | None = None
+    temperature: float = 1.0
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")

@@ -321,8 +321,10 @@ def check_file_names(folder: str | Path) -> None:
         ValueError: names the index and the entry.
     """
     for index in Path(folder).rglob("*.index.json"):
-        for name in json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values():
-            if PurePosixPath(name).name != name or "\\" in name:
+        with reading(index):
+            names = list(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        for name in names:
+            if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
                 raise ValueError(f"{index}: expected names of files beside it, got {name!r}; do not use this model.")
 
 
@@ -340,9 +342,9 @@ def reading(part: str | Path) -> Iterator[None]:
     except Exception as error:  # safetensors, json and torch each have their own
         if str(error).startswith(str(part)):
             raise  # names a part of this part
-        message = str(error)
-        if not isinstance(error, ValueError) or isinstance(error, json.JSONDecodeError):
-            message = f"damaged or of another model ({error}); export or download the model again."
+        message = f"{error!s:.1000}"
+        if not isinstance(error, ValueError) or isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+            message = f"damaged or of another model ({message}); export or download the model again."
         raise ValueError(f"{part}: {message}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from transformers import Pipeline
 from transformers.utils import logging
 
+from .explanation import Explanation, explain
 from .hub_repository import HubUpload
+from .motion_attribution import METHODS, MotionScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
@@ -112,6 +115,9 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         kwargs["states"] = kwargs.get("states") or KeptStates()
         if self.student is not None and _are_known(kwargs["candidates"], self.student):
             return self._recognize_with_student(inputs, **kwargs)
+        return self._ask_language_model(inputs, **kwargs)
+
+    def _ask_language_model(self, inputs: Any, **kwargs) -> Any:
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
@@ -129,6 +135,29 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["recording"].sentences[0]))
         ranked = super().__call__([encoded[index] for index in order], **kwargs) if encoded else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def explain(self, recording: Any, *, method: str = METHODS[0], **options: Any) -> Explanation:
+        """Says why the language model calls a recording what it calls it, whether or not a student answers calls.
+
+        The model reads beginnings and windows of the recording, and the recording with frames and joints held still:
+        some 100 sentences, in batches.
+
+        Args:
+            recording: one input, as in a call.
+            method: how frames and joints get their weights, see `motion_attribution`; default the one that did best
+                in `experiments/faithfulness.py`.
+            options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
+
+        Raises:
+            ValueError: bad input, a recording without a skeleton, or a method that the model does not allow.
+        """
+        candidates = self._candidates(options.pop("candidate_labels", None), options.pop("calibrate", None))
+        views, states = options.pop("views", 1), options.pop("states", None) or KeptStates()
+        read = {name: value for name, value in {**self._preprocess_params, **options}.items() if value is not None}
+        scorer = MotionScorer(self.model, self.processor, candidates, states)
+        asked = {"candidates": candidates, "states": states, "views": views, "top_k": None}
+        rank = functools.partial(self._ask_language_model, **asked)
+        return explain(scorer, recording, rank, method, **{name: read[name] for name in read if name != "views"})
 
     def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
         """What the student says, or its mean with what the language model says."""

@@ -22,7 +22,8 @@ class Experiment:
     """A whole run: data, both stages, export.
 
     Args:
-        dataset: key of `llm_action.datasets.BENCHMARKS`, or a folder that `llm-action prepare` wrote.
+        dataset: key of `llm_action.datasets.BENCHMARKS`, a folder that `llm-action prepare` wrote, or user/name or
+            user/name@revision of such a table on the Hub, which is read part by part.
         protocol: a protocol column; None for the benchmark's own.
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.

@@ -11,10 +11,11 @@ import numpy as np
 from datasets import Dataset
 from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import Augmentation, SignalAugmentation
 from llm_action.datasets import row_to_sequence, row_to_signal
+from llm_action.datasets.hub_table import HubTable, PartByPart
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.signal_sequence import at_moments, thinned
@@ -111,9 +112,18 @@ def _about(axis: int, angle: float) -> np.ndarray:
     return turn
 
 
-def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
-    return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
+def normalized(
+    table: Dataset | HubTable, feature_extractor: SkeletonFeatureExtractor, title: str
+) -> Sequence[np.ndarray]:
+    """Normalises every sequence without resampling: (persons, frames, joints, 3) each, in torso lengths.
+
+    Those of a table on the Hub are normalised part by part, as they are asked for.
+    """
+    if isinstance(table, HubTable):
+        return PartByPart(table, lambda row: feature_extractor.normalize(row_to_sequence(row)))
+    return [
+        feature_extractor.normalize(row_to_sequence(row)) for row in ProgressBar(table.with_format("numpy"), desc=title)
+    ]
 
 
 def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.ndarray | None]:
@@ -141,10 +151,16 @@ class AugmentedStream(TorchDataset):
 
     Seed and number decide an item, so it is the same for any number of workers or ranks, and after a resume. Every
     pass over the sequences has an order of its own.
+
+    Attributes:
+        by_part: whether the sequences are of a table on the Hub, so that items are to be asked for in their order.
     """
+
+    by_part = False
 
     def __init__(self, labels: Sequence[int] | np.ndarray, length: int, seed: int):
         self.labels, self.length, self.seed = labels, length, seed
+        self._turn, self._order = -1, np.zeros(0, int)
 
     def __len__(self) -> int:
         return self.length
@@ -152,8 +168,13 @@ class AugmentedStream(TorchDataset):
     def drawn(self, item: int) -> tuple[int, np.random.Generator]:
         """The number of an item's sequence, and what augments it."""
         turn, place = divmod(item, len(self.labels))
-        index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.labels))[place]
-        return int(index), np.random.default_rng((self.seed, 2, item))
+        if self._turn != turn:
+            self._turn, self._order = turn, self.order(np.random.default_rng((self.seed, 1, turn)))
+        return int(self._order[place]), np.random.default_rng((self.seed, 2, item))
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """The order of a pass."""
+        return rng.permutation(len(self.labels))
 
 
 class AugmentedSkeletons(AugmentedStream):
@@ -180,11 +201,15 @@ class AugmentedSkeletons(AugmentedStream):
         super().__init__(labels, length, seed)
         self.sequences, self.augmentation, self.joint_dropout = sequences, augmentation, joint_dropout
         self.num_frames, self.max_persons = num_frames, max_persons
+        self.by_part = isinstance(sequences, PartByPart)
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
         index, rng = self.drawn(item)
         persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        return self.sequences.table.shuffled(rng) if isinstance(self.sequences, PartByPart) else super().order(rng)
 
 
 class AugmentedSignals(AugmentedStream):

@@ -28,10 +28,11 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import DatasetInfo
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
 from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import RecordingWarning
@@ -203,10 +204,8 @@ def begun(folder: Path, job: Job) -> bool:
 
 
 def _plan_of(folder: Path) -> str | None:
-    try:
-        return json.loads((folder / _PLAN).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError):
-        return None
+    plan = recorded(folder / _PLAN)
+    return plan.get("sha256") if isinstance(plan, dict) else None
 
 
 @contextmanager
@@ -230,7 +229,7 @@ def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int |
     todo = [index for index in indices if part_fault(folder, index) is not None]
     total = sum(len(parts[index]) for index in indices)
     done = total - sum(len(parts[index]) for index in todo)
-    progress = tqdm(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
+    progress = ProgressBar(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
     workers = workers or available_cores()
     with progress, _parts_are_kept(folder):
         if workers == 1:
@@ -276,9 +275,8 @@ def part_fault(folder: Path, index: int) -> str | None:
     path = _part_path(folder, index)
     if not path.is_file():
         return f"{path.name} is missing"
-    try:
-        report = json.loads(_report_path(folder, index).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    report = recorded(_report_path(folder, index))
+    if not isinstance(report, dict) or not {"bytes", "sha256"} <= report.keys():
         return f"{_report_path(folder, index).name} is missing or damaged"
     if path.stat().st_size != report["bytes"] or file_hash(path) != report["sha256"]:
         return f"{path.name} is damaged"

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.evaluation.evaluate import Classifier, over_views
 from llm_action.evaluation.ledger import weights_fingerprint
 from llm_action.evaluation.recordings import Recordings
@@ -106,7 +106,7 @@ def fit_averaged(
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
-    for step, (skeletons, person_mask, *targets) in enumerate(tqdm(batches, desc=title, total=steps), 1):
+    for step, (skeletons, person_mask, *targets) in enumerate(ProgressBar(batches, desc=title, total=steps), 1):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = model(skeletons, person_mask)
         loss = loss_of(scores.float(), *targets)

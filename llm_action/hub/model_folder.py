@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from llm_action.config.reading import read_json
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.hub.cards import write_card
 from llm_action.hub.training_record import read_record, record_evaluation, record_training
@@ -193,7 +194,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
                 f"{folder}: expected a model folder written by llm-action train, {part} is missing."
             )
         with reading(folder / part):
-            parts[part] = json.loads((folder / part).read_text(encoding="utf-8"))
+            parts[part] = read_json(folder / part)
     model, vqvae, adapter, processor = parts.values()
     files = [file for file in folder.rglob("*") if file.is_file()]
     return {
@@ -229,7 +230,7 @@ def sense_lines(folder: Path) -> dict[str, str]:
 
 
 def _include_base(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     base = resolve_base_model(os.environ.get(BASE_MODEL_VARIABLE) or config["base_model"])
     found = weights_fingerprint(base)
     if config["base_fingerprint"] is not None and found != config["base_fingerprint"]:
@@ -248,7 +249,7 @@ def _include_base(folder: Path) -> None:
 
 def _note_base(folder: Path, name: str) -> None:
     for file, key in (("config.json", "base_model"), ("adapter/adapter_config.json", "base_model_name_or_path")):
-        content = json.loads((folder / file).read_text(encoding="utf-8"))
+        content = read_json(folder / file)
         content[key] = name
         (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     recipe = folder / "training" / "experiment.yaml"

@@ -30,6 +30,7 @@ from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub.model_folder import export
+from llm_action.hub.token_statistics import TokenStatistics, write_token_statistics
 from llm_action.hub.uploader import push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
@@ -137,16 +138,20 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
         save_experiment(experiment, out / "experiment.yaml")
-        rehearsal = partial(_write_trained_rehearsal, out / "sentences")
-        export(model, processor, out / "model", run=out, state_dict=weights, finish=rehearsal)
+        known = partial(_write_sentences_known, out / "sentences", processor)
+        export(model, processor, out / "model", run=out, state_dict=weights, finish=known)
         if experiment.hub_model_id is not None:
             trainer._finish_current_push()
             push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
 
 
-def _write_trained_rehearsal(sentences: Path, folder: Path) -> None:
-    write_rehearsal(folder, trained_rehearsal(sentences, folder))
+def _write_sentences_known(sentences: Path, processor: LlmArProcessor, folder: Path) -> None:
+    """Writes the rehearsal of a model, and how its training sentences use their tokens."""
+    known = trained_rehearsal(sentences, folder)
+    write_rehearsal(folder, known)
+    first, config = processor.first_action_id, processor.vqvae.config
+    write_token_statistics(TokenStatistics.gathered(known.sentences, first, config), folder)
 
 
 def saved_weights(folder: Path) -> dict[str, Any]:

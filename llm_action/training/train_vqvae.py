@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import SequentialSampler
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.config.atomic_files import write_json
@@ -172,6 +173,14 @@ class VQVAETrainer(HubTrainer):
     def __init__(self, *args, measure: Callable[[], dict[str, Any]] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.measure = measure
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = train_dataset or self.train_dataset
+        if getattr(
+            dataset, "by_part", False
+        ):  # its order needs few parts of the table at a time, and is random already
+            return SequentialSampler(dataset)
+        return super()._get_train_sampler(train_dataset)
 
     def compute_loss_context_manager(self):
         contexts = super().compute_loss_context_manager()
