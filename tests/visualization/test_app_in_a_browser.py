@@ -289,12 +289,9 @@ class TestWhatThePipelineMayHave:
         assert page.overflow() <= 0
 
 
-def test_why(visit, recording, tiny_export):
-    from llm_action import SkeletonActionRecognitionPipeline
-
-    if not hasattr(SkeletonActionRecognitionPipeline, "explain"):
-        pytest.skip("the pipeline explains nothing")
-    page = visit()
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_why(visit, recording, width):
+    page = visit(width)
     page.upload(recording)
     page.answer.locator("h2").wait_for()
     page.page.get_by_role("button", name="Why this answer?").click()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ def add_recording_part(model: LoadingModel) -> None:
                 html,
                 found,
                 gr.Button(visible=is_long and hasattr(recognize, "segment")),
-                gr.Button(visible=hasattr(recognize, "explain")),
+                gr.Button(visible=found is not None),
                 "",
                 gr.DownloadButton(visible=False),
             )
@@ -161,10 +160,11 @@ def _timeline(recognize: Any, found: Answer) -> tuple[Any, ...]:
 
 
 def _explanation(recognize: Any, found: Answer) -> tuple[Any, ...]:
-    page = importlib.import_module("llm_action.visualization.explanation_page")
+    from llm_action.visualization.explanation_page import write_explanations
+
     folder = Path(tempfile.mkdtemp(prefix="llm-action-explanation-"))
     path = folder / f"{Path(found.name).stem}_explanation.html"
     options = {} if found.names is None else {"candidate_labels": found.names}
-    page.write_explanations([recognize.explain(found.sequence, **options)], path)
+    write_explanations([recognize.explain(found.sequence, **options)], path)
     html = page_in_page(path.read_text(encoding="utf-8"), f"Why {found.name} is called what it is called")
     return html, gr.DownloadButton(value=str(path), visible=True)
