@@ -38,9 +38,7 @@ def add_recording_part(model: LoadingModel) -> None:
             gr.Markdown("Try one of these, made up by a program:")
             with gr.Row():
                 buttons = [gr.Button(title, size="sm", min_width=120) for title, _ in examples]
-            files = gr.File(
-                label="Or a recording of yours: skeletons, or a video", file_count="multiple", elem_id="recording"
-            )
+            files = gr.File(label="Or your own recording", file_count="multiple", elem_id="recording")
             names = gr.Textbox(
                 label="Names to choose among",
                 info="One a line, and after a colon what it means. Empty: the actions the model was trained on.",
@@ -78,6 +76,11 @@ def add_recording_part(model: LoadingModel) -> None:
         if not paths:
             yield page(hint_html("Choose a recording first, or one of the examples."))
             return
+        try:
+            candidates = names_in(text)
+        except ValueError as error:
+            yield page(trouble_html(trouble(error, [])))
+            return
         if model.is_loading:
             yield page(hint_html("The model is still loading; the answer comes as soon as it is there."))
         try:
@@ -86,7 +89,7 @@ def add_recording_part(model: LoadingModel) -> None:
             yield page(trouble_html(no_model(str(error))))
             return
         try:
-            found = recognise(recognize, paths, _said(options), names_in(text), states)
+            found = recognise(recognize, paths, _said(options), candidates, states)
             yield page(answer_html(found), found)
         except (ValueError, OSError) as error:
             yield page(trouble_html(trouble(error, paths)))
