@@ -114,7 +114,7 @@ def test_an_uploaded_recording_is_named(visit, recording, width):
     page.answer.locator("h2").wait_for()
     assert "wave" in page.answer.inner_text()
     page.answer.get_by_role("img").first.wait_for()
-    assert page.answer.get_by_role("listitem").count() == 3  # the classes trained on
+    assert page.answer.get_by_role("listitem").count() == 5  # of the classes trained on
     page.keep("answer")
     assert page.overflow() <= 0
 

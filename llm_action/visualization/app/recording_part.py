@@ -62,12 +62,11 @@ def add_recording_part(model: LoadingModel) -> None:
         """The page's answer; what belonged to the one before goes."""
 
         def page(html: str, found: Answer | None = None) -> tuple[Any, ...]:
-            recognize = model.wait(0) if found else None
             is_long = found is not None and found.seconds > _LONG
             return (
                 html,
                 found,
-                gr.Button(visible=is_long and hasattr(recognize, "segment")),
+                gr.Button(visible=is_long),
                 gr.Button(visible=found is not None),
                 "",
                 gr.DownloadButton(visible=False),
