@@ -48,6 +48,7 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
     and, if `align_facing`, turned about the vertical so that the first person faces along -z on average, right along x
     (`skeleton_geometry.normalize_geometry`); if `normalize_bones`, every bone keeps its direction and gets the length
     it has in the reference body (`skeleton_geometry.normalize_bones`); frames are resampled linearly to `num_frames`.
+    With `dimensions=2` what has depths is looked at from the front, without them, and placed and sized once more.
 
     The torso is measured in the frames in which it was seen. Of somebody whose hips are never seen it follows from
     shoulders and arms by people's proportions, and the hips are put one torso length below the shoulders. Joints that
@@ -58,6 +59,7 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         num_frames: default 64.
         max_persons: default 2.
         align_facing: default True.
+        dimensions: 3 (default), or 2 of a model that sees pictures: all depths are 0.
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         normalize_bones: default False. Makes subjects of other proportions alike. Not for flat recordings: there a
             bone's length is the only cue of depth.
@@ -78,6 +80,7 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         align_facing: bool = True,
         normalize_bones: bool = False,
         own_layout: dict | None = None,
+        dimensions: int = 3,
         geometry: int = GEOMETRY_VERSION,
         **kwargs,
     ):
@@ -97,6 +100,9 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         self.align_facing = align_facing
         self.normalize_bones = normalize_bones
         self.geometry = geometry
+        if dimensions not in (2, 3):
+            raise ValueError(f"Expected dimensions 2 or 3, got {dimensions}.")
+        self.dimensions = dimensions
 
     @classmethod
     def from_dict(cls, feature_extractor_dict: dict, **kwargs):
@@ -132,6 +138,18 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
         """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
+        return self.as_seen(self.normalize_in_space(sequence))
+
+    def as_seen(self, normalized: np.ndarray) -> np.ndarray:
+        """What the model sees of a sequence from `normalize_in_space`: of two dimensions without depth, else all."""
+        if self.dimensions == 3:
+            return normalized
+        flat = normalized * np.array([1, 1, 0], np.float32)
+        landmarks = map_joints(flat, self.layout, _LANDMARKS.name)
+        return normalize_geometry(flat, landmarks, 1.0, self.align_facing).astype(np.float32)
+
+    def normalize_in_space(self, sequence: SkeletonSequence) -> np.ndarray:
+        """As `normalize`, but with depth if the sequence has one, whatever the model's dimensions."""
         persons, landmarks, unit = self._cleaned(sequence)
         geometry = normalize_geometry_1 if self.geometry == 1 else normalize_geometry
         persons = geometry(persons, landmarks, unit, self.align_facing)
@@ -147,7 +165,8 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         """
         seen = np.zeros((views, self.max_persons, self.num_frames, *normalized.shape[2:]), np.float32)
         for view, (yaw, start, end) in zip(seen, VIEWS[:views], strict=True):
-            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ about_vertical(-yaw).T
+            turn = about_vertical(-yaw if self.dimensions == 3 else 0.0)
+            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ turn.T
         return seen
 
     def torso_length(self, sequence: SkeletonSequence) -> float:

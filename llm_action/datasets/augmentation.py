@@ -14,17 +14,24 @@ from tqdm import tqdm
 
 from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
+from llm_action.datasets.cameras import Film
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
 
 
 def augment(
-    persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator, joint_dropout: float = 0.0
+    persons: np.ndarray,
+    ranges: Augmentation,
+    num_frames: int,
+    rng: np.random.Generator,
+    joint_dropout: float = 0.0,
+    film: Film | None = None,
 ) -> np.ndarray:
     """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike.
 
     Args:
         persons: normalised, in torso lengths.
         joint_dropout: see `OnTrial`.
+        film: shows persons as a camera sees them, in place of a turn; see `cameras`.
     """
     share = rng.uniform(ranges.shortest_crop, 1)
     start = rng.uniform(0, 1 - share)
@@ -38,10 +45,12 @@ def augment(
     if ranges.limb_scale:
         persons = persons * (1 + rng.normal(0, ranges.limb_scale, (1, 1, persons.shape[2], 1)))
     yaw, pitch, roll = (rng.uniform(-most, most) for most in (ranges.yaw, ranges.pitch, ranges.roll))
-    turn = _about(2, roll) @ _about(0, pitch) @ _about(1, yaw)
+    turn = _about(2, roll) @ _about(0, pitch) @ _about(1, yaw) if film is None else np.eye(3)
+    persons = persons if film is None else film(persons, rng)
     sizes = rng.uniform(1 - ranges.scale, 1 + ranges.scale) * rng.uniform(1 - ranges.stretch, 1 + ranges.stretch, 3)
     persons = persons @ (turn.T * sizes)
-    return (persons + rng.normal(0, ranges.noise, persons.shape)).astype(np.float32)
+    noise = rng.normal(0, ranges.noise, persons.shape)
+    return (persons + (noise if film is None else noise * [1, 1, 0])).astype(np.float32)
 
 
 def warped(moments: np.ndarray, swings: np.ndarray) -> np.ndarray:
@@ -80,8 +89,12 @@ def _about(axis: int, angle: float) -> np.ndarray:
 
 
 def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
-    return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
+    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths.
+
+    They keep their depth whatever the model's dimensions; `SkeletonFeatureExtractor.as_seen` is what it sees of them.
+    """
+    rows = tqdm(table.with_format("numpy"), desc=title)
+    return [feature_extractor.normalize_in_space(row_to_sequence(row)) for row in rows]
 
 
 class AugmentedSkeletons(TorchDataset):
@@ -95,6 +108,7 @@ class AugmentedSkeletons(TorchDataset):
         labels: class ids.
         length: number of items.
         joint_dropout: see `OnTrial`.
+        film: see `augment`.
     """
 
     def __init__(
@@ -107,7 +121,9 @@ class AugmentedSkeletons(TorchDataset):
         length: int,
         seed: int,
         joint_dropout: float = 0.0,
+        film: Film | None = None,
     ):
+        self.film = film
         self.sequences, self.labels, self.augmentation = sequences, labels, augmentation
         self.joint_dropout = joint_dropout
         self.num_frames, self.max_persons, self.length, self.seed = num_frames, max_persons, length, seed
@@ -119,7 +135,7 @@ class AugmentedSkeletons(TorchDataset):
         turn, place = divmod(item, len(self.sequences))
         index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.sequences))[place]
         rng = np.random.default_rng((self.seed, 2, item))
-        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
+        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout, self.film)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
 
 

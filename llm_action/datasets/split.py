@@ -129,6 +129,11 @@ def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) 
     return kept
 
 
+def model_dimensions(experiment: Experiment, split: Split) -> int:
+    """Says in how many dimensions the model sees persons: as the experiment says, else as the recordings have."""
+    return experiment.dimensions or max(int(shape[-1]) for shape in split.train["shape"])
+
+
 def model_layout(experiment: Experiment) -> str:
     """Says the layout that the VQ-VAE sees: the experiment's, else the data set's in the SDK's joint order."""
     layout = experiment.layout or describe_dataset(experiment.dataset).layout
