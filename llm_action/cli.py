@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 
-from llm_action.commands import benchmarks, inference, measuring, open_vocabulary, sharing, tables, training
+from llm_action.commands import benchmarks, inference, measuring, open_vocabulary, sharing, tables, training, watching
 
 _EXIT_BAD_INPUT = 2
 
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llm-action", description="Skeletons in, action names out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (inference, training, measuring, benchmarks, tables, open_vocabulary, sharing):
+    for group in (inference, watching, training, measuring, benchmarks, tables, open_vocabulary, sharing):
         group.add_commands(commands)
     return parser
 

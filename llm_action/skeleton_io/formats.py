@@ -102,6 +102,15 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
         raise bad_file(path, "what files of this format hold", problem, remedy) from None
 
 
+def is_video_file(path: Path) -> bool:
+    """Whether a file is a video.
+
+    Raises:
+        FileNotFoundError, ValueError: as `recording`.
+    """
+    return _kind(path) == "video"
+
+
 def holds_clips(path: Path) -> bool:
     """Whether a file may hold many recordings: a pickle, or an NTU conversion."""
     kind = _kind(path)

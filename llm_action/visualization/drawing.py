@@ -53,7 +53,7 @@ class SkeletonPanel:
         self.layout = get_layout(sequence.layout)
         self.points = project(sequence)
         self.floor = _floor_lines(sequence.joints) if sequence.joints.shape[-1] == 3 else np.empty((0, 2, 2))
-        self.colours = [_joint_colour(joint) for joint in self.layout.joints]
+        self.colours = [joint_colour(joint) for joint in self.layout.joints]
         low, high = _bounds(self.points)
         self.centre = (low + high) / 2
         self.extent = extent or needed_extent(sequence)
@@ -106,7 +106,7 @@ def _floor_lines(joints: np.ndarray) -> np.ndarray:
     return _project_points(np.array(across + along))
 
 
-def _joint_colour(name: str) -> int:
+def joint_colour(name: str) -> int:
     return 1 if name.startswith("left_") else 2 if name.startswith("right_") else 0
 
 
