@@ -54,7 +54,7 @@ def write(folder: Path, written: Any = None) -> Path:
         (folder / label).mkdir(parents=True)
         for subject in SUBJECTS:
             sequence = generate_sequence(action, subject, camera=2, repetition=1)
-            sequence.joints = without_some_joints(np.nan_to_num(sequence.joints, nan=0.1))
+            sequence.joints = without_some_joints(sequence.joints)
             if written is None:
                 write_npz(sequence, folder / label / f"{subject}.npz")
             else:
