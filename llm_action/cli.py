@@ -6,8 +6,20 @@ import argparse
 import os
 import sys
 import warnings
+from importlib import import_module
 
-from llm_action.commands import benchmarks, inference, measuring, open_vocabulary, sharing, tables, training, watching
+from llm_action.commands import (
+    benchmarks,
+    explaining,
+    inference,
+    measuring,
+    open_vocabulary,
+    sharing,
+    tables,
+    training,
+    watching,
+)
+from llm_action.version import __version__
 
 _EXIT_BAD_INPUT = 2
 
@@ -19,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
+        if not getattr(arguments, "fast", False):
+            import_module("llm_action.registration")
         arguments.run(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -31,8 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llm-action", description="Skeletons in, action names out.")
+    parser.add_argument("--version", action="version", version=f"llm-action {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (inference, watching, training, measuring, benchmarks, tables, open_vocabulary, sharing):
+    for group in (inference, watching, explaining, training, measuring, benchmarks, tables, open_vocabulary, sharing):
         group.add_commands(commands)
     return parser
 

@@ -7,8 +7,19 @@ from dataclasses import field
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .hub_repository import FORMAT_VERSION, MODEL_AUTO_MAP, PIPELINES, VQVAE_AUTO_MAP, check_format, from_hub_code
+from .hub_repository import (
+    FORMAT_VERSION,
+    MODEL_AUTO_MAP,
+    PIPELINES,
+    VQVAE_AUTO_MAP,
+    check_format,
+    from_hub_code,
+    written_format,
+)
 from .skeleton_layouts import get_layout, own_layout
+from .skeleton_trunk import SIZES
+
+SKELETON = "skeleton"  # the sense that every model has, beside whatever others it was trained on
 
 
 @strict
@@ -20,7 +31,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
         dimensions: 3, or 2 of a model that sees pictures: depths are 0.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
-        downsample: frames a token step stands for, a power of two, default 2 (this project's choice; 4 in T2M-GPT).
+        downsample: frames a token step stands for, a power of two, default 4 as in T2M-GPT.
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
         body_parts: whether trunk, arms and legs have tokens of their own (`SkeletonLayout.body_parts`), five a step and
             person from one codebook, instead of one for the whole body, the paper's single stream. This project's
@@ -34,9 +45,13 @@ class ActionVQVAEConfig(PreTrainedConfig):
         curvature: c > 0 of the ball, default 1; where it is learned, what it begins with.
         curvature_learnable: whether the curvature is trained and saved with the weights, default False.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
-        encoder: what makes one vector of a step: "transformer", a convolution over its frames' joints, or "trunk",
-            `SkeletonTrunk` (this project's option).
-        trunk_widths: of the trunk's blocks, see `skeleton_trunk.SIZES`.
+        encoder: what makes one vector of a step: "trunk", `SkeletonTrunk` (this project's choice, default), or
+            "transformer", a convolution over its frames' joints, which models saved without this field have.
+        trunk_widths: of the trunk's blocks, default the large one of `skeleton_trunk.SIZES`.
+        channels: names of the channels of a signal, for a tokenizer of another sense than the skeleton, see
+            `SignalSequence`. Its encoder is "transformer", a convolution over the channels; its `layout` means nothing.
+            Default None: skeletons.
+        unit: of the signal, in words.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
         dropout: in the attention layers while training, default 0.3.
 
@@ -50,7 +65,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     own_layout: dict | None = None
     dimensions: int = 3
     num_frames: int = 64
-    downsample: int = 2
+    downsample: int = 4
     codebook_size: int = 512
     body_parts: bool = False
     num_levels: int = 1
@@ -60,8 +75,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
     curvature: float = 1.0
     curvature_learnable: bool = False
     max_norm: float = 1.5
-    encoder: str = "transformer"
-    trunk_widths: list[int] = field(default_factory=lambda: [64, 64, 128, 128, 128])
+    encoder: str = "trunk"
+    trunk_widths: list[int] = field(default_factory=lambda: list(SIZES["large"]))
+    channels: list[str] | None = None
+    unit: str = ""
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4
@@ -88,6 +105,10 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(f"Expected encoder 'transformer' or 'trunk', got {self.encoder!r}.")
         if not self.trunk_widths or any(width < 8 or width % 8 for width in self.trunk_widths):
             raise ValueError(f"Expected trunk_widths to be multiples of 8, got {self.trunk_widths}.")
+        if self.channels is not None:
+            self.encoder = "transformer"
+            if not self.channels or self.body_parts:
+                raise ValueError("Expected channels of one name or more, without body_parts.")
         if self.curvature_learnable and self.geometry != "hyperbolic":
             raise ValueError(f"Expected geometry 'hyperbolic' with curvature_learnable, got {self.geometry!r}.")
         if self.curvature <= 0 or self.max_norm <= 0:
@@ -98,6 +119,11 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(
                 f"Expected hidden_size to be a multiple of num_heads, got {self.hidden_size}/{self.num_heads}."
             )
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As any configuration's; one saved before there was a trunk has the transformer."""
+        return super().from_dict({"encoder": "transformer", **config_dict}, **kwargs)
 
     @property
     def num_steps(self) -> int:
@@ -125,7 +151,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
         return self.codebook_size * self.num_levels
 
     def to_dict(self):
-        return {**super().to_dict(), "format_version": FORMAT_VERSION}
+        return {**super().to_dict(), "format_version": written_format(self.channels)}
 
 
 _FORMAT_1_FIELDS = {"motion_evidence": "attribute_statistics", "readings": "taught"}
@@ -142,6 +168,7 @@ class LlmArConfig(PreTrainedConfig):
         base_vocab_size: ids below it are the base's words, ids from it up are action tokens.
         num_action_tokens: rows of the action-embedding table.
         vqvae_fingerprint: hash of the VQ-VAE whose sentences this model knows; the processor has the same one.
+        sense_fingerprints: the same of every further sense's VQ-VAE, by the sense's name; default None: there are none.
         hidden_size: word-embedding width of the base.
         label_names: the classes, index = class id.
         label_token_ids: each class's answer as the base's token ids.
@@ -153,6 +180,8 @@ class LlmArConfig(PreTrainedConfig):
         label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
             attributes are guessed.
         active_adapters: of several adapters; default None: "default" alone.
+        temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
+            left-out training subjects by `llm-action calibrate`; default 1.
         id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 
@@ -163,6 +192,7 @@ class LlmArConfig(PreTrainedConfig):
     base_vocab_size: int = 49152
     num_action_tokens: int = 512
     vqvae_fingerprint: str | None = None
+    sense_fingerprints: dict[str, str] | None = None
     hidden_size: int = 576
     label_names: list[str] | None = None
     label_token_ids: list[list[int]] | None = None
@@ -171,6 +201,7 @@ class LlmArConfig(PreTrainedConfig):
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
     active_adapters: list[str] | None = None
+    temperature: float = 1.0
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")
@@ -198,4 +229,5 @@ class LlmArConfig(PreTrainedConfig):
         return tuple(str(renamed.get(number, name)) for number, name in enumerate(self.label_names or ()))
 
     def to_dict(self):
-        return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": FORMAT_VERSION}
+        version = written_format(self.sense_fingerprints)
+        return {**super().to_dict(), "custom_pipelines": PIPELINES, "format_version": version}

@@ -18,7 +18,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file
 from torch import Tensor
 
-FORMAT_VERSION = 2  # raised when an older release could no longer read what this one writes
+FORMAT_VERSION = 3  # raised when an older release could no longer read what this one writes
+_WITHOUT_SENSES = 2  # what is written where the skeleton is the only sense, which releases of format 2 read
 
 TASK = "skeleton-action-recognition"
 
@@ -52,6 +53,8 @@ FOLDER_FILES = {
     "adapter": ("adapter_config.json", "adapter_model.safetensors"),
     "adapter/*": ("adapter_config.json", "adapter_model.safetensors"),
     "vqvae": ("config.json", "model.safetensors"),
+    "student": ("config.json", "model.safetensors"),
+    "senses/*": ("config.json", "model.safetensors"),
     "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
     "training": ("*.yaml", "*.json", "*.png"),
     ".eval_results": ("*.yaml",),
@@ -112,14 +115,20 @@ def check_parts_agree(folder: str | Path) -> None:
     """
     folder = Path(folder)
     check_file_names(folder)
-    if (folder / "vqvae" / "model.safetensors").is_file():
-        with reading(folder / "vqvae"):
-            found = weights_hash(load_file(folder / "vqvae" / "model.safetensors"))
+    for weights in (folder / "vqvae" / "model.safetensors", *sorted(folder.glob("senses/*/model.safetensors"))):
+        if not weights.is_file():
+            continue
+        place, sense = weights.parent.relative_to(folder).as_posix(), weights.parent.name
+        with reading(weights.parent):
+            found = weights_hash(load_file(weights))
         for part in ("config.json", "processor_config.json"):
-            noted = _read_json(folder / part).get("vqvae_fingerprint")
+            known = _read_json(folder / part)
+            noted = known.get("vqvae_fingerprint")
+            if place != "vqvae":
+                noted = (known.get("sense_fingerprints") or {}).get(sense)
             if noted is not None and noted != found:
                 raise ValueError(
-                    f"{folder}: {part} belongs to the VQ-VAE {noted}, vqvae/ holds {found}; export the model again."
+                    f"{folder}: {part} belongs to the VQ-VAE {noted}, {place}/ holds {found}; export the model again."
                 )
 
 
@@ -312,8 +321,10 @@ def check_file_names(folder: str | Path) -> None:
         ValueError: names the index and the entry.
     """
     for index in Path(folder).rglob("*.index.json"):
-        for name in json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values():
-            if PurePosixPath(name).name != name or "\\" in name:
+        with reading(index):
+            names = list(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        for name in names:
+            if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
                 raise ValueError(f"{index}: expected names of files beside it, got {name!r}; do not use this model.")
 
 
@@ -331,9 +342,9 @@ def reading(part: str | Path) -> Iterator[None]:
     except Exception as error:  # safetensors, json and torch each have their own
         if str(error).startswith(str(part)):
             raise  # names a part of this part
-        message = str(error)
-        if not isinstance(error, ValueError) or isinstance(error, json.JSONDecodeError):
-            message = f"damaged or of another model ({error}); export or download the model again."
+        message = f"{error!s:.1000}"
+        if not isinstance(error, ValueError) or isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+            message = f"damaged or of another model ({message}); export or download the model again."
         raise ValueError(f"{part}: {message}") from error
 
 
@@ -354,6 +365,11 @@ def check_parts(folder: str | Path, parts: Iterable[str]) -> None:
 def from_hub_code() -> bool:
     """Whether this code runs from a Hub repository's copy rather than from the installed package."""
     return __name__.startswith("transformers_modules.")
+
+
+def written_format(senses: object) -> int:
+    """The format that a part is written in, whether it has further `senses` or none."""
+    return FORMAT_VERSION if senses else _WITHOUT_SENSES
 
 
 def check_format(version: int, part: str) -> None:

@@ -40,7 +40,10 @@ class ActionVQVAEOutput(ModelOutput):
 
 
 class ActionVQVAE(HubUpload, PreTrainedModel):
-    """Skeletons to action sentences and back.
+    """Skeletons, or with `config.channels` the signals of another sense, to action sentences and back.
+
+    What is said of skeletons (batch, frames, joints, 3) holds of signals (batch, frames, channels), standardised with
+    `channel_means` and `channel_scales`, which are saved with the weights.
 
     Encoder: frames become joints relative to the root, root path and velocities (bones are differences of joints, which
     the first layer can form); a strided temporal convolution makes one vector a step, dilated ones and self-attention
@@ -49,6 +52,8 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
     `embedding_dim`, are what the decoder and the LLM see.
     """
 
+    channel_means: Tensor
+    channel_scales: Tensor
     config_class = ActionVQVAEConfig
     base_model_prefix = "vqvae"
     main_input_name = "skeletons"
@@ -63,14 +68,16 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         step: dict[str, Any] = {"kernel_size": 3 * pace, "stride": pace, "padding": pace}
         self.root_joint = layout.root
         self.streams = list(layout.body_parts.values()) if config.body_parts else [tuple(range(joints))]
+        if config.channels:
+            self.register_buffer("channel_means", torch.zeros(len(config.channels)))
+            self.register_buffer("channel_scales", torch.ones(len(config.channels)))
         if config.encoder == "trunk":
-            self.trunk = SkeletonTrunk(layout, config.trunk_widths, pace, config.dropout)
+            self.trunk = SkeletonTrunk(layout, config.trunk_widths, pace)
             parts = 1 if config.body_parts else len(self.trunk.parts)
             self.part_projection = nn.Linear(parts * self.trunk.width, width)
         else:
-            self.step_projections = nn.ModuleList(
-                nn.Conv1d(6 * len(stream) + 3, width, **step) for stream in self.streams
-            )
+            widths = [2 * len(config.channels)] if config.channels else [6 * len(part) + 3 for part in self.streams]
+            self.step_projections = nn.ModuleList(nn.Conv1d(features, width, **step) for features in widths)
             self.encoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
         self.place_embeddings = nn.Parameter(torch.empty(config.num_places, width))
         self.attention = nn.TransformerEncoder(
@@ -90,19 +97,15 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         self.embedding_projection = nn.Linear(config.num_streams * config.embedding_dim, width)
         self.decoder_positions = nn.Parameter(torch.empty(config.num_steps, width))
         self.decoder_blocks = nn.Sequential(TemporalBlock(width, 1), TemporalBlock(width, 3))
-        self.joint_projection = nn.ConvTranspose1d(width, 3 * joints, **step)
+        self.joint_projection = nn.ConvTranspose1d(width, len(config.channels or ()) or 3 * joints, **step)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         # torch's own initialisation for its layers: they are small, and PreTrainedModel's 0.02 starts them too flat
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d)):
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.BatchNorm1d, JointMixing)):
             module.reset_parameters()
         elif isinstance(module, HyperbolicCodebook):
             module.init_weights()
-        elif isinstance(module, SkeletonTrunk):
-            normal_(module.joints, std=0.02)
-        elif isinstance(module, JointMixing):
-            normal_(module.learned, std=0.01)
         elif isinstance(module, ActionVQVAE):
             normal_(module.place_embeddings, std=0.02)
             normal_(module.decoder_positions, std=0.02)
@@ -158,7 +161,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         embeddings = self.token_projection(vectors.to(self.dtype)).unflatten(1, (self.config.num_steps, -1)).flatten(2)
         hidden = self.decoder_blocks((self.embedding_projection(embeddings) + self.decoder_positions).transpose(1, 2))
         frames = self.joint_projection(F.gelu(hidden)).transpose(1, 2)
-        return frames.reshape(*frames.shape[:2], -1, 3)
+        return frames if self.config.channels else frames.reshape(*frames.shape[:2], -1, 3)
 
     def token_embeddings(self) -> Tensor:
         """(num_action_tokens, embedding_dim) what decoder and LLM see of every token, level after level."""
@@ -202,7 +205,12 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         copy_code(save_directory)
 
     def _frame_features(self, skeletons: Tensor) -> list[Tensor]:
-        """(batch, frames, 6 joints + 3) of every stream: joints relative to the root, root path, velocities."""
+        """(batch, frames, 6 joints + 3) of every stream: joints relative to the root, root path, velocities.
+
+        Of signals (batch, frames, 2 channels): the channels and their differences.
+        """
+        if self.config.channels:
+            return [torch.cat([skeletons, F.pad(skeletons.diff(dim=1), (0, 0, 1, 0))], -1)]
         root = skeletons[:, :, self.root_joint : self.root_joint + 1]
         velocity = F.pad(skeletons.diff(dim=1), (0, 0, 0, 0, 1, 0)) * _VELOCITY_SCALE
         return [
@@ -213,6 +221,11 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         ]
 
     def _check_skeletons(self, skeletons: Tensor) -> None:
+        if self.config.channels:
+            sizes = (self.config.num_frames, len(self.config.channels))
+            if tuple(skeletons.shape[1:]) != sizes:
+                raise ValueError(f"Expected signals of shape (batch, {sizes[0]}, {sizes[1]}), got {skeletons.shape}.")
+            return
         expected = (self.config.num_frames, get_layout(self.config.layout).num_joints, 3)
         if skeletons.ndim != 4 or tuple(skeletons.shape[1:]) != expected:
             raise ValueError(

@@ -482,13 +482,14 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         try:
             base_folder = cls.base_resolver(base_name) if cls.base_resolver else base_name
             check_file_names(base_folder)
-            base = AutoModelForCausalLM.from_pretrained(
-                base_folder,
-                dtype="auto" if quantization_config is None else wanted or "auto",
-                device_map=device_map,
-                use_safetensors=True,
-                **options,
-            )
+            with reading(base_folder):
+                base = AutoModelForCausalLM.from_pretrained(
+                    base_folder,
+                    dtype="auto" if quantization_config is None else wanted or "auto",
+                    device_map=device_map,
+                    use_safetensors=True,
+                    **options,
+                )
         except OSError as error:
             raise OSError(
                 f"{folder}: the base model {base_name} was not found ({error}). Pass base_model=FOLDER or set "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 from transformers import Pipeline
 from transformers.utils import logging
 
+from .explanation import Explanation, explain
 from .hub_repository import HubUpload
+from .motion_attribution import METHODS, MotionScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
 from .skeleton_recording import CONVENTIONS
 from .skeleton_stream import StreamResult, recognize_streams
+from .student import ActionStudent
 
 logger = logging.get_logger(__name__)
 
@@ -34,8 +38,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     ```
 
     Input: a path, a `SkeletonSequence`, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3), a mapping
-    with the key joints; or a list, a generator or a `datasets` column of such. What neither the input nor an option
-    says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a `RecordingWarning`.
+    with the key joints; or a list, a generator or a `datasets` column of such. Of a model of several senses, also a
+    mapping of those that a recording has: `{"skeleton": ..., "inertial": ...}`, see `LlmArProcessor`. What neither the
+    input nor an option says (layout, order of axes, what points up, unit ...) is inferred; doubts are said with a
+    `RecordingWarning`.
 
     Options, at construction or in the call:
         top_k: labels to return, default 5; None for all.
@@ -56,6 +62,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             with `is_trainable` is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
+        fast: at construction, whether the student beside the model (`llm-action distill`) answers where the candidates
+            are labels trained on, in a hundredth of the time, default False. Other candidates are the language model's.
+        hybrid: at construction, whether student and language model both answer there and their posteriors are averaged,
+            default False.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are
             computed once. For a model whose weights stay as they are; default: one of its own for each call.
 
@@ -77,7 +87,16 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, candidate_labels=None, calibrate: bool | None = None, merge: bool = True, **kwargs):
+    def __init__(
+        self,
+        *args,
+        candidate_labels=None,
+        calibrate: bool | None = None,
+        merge: bool = True,
+        fast: bool = False,
+        hybrid: bool = False,
+        **kwargs,
+    ):
         self._given = _kept(candidate_labels), calibrate
         self._last_candidates: tuple[str, NamedCandidates | WeightedCandidates] | None = None
         super().__init__(*args, **kwargs)
@@ -85,6 +104,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         self._check_parts()
         if merge and not self.model.is_trainable:
             self.model.merge()
+        self.hybrid = hybrid
+        self.student = ActionStudent.from_pretrained(self.model.name_or_path) if fast or hybrid else None
         logger.info("recognizing with %s", self.model.arithmetic)
         if candidate_labels is not None:
             self._candidates()  # says at once what is wrong with them
@@ -93,6 +114,11 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         """See the class."""
         kwargs["candidates"] = self._candidates(candidate_labels, calibrate)
         kwargs["states"] = kwargs.get("states") or KeptStates()
+        if self.student is not None and _are_known(kwargs["candidates"], self.student):
+            return self._recognize_with_student(inputs, **kwargs)
+        return self._ask_language_model(inputs, **kwargs)
+
+    def _ask_language_model(self, inputs: Any, **kwargs) -> Any:
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
@@ -110,6 +136,49 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["recording"].sentences[0]))
         ranked = super().__call__([encoded[index] for index in order], **kwargs) if encoded else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def explain(self, recording: Any, *, method: str = METHODS[0], **options: Any) -> Explanation:
+        """Says why the language model calls a recording what it calls it, whether or not a student answers calls.
+
+        The model reads beginnings and windows of the recording, and the recording with frames and joints held still:
+        some 100 sentences, in batches.
+
+        Args:
+            recording: one input, as in a call.
+            method: how frames and joints get their weights, see `motion_attribution`; default the one that did best
+                in `experiments/faithfulness.py`.
+            options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
+
+        Raises:
+            ValueError: bad input, a recording without a skeleton, or a method that the model does not allow.
+        """
+        candidates = self._candidates(options.pop("candidate_labels", None), options.pop("calibrate", None))
+        views, states = options.pop("views", 1), options.pop("states", None) or KeptStates()
+        read = {name: value for name, value in {**self._preprocess_params, **options}.items() if value is not None}
+        scorer = MotionScorer(self.model, self.processor, candidates, states)
+        asked = {"candidates": candidates, "states": states, "views": views, "top_k": None}
+        rank = functools.partial(self._ask_language_model, **asked)
+        return explain(scorer, recording, rank, method, **{name: read[name] for name in read if name != "views"})
+
+    def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
+        """What the student says, or its mean with what the language model says."""
+        if not is_several(inputs):
+            return self._recognize_with_student([inputs], **kwargs)[0]
+        if not isinstance(inputs, Sequence):
+            return (self._recognize_with_student([one], **kwargs)[0] for one in inputs)
+        assert self.student is not None
+        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
+        read, score, rank = self._sanitize_parameters(**options)
+        read = {"views": 1, **self._preprocess_params, **read}
+        top_k, views = {"top_k": 5, **self._forward_params, **score}["top_k"], read.pop("views")
+        read.pop("attributes", None)
+        sequences = [self.processor.read(one, **read) for one in inputs]
+        if not self.hybrid:
+            return self.student.recognize(sequences, top_k, views, rank["labels"])
+        rankings = self.student.recognize(sequences, None, views, rank["labels"])
+        asked = self._recognize_all(sequences, **{**kwargs, "top_k": None, "views": views})
+        share = self.student.config.share
+        return [_averaged(one, other, share)[:top_k] for one, other in zip(rankings, asked, strict=True)]
 
     def stream(
         self,
@@ -233,12 +302,30 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
                 f"The model reads sentences of the VQ-VAE {model}, the processor writes those of {processor}; "
                 "use the processor saved with the model."
             )
+        known, given = self.model.config.sense_fingerprints or {}, self.processor.sense_fingerprints or {}
+        if known != given:
+            raise ValueError(
+                f"The model reads sentences of the further senses {known}, the processor writes those of {given}; use "
+                "the processor saved with the model."
+            )
         words, first_action = self.model.config.base_vocab_size, self.processor.first_action_id
         if words != first_action:
             raise ValueError(
                 f"The model's action tokens begin at id {words}, the processor's at {first_action}; "
                 "use the processor saved with the model."
             )
+
+
+def _are_known(candidates: NamedCandidates | WeightedCandidates, student: ActionStudent) -> bool:
+    return isinstance(candidates, NamedCandidates) and set(candidates.labels) <= set(student.config.labels)
+
+
+def _averaged(student: list[dict[str, Any]], model: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+    """The mean of two posteriors over the same labels, best first; `share` is the student's."""
+    scores = {entry["label"]: (1 - share) * entry["score"] for entry in model}
+    for entry in student:
+        scores[entry["label"]] += share * entry["score"]
+    return [{"label": label, "score": scores[label]} for label in sorted(scores, key=lambda label: -scores[label])]
 
 
 def _kept(labels: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,27 @@ from transformers import BatchEncoding, ProcessorMixin
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
-from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
+from .configuration_llm_ar import SKELETON
+from .hub_repository import (
+    FORMAT_VERSION,
+    PROCESSOR_AUTO_MAP,
+    HubUpload,
+    check_format,
+    check_parts,
+    copy_code,
+    reading,
+    written_format,
+)
 from .modeling_action_vqvae import ActionVQVAE
+from .signal_sequence import SignalSequence, at_moments, on_skeleton_clock, signal_from, thinned
+from .skeleton_layouts import get_layout
 from .skeleton_recording import recording_from_array, recording_from_mapping, warn
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
+_PLACE = r"\{(\w+)\}"  # of a sense in a prompt
+_SENSES = "senses"  # the folder of the further senses' action tokenizers
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
@@ -58,12 +73,19 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     body parts of a step and the levels of each next to each other; a second person's sentence follows after a
     separating word.
 
+    Further senses each have an action tokenizer of their own, whose tokens `<s17>` follow those of the skeleton's. A
+    recording may lack any of its senses; the prompt then has no line of it.
+
     Args:
         feature_extractor: a `SkeletonFeatureExtractor`.
         tokenizer: the base model's tokenizer.
         vqvae: an `ActionVQVAE`; saved to and loaded from the subfolder `vqvae`.
-        prompt: text with one `{motion}` where the sentence goes. The paper has an instruction, too; its words are this
-            project's choice.
+        prompt: text with one `{motion}` where the skeleton's sentence goes. The paper has an instruction, too; its
+            words are this project's choice.
+        senses: an `ActionVQVAE` of signals (with `channels`) of every further sense, by the sense's name; saved to and
+            loaded from the subfolders `senses/NAME`. The prompt then has a line with `{NAME}` for each, see
+            `prompt_with`.
+        sense_fingerprints: as `vqvae_fingerprint`, of each of them.
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
         motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
@@ -75,6 +97,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
 
     # reads files of recording formats into a SkeletonSequence; the installed package sets it, .npy needs none
     file_reader: Callable[..., SkeletonSequence] | None = None
+    signal_reader: Callable[..., SignalSequence] | None = None  # the same for files of other senses
 
     def __init__(
         self,
@@ -86,18 +109,30 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         first_action_id: int | None = None,
         motion_features: bool = False,
         format_version: int = FORMAT_VERSION,
+        senses: Mapping[str, ActionVQVAE] | None = None,
+        sense_fingerprints: Mapping[str, str] | None = None,
     ):
         check_format(format_version, "processor")
         super().__init__(feature_extractor, tokenizer)
-        if prompt.count("{motion}") != 1:
-            raise ValueError(f"Expected a prompt with exactly one {{motion}}, got {prompt!r}.")
+        self._senses = {name: model.eval() for name, model in (senses or {}).items()}
+        for name in ("motion", *self._senses):
+            if prompt.count(f"{{{name}}}") != 1:
+                raise ValueError(f"Expected a prompt with exactly one {{{name}}}, got {prompt!r}.")
         if vqvae is None:
             raise ValueError(
                 "Expected a vqvae (ActionVQVAE); load a whole processor with LlmArProcessor.from_pretrained."
             )
         _check_parts(feature_extractor, vqvae, vqvae_fingerprint)
         self.prompt, self.motion_features = prompt, motion_features
-        self.format_version = format_version
+        self.format_version = written_format(self._senses)
+        found = {name: model.fingerprint() for name, model in self._senses.items()}
+        for name, fingerprint in (sense_fingerprints or {}).items():
+            if found.get(name) != fingerprint:
+                raise ValueError(
+                    f"The fingerprint of {name}'s VQ-VAE is {found.get(name)}, this processor was saved with "
+                    f"{fingerprint}: its tokens would mean something else. Restore the folder {_SENSES}/{name}."
+                )
+        self.sense_fingerprints = found or None
         self.auto_map = PROCESSOR_AUTO_MAP
         self.vqvae_fingerprint = vqvae_fingerprint or vqvae.fingerprint()
         self._vqvae = vqvae.eval()
@@ -112,26 +147,68 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """The action tokenizer's model."""
         return self._vqvae
 
+    @property
+    def senses(self) -> dict[str, ActionVQVAE]:
+        """The action tokenizers of further senses than the skeleton, by name."""
+        return dict(self._senses)
+
+    @property
+    def num_action_tokens(self) -> int:
+        """Different action tokens of all senses."""
+        return sum(model.config.num_action_tokens for model in (self._vqvae, *self._senses.values()))
+
+    def token_embeddings(self) -> torch.Tensor:
+        """(num_action_tokens, embedding_dim) the tokens of all senses as their decoders see them.
+
+        Those of several senses are standardised, each sense's apart.
+        """
+        tables = [model.token_embeddings().detach() for model in (self._vqvae, *self._senses.values())]
+        if len(tables) == 1:
+            return tables[0]
+        return torch.cat([(table - table.mean(0)) / table.std().clamp(min=1e-8) for table in tables])
+
+    def with_senses(self, senses: Mapping[str, ActionVQVAE], titles: Mapping[str, str]) -> LlmArProcessor:
+        """The same processor with further senses.
+
+        Args:
+            titles: what the prompt calls each; default the name, capitalised.
+        """
+        plain = re.sub(r"\n[^\n]*\{(?!motion\})\w+\}", "", self.prompt)
+        return type(self)(
+            self.feature_extractor,
+            self.tokenizer,
+            self._vqvae,
+            prompt_with({name: titles.get(name) or name.capitalize() for name in senses}, plain),
+            first_action_id=self.first_action_id,
+            motion_features=self.motion_features,
+            senses=senses,
+        )
+
     def __call__(
         self,
-        skeletons: Any,
+        skeletons: Any = None,
         layout: str | None = None,
         fps: float | None = None,
         return_tensors: str | None = None,
         padding: bool | str = True,
         views: int = 1,
+        signals: Mapping[str, Any] | None = None,
         **conventions: Any,
     ) -> BatchEncoding:
         """Prompts of one or several sequences.
 
         Args:
             skeletons: a `SkeletonSequence`, a path, an array (frames, joints, 2|3) or (persons, frames, joints, 2|3),
-                a mapping with the key joints, or a list of such.
+                a mapping with the key joints, a mapping of senses (`{"skeleton": ..., "inertial": ...}`), or a list of
+                such; None with signals alone.
             layout: layout of inputs that carry none; default: the one whose bones fit.
             fps: frames per second of inputs that carry none.
             return_tensors: "pt", "np" or None for lists.
             padding: as a tokenizer's; prompts are padded on the left.
             views: test-time views of each sequence, a prompt each, default 1; see `SkeletonFeatureExtractor`.
+            signals: what further senses recorded of the same, by the sense's name: a `SignalSequence`, a path, an array
+                (samples, channels) or a mapping with the key values; where `skeletons` are several, a list of such for
+                each sense, None where one is lacking.
             conventions: what else is known of inputs that do not say it, see `read`.
 
         Returns:
@@ -142,6 +219,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             ValueError: bad input; views out of range.
         """
         given = list(skeletons) if is_several(skeletons) else [skeletons]
+        if signals is not None:
+            given = _with_signals(given if skeletons is not None else None, signals, is_several(skeletons))
         recordings = self.encode_recordings(given, layout, fps, views, **conventions)
         return self.prompts(recordings, return_tensors=return_tensors, padding=padding)
 
@@ -162,22 +241,101 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """
         extractor, encoded = self.feature_extractor, list[EncodedRecording]()
         for start in range(0, len(skeletons), _BATCH):
-            batch = [self.read(skeleton, layout, fps, **conventions) for skeleton in skeletons[start : start + _BATCH]]
-            normalized = extractor(batch, views=views)
-            seen, mask = normalized["skeletons"], normalized["person_mask"]
-            sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask))
-            values = value_numbers(seen[::views], mask[::views], extractor.layout) if attributes else None
+            given = skeletons[start : start + _BATCH]
+            read = [self.read_senses(one, layout, fps, **conventions) for one in given]
+            seen, mask, signals = self._batch(read, views)
+            sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask), signals)
+            shown = mask[::views].any(1)
+            values = value_numbers(seen[::views][shown], mask[::views][shown], extractor.layout) if attributes else None
+            values_of = dict(zip(np.flatnonzero(shown), [] if values is None else values, strict=False))
             features = motion_features(seen) if self.motion_features else None
-            for number in range(len(batch)):
+            for number in range(len(read)):
                 of_views = slice(number * views, (number + 1) * views)
                 encoded.append(
                     EncodedRecording(
                         sentences[of_views],
-                        None if values is None else values[number],
+                        values_of.get(number),
                         None if features is None else features[of_views],
                     )
                 )
         return encoded
+
+    def _batch(
+        self, read: Sequence[tuple[SkeletonSequence | None, Mapping[str, np.ndarray]]], views: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
+        """Normalised skeletons, person_mask and signals of recordings, as `encode_features` takes them."""
+        extractor = self.feature_extractor
+        there = [number for number, (skeleton, _) in enumerate(read) if skeleton is not None]
+        if self.motion_features and len(there) < len(read):
+            raise ValueError("Expected a skeleton in every recording: this model knows classes by their motion.")
+        normalized = extractor([read[number][0] for number in there], views=views) if there else None
+        if normalized is not None and len(there) == len(read):
+            seen, mask = normalized["skeletons"], normalized["person_mask"]
+        else:
+            joints = (extractor.max_persons, extractor.num_frames, get_layout(extractor.layout).num_joints, 3)
+            seen = np.zeros((len(read) * views, *joints), np.float32)
+            mask = np.zeros(seen.shape[:2], bool)
+            rows = [number * views + view for number in there for view in range(views)]
+            if normalized is not None:
+                seen[rows], mask[rows] = normalized["skeletons"], normalized["person_mask"]
+        signals = {name: self.standardized(name, [one.get(name) for _, one in read], views) for name in self._senses}
+        return seen, mask, signals
+
+    def standardized(self, sense: str, values: Sequence[np.ndarray | None], views: int = 1) -> torch.Tensor:
+        """(batch * views, frames, channels) of signals (samples, channels), NaN throughout where one is lacking."""
+        model = self._senses[sense]
+        frames = model.config.num_frames
+        rows = np.full((len(values), frames, len(model.config.channels)), np.nan, np.float32)
+        for row, given in zip(rows, values, strict=True):
+            if given is not None:
+                given = thinned(given, 2 * frames)
+                row[:] = at_moments(given, np.linspace(0, len(given) - 1, frames))
+        standard = (torch.from_numpy(rows) - model.channel_means.cpu()) / model.channel_scales.cpu()
+        return standard.repeat_interleave(views, 0)
+
+    def read_senses(
+        self, given: Any, layout: Any = None, fps: float | None = None, **conventions: Any
+    ) -> tuple[SkeletonSequence | None, dict[str, np.ndarray]]:
+        """Any accepted input as a skeleton, None where there is none, and its signals on the skeleton's clock.
+
+        Raises:
+            ValueError: bad input, a sense that this model does not know, or none at all.
+        """
+        if not isinstance(given, Mapping) or "joints" in given:
+            skeleton: SkeletonSequence | None = self.read(given, layout, fps, **conventions)
+            row = given if isinstance(given, Mapping) and given.get("shape") is not None else {}
+            columns = {name: row[name] for name in self._senses if row.get(name) is not None}
+            signals = {name: _from_column(column) for name, column in columns.items() if len(column["shape"])}
+        else:
+            known = (SKELETON, *self._senses)
+            if unknown := [str(name) for name in given if name not in known]:
+                raise ValueError(
+                    f"Unknown sense {', '.join(unknown)}: this model was trained on {', '.join(known)}. Expected a "
+                    "mapping of those, or of one recording with the key joints."
+                )
+            there = {name: one for name, one in given.items() if one is not None}
+            if not there:
+                raise ValueError(f"Expected a recording of at least one of {', '.join(known)}, got none.")
+            skeleton = self.read(there.pop(SKELETON), layout, fps, **conventions) if SKELETON in there else None
+            signals = there
+        return skeleton, {name: self._read_signal(name, one, skeleton) for name, one in signals.items()}
+
+    def _read_signal(self, sense: str, given: Any, skeleton: SkeletonSequence | None) -> np.ndarray:
+        if isinstance(given, (str, Path)):
+            path = Path(given)
+            if (read := self.signal_reader) is not None:
+                given = read(path)
+            elif path.suffix != ".npy":
+                raise ValueError(
+                    f"{path}: without the llm-action package only .npy files are read; pip install llm-action"
+                )
+            else:
+                given = signal_from(np.load(path, allow_pickle=False), path.name)
+        elif torch.is_tensor(given):
+            given = given.detach().float().cpu().numpy()
+        signal = signal_from(given, sense)
+        signal = replace(signal, values=signal.with_channels(self._senses[sense].config.channels), channels=())
+        return on_skeleton_clock(signal, skeleton)
 
     def prompts(
         self, recordings: Sequence[EncodedRecording], return_tensors: str | None = None, padding: bool | str = True
@@ -202,10 +360,29 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
 
     def prompt_parts(self) -> tuple[list[int], list[int]]:
         """Token ids of the prompt before and after the sentence."""
+        if self._senses:  # the sentence has the words of its senses
+            return [], self._words(re.split(_PLACE, self.prompt)[-1])
         before, after = self.prompt.split("{motion}")
-        return tuple(
-            self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (before.rstrip(" "), after)
-        )
+        return self._words(before.rstrip(" ")), self._words(after)
+
+    @property
+    def empty_sentence(self) -> list[int]:
+        """The sentence of a recording of which no sense has a token, for priors."""
+        return self._composed({SKELETON: [], **{name: [] for name in self._senses}}) if self._senses else []
+
+    def _composed(self, tokens: Mapping[str, list[int]]) -> list[int]:
+        """The senses' tokens in the order of the prompt, each behind its words; the tokens alone of a single sense."""
+        if not self._senses:
+            return tokens[SKELETON]
+        words, sentence = re.split(_PLACE, self.prompt)[:-1], list[int]()
+        for before, sense in zip(words[::2], words[1::2], strict=True):
+            found = tokens.get(SKELETON if sense == "motion" else sense)
+            if found is not None:
+                sentence += self._words((before if sentence else before.lstrip()).rstrip(" ")) + found
+        return sentence
+
+    def _words(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def encode(self, skeleton: Any, layout: str | None = None, fps: float | None = None, **conventions) -> list[int]:
         """The action sentence of one sequence: ids without the prompt."""
@@ -217,23 +394,49 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """The action sentences of several sequences."""
         return [recording.sentences[0] for recording in self.encode_recordings(skeletons, layout, fps, **conventions)]
 
-    def encode_features(self, skeletons: torch.Tensor, person_mask: torch.Tensor) -> list[list[int]]:
-        """Sentences of normalised skeletons (batch, persons, frames, joints, 3) with person_mask (batch, persons)."""
-        codes = self._vqvae.encode(skeletons[person_mask].to(self._vqvae.device))
-        size = self._vqvae.config.codebook_size
-        offsets = torch.arange(codes.shape[-1], device=codes.device) * size + self.first_action_id
-        tokens = iter((codes + offsets).flatten(1).tolist())
+    def encode_features(
+        self,
+        skeletons: torch.Tensor,
+        person_mask: torch.Tensor,
+        signals: Mapping[str, torch.Tensor] | None = None,
+    ) -> list[list[int]]:
+        """Sentences of normalised skeletons and of signals.
+
+        Args:
+            skeletons: (batch, persons, frames, joints, 3).
+            person_mask: (batch, persons), all False where the skeleton is lacking.
+            signals: of further senses, (batch, frames, channels) each, see `standardized`.
+        """
+        tokens = iter(self._encoded(self._vqvae, skeletons[person_mask], self.first_action_id))
         separator = self._separator()
-        sentences = []
-        for persons in person_mask.sum(1).tolist():
-            sentence = next(tokens)
+        rows: list[dict[str, list[int]]] = [{} for _ in person_mask]
+        for row, persons in zip(rows, person_mask.sum(1).tolist(), strict=True):
+            if persons:
+                row[SKELETON] = next(tokens)
             for _ in range(persons - 1):
-                sentence = sentence + separator + next(tokens)
-            sentences.append(sentence)
-        return sentences
+                row[SKELETON] = row[SKELETON] + separator + next(tokens)
+        first = self.first_action_id + self._vqvae.config.num_action_tokens
+        for name, model in self._senses.items():
+            values = (signals or {}).get(name)
+            if values is not None:
+                there = ~values.isnan().flatten(1).any(1)
+                found = self._encoded(model, values[there], first)
+                for number, sentence in zip(there.nonzero().flatten().tolist(), found, strict=True):
+                    rows[number][name] = sentence
+            first += model.config.num_action_tokens
+        return [self._composed(row) for row in rows]
+
+    @staticmethod
+    def _encoded(model: ActionVQVAE, inputs: torch.Tensor, first_id: int) -> list[list[int]]:
+        """The token ids of a batch of one sense, whose first token has the id `first_id`."""
+        if not len(inputs):
+            return []
+        codes = model.encode(inputs.to(model.device))
+        offsets = torch.arange(codes.shape[-1], device=codes.device) * model.config.codebook_size + first_id
+        return (codes + offsets).flatten(1).tolist()
 
     def decode(self, ids: Any) -> SkeletonSequence:
-        """The skeletons of an action sentence; words (prompt, padding, separator) are skipped.
+        """The skeletons of an action sentence; words (prompt, padding, separator) and other senses are skipped.
 
         Returns:
             A sequence in the VQ-VAE's layout, in torso lengths with the first person's hips at the origin.
@@ -243,7 +446,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """
         config = self._vqvae.config
         tokens = torch.as_tensor(ids).flatten() - self.first_action_id
-        tokens = tokens[tokens >= 0]
+        tokens = tokens[(tokens >= 0) & (tokens < config.num_action_tokens)]
         per_person = config.num_places * config.num_levels
         if len(tokens) == 0 or len(tokens) % per_person:
             raise ValueError(
@@ -331,19 +534,22 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return ["input_ids", "attention_mask"]
 
     def to_dict(self) -> dict[str, Any]:
-        vqvae = self.__dict__.pop("_vqvae")  # its weights have a folder of their own
+        vqvae, senses = self.__dict__.pop("_vqvae"), self.__dict__.pop("_senses")  # they have folders of their own
         try:
-            return {key: value for key, value in super().to_dict().items() if key != "vqvae"}
+            left_out = {"vqvae", "senses", *([] if senses else ["sense_fingerprints"])}
+            return {key: value for key, value in super().to_dict().items() if key not in left_out}
         finally:
-            self._vqvae = vqvae
+            self._vqvae, self._senses = vqvae, senses
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        """Writes processor, tokenizer, the VQ-VAE (`vqvae/`) and the code a Hub repository needs."""
+        """Writes processor, tokenizer, the VQ-VAEs (`vqvae/`, `senses/NAME/`) and the code a Hub repository needs."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        self._vqvae.save_pretrained(folder / "vqvae")
-        for module in (folder / "vqvae").glob("*.py"):
-            module.unlink()  # the root has the code
+        parts = {"vqvae": self._vqvae, **{f"{_SENSES}/{name}": model for name, model in self._senses.items()}}
+        for part, model in parts.items():
+            model.save_pretrained(folder / part)
+            for module in (folder / part).glob("*.py"):
+                module.unlink()  # the root has the code
         copy_code(folder)
         files = super().save_pretrained(save_directory)
         if push_to_hub:
@@ -383,14 +589,25 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         with reading(f"{pretrained_model_name_or_path}/vqvae"):
             vqvae = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder="vqvae", **hub)
-        return {**processor_dict, "vqvae": vqvae}, kwargs
+        senses = {}
+        for name in processor_dict.get("sense_fingerprints") or ():
+            with reading(f"{pretrained_model_name_or_path}/{_SENSES}/{name}"):
+                subfolder = f"{_SENSES}/{name}"
+                senses[name] = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **hub)
+        return {**processor_dict, "vqvae": vqvae, **({"senses": senses} if senses else {})}, kwargs
 
     def _token(self, index: int) -> str:
         action = index - self.first_action_id
         if action < 0:
             return self.tokenizer.convert_ids_to_tokens(index)
-        level, code = divmod(action, self._vqvae.config.codebook_size)
-        return f"<{chr(ord('a') + level)}{code}>"
+        letter = ord("a")
+        for model in (self._vqvae, *self._senses.values()):
+            if action < model.config.num_action_tokens:
+                level, code = divmod(action, model.config.codebook_size)
+                return f"<{chr(letter + level)}{code}>"
+            action -= model.config.num_action_tokens
+            letter = ord("s") if model is self._vqvae else letter + model.config.num_levels
+        return f"<{index}>"
 
     def _separator(self) -> list[int]:
         return self.tokenizer(PERSON_SEPARATOR, add_special_tokens=False)["input_ids"]
@@ -415,6 +632,33 @@ def is_several(skeletons: Any) -> bool:
         return not isinstance(first, Number)  # else one array, written as nested lists
     one = isinstance(skeletons, (str, Path, Mapping, np.ndarray, torch.Tensor)) or hasattr(skeletons, "joints")
     return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
+
+
+def prompt_with(titles: Mapping[str, str], prompt: str = DEFAULT_PROMPT) -> str:
+    """A prompt with a line for each further sense below that of the skeleton.
+
+    Args:
+        titles: what each sense is called, by its name.
+    """
+    lines = "".join(f"\n{title}: {{{name}}}" for name, title in titles.items())
+    return prompt.replace("{motion}", "{motion}" + lines)
+
+
+def _with_signals(skeletons: list[Any] | None, signals: Mapping[str, Any], several: bool) -> list[dict[str, Any]]:
+    """Mappings of the senses of each recording."""
+    if not several and skeletons is not None:
+        return [{SKELETON: skeletons[0], **signals}]
+    lists = {name: list(given) if isinstance(given, (list, tuple)) else [given] for name, given in signals.items()}
+    given = {**({} if skeletons is None else {SKELETON: skeletons}), **lists}
+    if len({len(of_sense) for of_sense in given.values()}) != 1:
+        counts = ", ".join(f"{len(of_sense)} of {name}" for name, of_sense in given.items())
+        raise ValueError(f"Expected as many recordings of every sense, None where one is lacking, got {counts}.")
+    return [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
+
+
+def _from_column(column: Mapping[str, Any]) -> np.ndarray:
+    """A sense's column of a data set's row, whose values are flat beside their shape."""
+    return np.asarray(column["values"], np.float32).reshape([int(size) for size in column["shape"]])
 
 
 def _from_row(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .skeleton_layouts import get_layout
@@ -14,6 +16,15 @@ _STEEPEST_TILT = 45.0  # degrees; cameras are tilted less, people who lie are ti
 _STANDING = 0.85  # head to ankles, as a share of the bones between them
 _SHORTEST = 1e-4
 _FACING_FRAMES = 8
+# the bones between head and ankles; those of the legs count half, for there are two
+_CHAIN = [
+    ("head", "shoulder_center"),
+    ("shoulder_center", "hip_center"),
+    *((f"{side}_hip", f"{side}_knee") for side in ("left", "right")),
+    *((f"{side}_knee", f"{side}_ankle") for side in ("left", "right")),
+]
+_CHAIN_STARTS, _CHAIN_ENDS = ([_LANDMARKS.index(bone[end]) for bone in _CHAIN] for end in (0, 1))
+_CHAIN_SHARES = np.array([1, 1, 0.5, 0.5, 0.5, 0.5])
 
 
 def normalize_geometry(
@@ -131,9 +142,8 @@ def body_scale(landmarks: np.ndarray, unknown: float = 1.0) -> float:
         unknown: the answer where no bone was seen.
     """
     joints, parents = np.array(_LANDMARKS.bones).T
-    lengths = np.median(np.linalg.norm(landmarks[:, joints] - landmarks[:, parents], axis=-1), axis=0)
-    reference = reference_body(_LANDMARKS.name)
-    expected = np.linalg.norm(reference[joints] - reference[parents], axis=-1)
+    lengths = np.median(_lengths(landmarks[:, joints] - landmarks[:, parents]), axis=0)
+    expected = _reference_bones()
     seen = lengths > _SHORTEST * np.max(lengths, where=~np.isnan(lengths), initial=0)
     return max(float(lengths[seen].sum() / expected[seen].sum()) if seen.any() else unknown, _SHORTEST)
 
@@ -153,12 +163,9 @@ def _body_direction(person: np.ndarray) -> np.ndarray:
     """Unit vector (3,) from ankles to body of one person (frames, 20, 3), zeros where there is none."""
     head, neck, hips = (person[:, _LANDMARKS.index(joint)] for joint in ("head", "shoulder_center", "hip_center"))
     ankles = (person[:, _LANDMARKS.index("left_ankle")] + person[:, _LANDMARKS.index("right_ankle")]) / 2
-    height = np.linalg.norm(head - ankles, axis=-1)
+    height = _lengths(head - ankles)
     tall = height >= np.median(height)
-    stretched = np.linalg.norm(neck - head, axis=-1) + np.linalg.norm(hips - neck, axis=-1)
-    for side in ("left", "right"):
-        for bone in ((f"{side}_hip", f"{side}_knee"), (f"{side}_knee", f"{side}_ankle")):
-            stretched = stretched + np.linalg.norm(_bone(person, *bone), axis=-1) / 2
+    stretched = _lengths(person[:, _CHAIN_ENDS] - person[:, _CHAIN_STARTS]) @ _CHAIN_SHARES
     stands = np.median(height[tall]) > _STANDING * np.median(stretched)
     direction = (head + neck + hips) / 3 - ankles if stands else neck - hips
     return _unit(_unit(direction[tall]).mean(0))
@@ -172,8 +179,20 @@ def _bone(person: np.ndarray, start: str, end: str) -> np.ndarray:
     return person[:, _LANDMARKS.index(end)] - person[:, _LANDMARKS.index(start)]
 
 
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("...c,...c->...", vectors, vectors))  # norm() takes twice as long
+
+
+@lru_cache
+def _reference_bones() -> np.ndarray:
+    """(bones,) lengths in the reference body, torso lengths."""
+    joints, parents = np.array(_LANDMARKS.bones).T
+    reference = reference_body(_LANDMARKS.name)
+    return _lengths(reference[joints] - reference[parents])
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return vectors / np.maximum(_lengths(vectors), 1e-9)[..., None]
 
 
 _SMALLEST_BONE = 1e-4  # torso lengths; shorter ones (a joint that stands in for another) have no direction

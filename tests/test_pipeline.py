@@ -70,7 +70,7 @@ def same(expected):
 
 class TestViews:
     def test_the_mean_posterior_of_the_views(self, recognize, files):
-        from llm_action.modeling.feature_extraction_skeleton import VIEWS, resample
+        from llm_action.modeling.skeleton_normalization import VIEWS, resample
 
         extractor, processor = recognize.processor.feature_extractor, recognize.processor
         sequence = llm_action.read_skeleton(files[0])

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,14 @@ from llm_action.commands.shared import add_command, add_reading_options, load_pi
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     recognize = add_command(commands, "recognize", _recognize, "name the action of recordings")
-    recognize.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument("files", nargs="*", metavar="FILE", help="recordings, or folders of such")
+    recognize.add_argument(
+        "--signal",
+        action="append",
+        default=[],
+        metavar="SENSE=FILE",
+        help="what a further sense recorded of the one FILE, or alone: inertial=worn.csv",
+    )
     recognize.add_argument(
         "--out",
         type=Path,
@@ -28,6 +35,9 @@ def add_commands(commands) -> None:
     recognize.add_argument("--verbose", action="store_true", help="print what was inferred of each recording")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
+    recognize.add_argument(
+        "--fast", action="store_true", help="let the model's student answer, in a hundredth of the time"
+    )
     recognize.add_argument(
         "--descriptions",
         metavar="FILE",
@@ -69,19 +79,11 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _recognize(arguments: argparse.Namespace) -> None:
     from llm_action.commands.recognizing import files_of, print_result, recognise_each, write_results
-    from llm_action.datasets.descriptions import load_descriptions, read_descriptions
-    from llm_action.modeling.prompt_states import KeptStates
 
-    files = files_of(arguments.files)
-    recognize = load_pipeline(arguments.model)
-    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates()}
-    if arguments.descriptions:
-        file, labels = arguments.descriptions, arguments.labels
-        options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
-    elif arguments.labels:
-        options["candidate_labels"] = arguments.labels
-    read = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
-    each = partial(recognise_each, read=read, rank=partial(recognize, **options))
+    signals = _signals(arguments)
+    files = files_of(arguments.files) or [", ".join(signals.values())]
+    read, rank = (arguments.fast and not signals and _student(arguments)) or _language_model(arguments, signals)
+    each = partial(recognise_each, read=read, rank=rank)
     if arguments.out is not None:
         errors = write_results(arguments.out, files, each)
         for error in errors if len(files) > 1 else ():
@@ -95,6 +97,56 @@ def _recognize(arguments: argparse.Namespace) -> None:
             errors += [found.error] if found.error else []
     if errors:
         raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not recognised")
+
+
+def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
+    """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
+    from llm_action.modeling.student import ActionStudent
+    from llm_action.skeleton_io import read_skeleton
+
+    student = ActionStudent.from_pretrained(arguments.model)
+    if arguments.descriptions or not set(arguments.labels or ()) <= set(student.config.labels):
+        print("some labels are new to the student: the language model answers", file=sys.stderr)
+        return None
+    read = partial(read_skeleton, layout=arguments.layout, **reading_options(arguments))
+    return read, lambda sequence: student.recognize([sequence], arguments.top_k, labels=arguments.labels)[0]
+
+
+def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> tuple[Callable, Callable]:
+    """What reads a file and what ranks its labels."""
+    from llm_action.datasets.descriptions import load_descriptions, read_descriptions
+    from llm_action.modeling.prompt_states import KeptStates
+
+    recognize = load_pipeline(arguments.model)
+    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates()}
+    if arguments.descriptions:
+        file, labels = arguments.descriptions, arguments.labels
+        options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
+    elif arguments.labels:
+        options["candidate_labels"] = arguments.labels
+    read_skeleton = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
+
+    def read(file: str) -> Any:
+        if not arguments.files:
+            return signals
+        return {"skeleton": read_skeleton(file), **signals} if signals else read_skeleton(file)
+
+    return read, partial(recognize, **options)
+
+
+def _signals(arguments: argparse.Namespace) -> dict[str, str]:
+    """The files of further senses by their senses' names."""
+    signals = {}
+    for given in arguments.signal:
+        sense, found, file = given.partition("=")
+        if not found or not sense or not file:
+            raise ValueError(f"--signal: expected SENSE=FILE, like inertial=worn.csv, got {given!r}")
+        signals[sense] = file
+    if signals and (len(arguments.files) > 1 or any(Path(file).is_dir() for file in arguments.files)):
+        raise ValueError("--signal: expected one FILE that it belongs to, or none; call the command once a recording")
+    if not signals and not arguments.files:
+        raise ValueError("expected a FILE, or a --signal SENSE=FILE")
+    return signals
 
 
 def _stream(arguments: argparse.Namespace) -> None:

@@ -66,7 +66,8 @@ def recognise_each(
             warnings.simplefilter("always", RecordingWarning)
             try:
                 sequence = read(file)
-                found = Recognised(file, rank(sequence), tuple(sequence.notes))
+                skeleton = sequence.get("skeleton") if isinstance(sequence, dict) else sequence
+                found = Recognised(file, rank(sequence), tuple(skeleton.notes if skeleton else ()))
             except (ValueError, OSError) as error:
                 found = Recognised(file, error=" ".join(str(error).split()))
         doubts = [warning for warning in caught if issubclass(warning.category, RecordingWarning)]
@@ -97,7 +98,7 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
     Returns:
         The errors of all files that could not be recognised.
     """
-    from tqdm import tqdm
+    from llm_action.config.progress import ProgressBar
 
     done = [row for row in _rows(out) if row["file"] in set(files) and not row["error"]]
     unfinished = out.with_name(out.name + ".tmp")
@@ -111,7 +112,7 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
     with out.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         todo = [name for name in files if name not in finished]
-        for found in tqdm(recognise(todo), total=len(files), initial=len(done), unit="file", disable=None):
+        for found in ProgressBar(recognise(todo), total=len(files), initial=len(done), unit="file", disable=None):
             writer.writerow(found.row())
             file.flush()
             if found.error:
@@ -122,7 +123,9 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
 def _rows(out: Path) -> list[dict[str, str]]:
     if not out.is_file():
         return []
-    with out.open(newline="", encoding="utf-8") as file:
+    from llm_action.config.reading import damaged
+
+    with damaged(out, "change --out"), out.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError(f"{out}: expected results of llm-action recognize, found another file; change --out")

@@ -44,6 +44,7 @@ def load_pipeline(model: str):
     from transformers.utils.logging import disable_progress_bar
 
     from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
+    from llm_action import registration as registration  # the classes work as the package's
 
     check_model(model)
     disable_progress_bar()  # one bar a part, gone in a second

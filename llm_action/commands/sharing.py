@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from llm_action.commands.shared import add_command
@@ -26,6 +25,11 @@ def add_commands(commands) -> None:
         "--results", nargs="+", type=Path, default=[], metavar="JSON", help="files of llm-action evaluate --json"
     )
 
+    data = add_command(commands, "push-data", _push_data, "share prepared data on the Hub, to train on from anywhere")
+    data.add_argument("folder", help="folder that llm-action prepare wrote")
+    data.add_argument("repository", metavar="USER/NAME")
+    data.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+
     pull = add_command(commands, "pull", _pull, "fetch a model from the Hub and print its folder")
     pull.add_argument("repository", metavar="USER/NAME")
     pull.add_argument("--revision", help="branch, tag or commit (default main)")
@@ -39,12 +43,19 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
+    from llm_action.config.reading import read_json
     from llm_action.hub.model_folder import add_result
     from llm_action.hub.uploader import push
 
     for file in arguments.results:
-        add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))
+        add_result(arguments.folder, read_json(file))
     print(push(arguments.folder, arguments.repository, arguments.private, arguments.space))
+
+
+def _push_data(arguments: argparse.Namespace) -> None:
+    from llm_action.hub.uploader import push_data
+
+    print(push_data(arguments.folder, arguments.repository, arguments.private))
 
 
 def _pull(arguments: argparse.Namespace) -> None:

@@ -31,6 +31,10 @@ def add_commands(commands) -> None:
     )
     _add_table_arguments(ablate)
 
+    senses = add_command(commands, "senses", _senses, "measure what a second sense is worth")
+    senses.add_argument("--config", required=True, help="YAML file or preset with one further sense")
+    _add_table_arguments(senses)
+
     transfer = add_command(
         commands, "transfer", _transfer, "measure a trained model on another data set, with few examples or none"
     )
@@ -80,6 +84,16 @@ def _ablate(arguments: argparse.Namespace) -> None:
     work = arguments.out or Path("runs") / "ablate" / Path(experiment.dataset).name
     rows = make_rows(arguments.config, arguments.set, arguments.data, work)
     _measure(rows, columns, experiment, work / f"{arguments.stage}_table", arguments)
+
+
+def _senses(arguments: argparse.Namespace) -> None:
+    from llm_action.config.experiment import load_experiment
+    from llm_action.experiments.senses import COLUMNS, sense_rows
+
+    experiment = load_experiment(arguments.config, arguments.set)
+    work = arguments.out or Path("runs") / "senses" / Path(experiment.dataset).name
+    rows = sense_rows(arguments.config, arguments.set, arguments.data, work)
+    _measure(rows, COLUMNS, experiment, work / "table", arguments)
 
 
 def _transfer(arguments: argparse.Namespace) -> None:

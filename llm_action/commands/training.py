@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from llm_action.commands.shared import add_command, add_reading_options, reading_options
+from llm_action.config.arguments import add_training_arguments
 
 
 def add_commands(commands) -> None:
@@ -45,7 +46,21 @@ def add_commands(commands) -> None:
         ("train-vqvae", _train_vqvae, "train stage 1, the action tokenizer"),
         ("train-recognizer", _train_recognizer, "train stage 2, the language model, and export"),
     ):
-        _add_training_arguments(add_command(commands, name, run, help_text))
+        add_training_arguments(add_command(commands, name, run, help_text))
+
+    distill = add_command(commands, "distill", _distill, "add a student to a model, which answers in milliseconds")
+    distill.add_argument("model", metavar="MODEL", help="model folder that llm-action train wrote")
+    distill.add_argument("--data", help="folder of the data set it was trained on; the synthetic one needs none")
+    distill.add_argument("--steps", type=int, default=3000, help="training steps of the student (default 3000)")
+
+    calibrate = add_command(
+        commands, "calibrate", _calibrate, "fit how sure a model may be, on what a training left out"
+    )
+    calibrate.add_argument("model", metavar="MODEL", help="model folder, which gets the temperatures")
+    calibrate.add_argument(
+        "run_folder", metavar="RUN", help="run folder of the same training with holdout_subjects or holdout_cameras"
+    )
+    calibrate.add_argument("--data", help="folder of the data set; the synthetic one needs none")
 
     demo = add_command(commands, "demo", _demo, "the whole path on made-up skeletons")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default runs/demo")
@@ -120,13 +135,23 @@ def _run_training(stage, arguments: argparse.Namespace) -> None:
     print(f"written to {out}")
 
 
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from llm_action.training.calibrate import calibrate
+
+    found = calibrate(arguments.model, arguments.run_folder, arguments.data)
+    print(f"{arguments.model}: temperature {found.temperature:.2f}, fitted on {found.sequences} left-out recordings")
+    if found.share is not None:
+        print(f"student: temperature {found.student_temperature:.2f}, share {found.share:.2f} of the mean of both")
+
+
+def _distill(arguments: argparse.Namespace) -> None:
+    from llm_action.training.distill import Distillation, distill
+
+    distill(arguments.model, arguments.data, Distillation(steps=arguments.steps))
+    print(f"{arguments.model}: has a student now; recognize --fast asks it")
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     from llm_action.demo import run_demo
 
     run_demo(arguments.out, resume=not arguments.restart)
-
-
-def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    from llm_action.training.run_folder import add_training_arguments
-
-    add_training_arguments(parser)

@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
+from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, override, read_fields
-from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, VQVAEStage
-from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
-
-PRESETS = Path(__file__).parent / "presets"
+from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
+from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
 
 
 @dataclass
@@ -23,7 +22,8 @@ class Experiment:
     """A whole run: data, both stages, export.
 
     Args:
-        dataset: key of `llm_action.datasets.BENCHMARKS`, or a folder that `llm-action prepare` wrote.
+        dataset: key of `llm_action.datasets.BENCHMARKS`, a folder that `llm-action prepare` wrote, or user/name or
+            user/name@revision of such a table on the Hub, which is read part by part.
         protocol: a protocol column; None for the benchmark's own.
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.
@@ -40,6 +40,7 @@ class Experiment:
         unseen: names of classes left out of the training of both stages; they stay in the test part.
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
+        senses: further senses than the skeleton by name, as the data set's columns are called, each a `SenseStage`.
         augmentation, cameras, vqvae, recognizer, on_trial: see their classes.
 
     Raises:
@@ -66,9 +67,16 @@ class Experiment:
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
     on_trial: OnTrial = field(default_factory=OnTrial)
+    senses: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         stage, trial = self.recognizer, self.on_trial
+        for name, sense in self.senses.items():
+            if not isinstance(sense, SenseStage):
+                self.senses[name] = build(SenseStage, sense or {}, f"senses: {name}")
+        if unknown := set(stage.senses) - {SKELETON, *self.senses}:
+            known = ", ".join([SKELETON, *self.senses])
+            raise ValueError(f"recognizer: senses: unknown {', '.join(sorted(unknown))}; this experiment has {known}.")
         if trial.token_noise and stage.inputs == "features":
             raise ValueError("on_trial: token_noise: features are no tokens; expected 0 with inputs=features.")
         if trial.loss == "closed_set" and (stage.answers != "label" or stage.question_share):
@@ -107,6 +115,8 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     experiment = build(Experiment, fields, str(path))
     where = f"{path}: vqvae: model"
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
+    for name, sense in experiment.senses.items():
+        sense.model = _vqvae_fields(sense.model, f"{path}: senses: {name}: model")
     try:
         tokenizer_config(experiment)
     except ValueError as error:
@@ -124,14 +134,14 @@ def tokenizer_config(experiment: Experiment, **others: Any) -> ActionVQVAEConfig
     return ActionVQVAEConfig(**{**others, **experiment.vqvae.model, **curvature})
 
 
+def sense_config(stage: SenseStage, **others: Any) -> ActionVQVAEConfig:
+    """Makes the configuration of another sense's action tokenizer; `others` as in `tokenizer_config`."""
+    return ActionVQVAEConfig(**{**others, **stage.model})
+
+
 def save_experiment(experiment: Experiment, path: Path) -> None:
     """Writes the resolved experiment as YAML; `load_experiment` reads it back."""
     write_text(yaml.safe_dump(dataclasses.asdict(experiment), sort_keys=False), path)
-
-
-def preset_names() -> list[str]:
-    """Lists the presets that ship with the package."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def _vqvae_fields(fields: dict[str, Any], where: str) -> dict[str, Any]:

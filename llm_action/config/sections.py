@@ -29,14 +29,14 @@ class Augmentation:
     """
 
     yaw: float = 0.9
-    pitch: float = 0.6
+    pitch: float = 0.4
     roll: float = 0.2
-    scale: float = 0.3
-    stretch: float = 0.2
-    shortest_crop: float = 0.5
-    noise: float = 0.02
-    limb_scale: float = 0.1
-    speed: float = 0.7
+    scale: float = 0.2
+    stretch: float = 0.1
+    shortest_crop: float = 0.6
+    noise: float = 0.01
+    limb_scale: float = 0.07
+    speed: float = 0.5
 
     def __post_init__(self):
         if not 0 <= self.speed < 1:
@@ -105,9 +105,9 @@ class VQVAEStage:
     """
 
     model: dict[str, Any] = field(default_factory=dict)
-    steps: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    steps: int = 1500
+    batch_size: int = 32
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     velocity_weight: float = 0.5
@@ -124,6 +124,39 @@ class VQVAEStage:
 
 
 @dataclass
+class SignalAugmentation:
+    """Random changes of another sense's signal (this project's choice); zero switches a change off.
+
+    Crops and changes of pace are those of `Augmentation`, the same for all senses of a recording.
+
+    Args:
+        rotation: standard deviation, radians, of a turn of the sensor: each three channels in a row are x, y and z.
+        scale: size, uniform in 1 +- scale.
+        noise: standard deviation of each value's noise, in those of the channels.
+
+    Raises:
+        ValueError: a rotation of channels that are no threes, when training begins.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.2
+    noise: float = 0.05
+
+
+@dataclass
+class SenseStage(VQVAEStage):
+    """Stage 1 of another sense than the skeleton: an action tokenizer for its signal.
+
+    Args:
+        title: what the prompt calls it, such as "Wrist sensor"; default its name.
+        augmentation: see its class.
+    """
+
+    title: str = ""
+    augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
+
+
+@dataclass
 class RecognizerStage:
     """Stage 2, the language model.
 
@@ -135,6 +168,8 @@ class RecognizerStage:
         descriptions: a description file of one's own, beside the shipped ones.
         question_share: share of the examples that are questions about the motion, answered from the joints and from
             the label's attributes (`llm_action.training.requests`), so that the language model learns what tokens mean.
+        senses: what the sentences are made of, some of "skeleton" and the experiment's other senses; default all.
+        sense_dropout: share of the examples that lack one sense, so that a recording may lack it in use. Default 0.3.
         label_smoothing: share of the loss that is spread over the other words.
         steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine);
             adapters and action embeddings have a learning rate each.
@@ -158,6 +193,8 @@ class RecognizerStage:
     answers: Literal["label", "description", "both"] = "label"
     descriptions: str | None = None
     question_share: float = 0.0
+    senses: list[str] = field(default_factory=list)
+    sense_dropout: float = 0.3
     label_smoothing: float = 0.0
     steps: int = 100
     batch_size: int = 16
@@ -181,7 +218,7 @@ class RecognizerStage:
 
     def __post_init__(self):
         _check_counts(self)
-        _check_shares(self, "label_smoothing", "question_share")
+        _check_shares(self, "label_smoothing", "question_share", "sense_dropout")
 
     @property
     def taught(self) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
 from . import msr_action3d, ntu, nw_ucla, smarthome, uav_human, utd_mhad
 from .benchmark import Benchmark
-from .prepared import is_prepared, open_prepared, prepared_benchmark
-from .table import build_table, row_to_sequence, sequence_to_row, table_features
+from .hub_table import hub_manifest, is_hub_table, open_hub_table
+from .prepared import described, is_prepared, open_prepared, prepared_benchmark
+from .table import build_table, row_to_senses, row_to_sequence, row_to_signal, sequence_to_row, table_features
 
 __all__ = [
     "BENCHMARKS",
@@ -20,7 +22,9 @@ __all__ = [
     "describe_dataset",
     "load_benchmark",
     "open_dataset",
+    "row_to_senses",
     "row_to_sequence",
+    "row_to_signal",
     "sequence_to_row",
     "table_features",
 ]
@@ -78,7 +82,8 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     Returns:
         Columns name, label (ClassLabel with the official names), subject, camera (where it is seen from), layout, fps
         (frames per second), shape (persons, frames, joints, channels), joints (float32, flattened, NaN where missing),
-        and one column a protocol with "train", "test" or "". `row_to_sequence` gives a row's SkeletonSequence.
+        one column a protocol with "train", "test" or "", and one a further sense. `row_to_sequence` gives a row's
+        SkeletonSequence, `row_to_signal` the values of a further sense.
 
     Raises:
         ValueError: unknown name, a data set that must be prepared first, or a file that cannot be read.
@@ -95,23 +100,28 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     if benchmark.build is not None:
         return benchmark.build(data_dir)
     assert benchmark.scan is not None
-    return build_table(benchmark.scan(data_dir).samples, benchmark.labels, benchmark.protocols, name)
+    scan = benchmark.scan(data_dir)
+    return build_table(scan.samples, benchmark.labels, benchmark.protocols, name, benchmark.senses)
 
 
 def open_dataset(
     dataset: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
-) -> tuple[Benchmark, Dataset]:
-    """Opens a data set: a benchmark, or a folder that `llm-action prepare` wrote.
+) -> tuple[Benchmark, Any]:
+    """Opens a data set: a benchmark, a folder that `llm-action prepare` wrote, or such a table on the Hub.
 
     Args:
-        dataset: key of `BENCHMARKS`, or a folder that `llm-action prepare` wrote.
+        dataset: key of `BENCHMARKS`, a folder that `llm-action prepare` wrote, or user/name or user/name@revision of a
+            table that `llm-action push-data` put on the Hub; that one is a `HubTable`, read part by part.
         data_dir: of a benchmark, the folder of the unpacked release or the one `llm-action prepare` made of it.
 
     Raises:
         ValueError: unknown data set, or a prepared folder of another one.
         FileNotFoundError: a folder is not there.
+        OSError: the Hub has no such table, or cannot be reached.
     """
     benchmark = describe_dataset(dataset)
+    if is_hub_table(dataset):
+        return benchmark, open_hub_table(str(dataset))
     if is_prepared(dataset):
         return benchmark, open_prepared(dataset)
     if data_dir is not None and is_prepared(data_dir):
@@ -125,17 +135,20 @@ def open_dataset(
 
 
 def describe_dataset(dataset: str | os.PathLike[str]) -> Benchmark:
-    """Says the classes, layout and protocols of a benchmark or of a prepared folder.
+    """Says the classes, layout and protocols of a benchmark, of a prepared folder or of such a table on the Hub.
 
     Raises:
-        ValueError: neither of the two; the known data sets are listed.
+        ValueError: none of these; the known data sets are listed.
+        OSError: the Hub has no such table, or cannot be reached.
     """
     if str(dataset) in BENCHMARKS:
         return BENCHMARKS[str(dataset)]
     if is_prepared(dataset):
         return prepared_benchmark(dataset)
+    if is_hub_table(dataset):
+        return described(hub_manifest(str(dataset)), str(dataset))
     remedy = "; run llm-action prepare folder on it first" if Path(dataset).is_dir() else ""
     raise ValueError(
-        f"unknown data set {str(dataset)!r}; known: {', '.join(BENCHMARKS)}, or a folder that llm-action prepare "
-        f"wrote{remedy}"
+        f"unknown data set {str(dataset)!r}; known: {', '.join(BENCHMARKS)}, a folder that llm-action prepare "
+        f"wrote, or user/name on the Hub{remedy}"
     )

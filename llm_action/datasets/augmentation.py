@@ -9,13 +9,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
+from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
-from llm_action.config.sections import Augmentation
-from llm_action.datasets import row_to_sequence
+from llm_action.config.progress import ProgressBar
+from llm_action.config.sections import Augmentation, SignalAugmentation
+from llm_action.datasets import row_to_sequence, row_to_signal
 from llm_action.datasets.cameras import Film
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated, resample
+from llm_action.datasets.hub_table import HubTable, PartByPart
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
+from llm_action.modeling.signal_sequence import at_moments, thinned
+from llm_action.modeling.skeleton_normalization import interpolated, resample
 
 
 def augment(
@@ -33,13 +38,7 @@ def augment(
         joint_dropout: see `OnTrial`.
         film: shows persons as a camera sees them, in place of a turn; see `cameras`.
     """
-    share = rng.uniform(ranges.shortest_crop, 1)
-    start = rng.uniform(0, 1 - share)
-    last = persons.shape[1] - 1
-    moments = np.linspace(start * last, (start + share) * last, num_frames)
-    if ranges.speed:
-        moments = warped(moments, ranges.speed * rng.uniform(-1, 1, 2) / 2)
-    persons = interpolated(persons, moments)
+    persons = interpolated(persons, drawn_moments(persons.shape[1], ranges, num_frames, rng))
     if joint_dropout:
         persons = _lose_joints(persons, joint_dropout, rng)
     if ranges.limb_scale:
@@ -51,6 +50,40 @@ def augment(
     persons = persons @ (turn.T * sizes)
     noise = rng.normal(0, ranges.noise, persons.shape)
     return (persons + (noise if film is None else noise * [1, 1, 0])).astype(np.float32)
+
+
+def augment_signal(
+    values: np.ndarray,
+    ranges: Augmentation,
+    own: SignalAugmentation,
+    num_frames: int,
+    rng: np.random.Generator,
+    channel_scales: np.ndarray,
+) -> np.ndarray:
+    """Changes and resamples a signal (samples, channels) to (num_frames, channels), in its own unit.
+
+    A generator in the state in which `augment` was given one cuts both senses of a recording alike.
+
+    Args:
+        channel_scales: (channels,) the standard deviation of each channel.
+    """
+    values = at_moments(values, drawn_moments(len(values), ranges, num_frames, rng))
+    if own.rotation:
+        turn = Rotation.from_rotvec(rng.normal(0, own.rotation, 3)).as_matrix()
+        values = (values.reshape(num_frames, -1, 3) @ turn.T).reshape(num_frames, -1)
+    values = values * rng.uniform(1 - own.scale, 1 + own.scale)
+    return (values + channel_scales * rng.normal(0, own.noise, values.shape)).astype(np.float32)
+
+
+def drawn_moments(count: int, ranges: Augmentation, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws a crop and a change of pace: (num_frames,) places among `count` samples."""
+    share = rng.uniform(ranges.shortest_crop, 1)
+    start = rng.uniform(0, 1 - share)
+    last = count - 1
+    moments = np.linspace(start * last, (start + share) * last, num_frames)
+    if ranges.speed:
+        moments = warped(moments, ranges.speed * rng.uniform(-1, 1, 2) / 2)
+    return moments
 
 
 def warped(moments: np.ndarray, swings: np.ndarray) -> np.ndarray:
@@ -88,20 +121,75 @@ def _about(axis: int, angle: float) -> np.ndarray:
     return turn
 
 
-def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths.
+def normalized(
+    table: Dataset | HubTable, feature_extractor: SkeletonFeatureExtractor, title: str
+) -> Sequence[np.ndarray]:
+    """Normalises every sequence without resampling: (persons, frames, joints, 3) each, in torso lengths.
 
-    They keep their depth whatever the model's dimensions; `SkeletonFeatureExtractor.as_seen` is what it sees of them.
+    They keep their depth whatever the model's dimensions: `SkeletonNormalizer.as_seen` is what it sees of them. Those
+    of a table on the Hub are normalised part by part, as they are asked for.
     """
-    rows = tqdm(table.with_format("numpy"), desc=title)
-    return [feature_extractor.normalize_in_space(row_to_sequence(row)) for row in rows]
+    if isinstance(table, HubTable):
+        return PartByPart(table, lambda row: feature_extractor.normalize_in_space(row_to_sequence(row)))
+    return [
+        feature_extractor.normalize_in_space(row_to_sequence(row))
+        for row in ProgressBar(table.with_format("numpy"), desc=title)
+    ]
 
 
-class AugmentedSkeletons(TorchDataset):
+def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.ndarray | None]:
+    """The signals (samples, channels) of a sense in its own unit, at most two samples a frame; None where one lacks.
+
+    Raises:
+        ValueError: the table has no such column, or other channels.
+    """
+    if sense not in table.column_names:
+        raise ValueError(
+            f"expected a column {sense!r}, found {', '.join(table.column_names)}; prepare the data with it"
+        )
+    signals: list[np.ndarray | None] = []
+    for row in table.select_columns([sense, "name"]).with_format("numpy"):
+        values = row_to_signal(row, sense)
+        if values is not None and values.shape[1] != len(vqvae.config.channels or ()):
+            expected = ", ".join(vqvae.config.channels or ())
+            raise ValueError(f"{row['name']}: expected the channels {expected} of {sense}, got {values.shape[1]}")
+        signals.append(None if values is None else thinned(values, 2 * vqvae.config.num_frames))
+    return signals
+
+
+class AugmentedStream(TorchDataset):
     """A stream of differently augmented training sequences, long enough for a whole training.
 
     Seed and number decide an item, so it is the same for any number of workers or ranks, and after a resume. Every
     pass over the sequences has an order of its own.
+
+    Attributes:
+        by_part: whether the sequences are of a table on the Hub, so that items are to be asked for in their order.
+    """
+
+    by_part = False
+
+    def __init__(self, labels: Sequence[int] | np.ndarray, length: int, seed: int):
+        self.labels, self.length, self.seed = labels, length, seed
+        self._turn, self._order = -1, np.zeros(0, int)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def drawn(self, item: int) -> tuple[int, np.random.Generator]:
+        """The number of an item's sequence, and what augments it."""
+        turn, place = divmod(item, len(self.labels))
+        if self._turn != turn:
+            self._turn, self._order = turn, self.order(np.random.default_rng((self.seed, 1, turn)))
+        return int(self._order[place]), np.random.default_rng((self.seed, 2, item))
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """The order of a pass."""
+        return rng.permutation(len(self.labels))
+
+
+class AugmentedSkeletons(AugmentedStream):
+    """Augmented skeletons.
 
     Args:
         sequences: normalised, (persons, frames, joints, 3) each.
@@ -123,20 +211,51 @@ class AugmentedSkeletons(TorchDataset):
         joint_dropout: float = 0.0,
         film: Film | None = None,
     ):
-        self.film = film
-        self.sequences, self.labels, self.augmentation = sequences, labels, augmentation
-        self.joint_dropout = joint_dropout
-        self.num_frames, self.max_persons, self.length, self.seed = num_frames, max_persons, length, seed
-
-    def __len__(self) -> int:
-        return self.length
+        super().__init__(labels, length, seed)
+        self.sequences, self.augmentation, self.joint_dropout = sequences, augmentation, joint_dropout
+        self.num_frames, self.max_persons, self.film = num_frames, max_persons, film
+        self.by_part = isinstance(sequences, PartByPart)
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
-        turn, place = divmod(item, len(self.sequences))
-        index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.sequences))[place]
-        rng = np.random.default_rng((self.seed, 2, item))
+        index, rng = self.drawn(item)
         persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout, self.film)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        return self.sequences.table.shuffled(rng) if isinstance(self.sequences, PartByPart) else super().order(rng)
+
+
+class AugmentedSignals(AugmentedStream):
+    """Augmented signals of one sense, standardised, under the names of skeletons of one person each.
+
+    Args:
+        signals: (samples, channels) each, in their own unit.
+        vqvae: whose channels, frames, means and scales are taken.
+    """
+
+    def __init__(
+        self,
+        signals: Sequence[np.ndarray],
+        labels: Sequence[int] | np.ndarray,
+        augmentation: Augmentation,
+        own: SignalAugmentation,
+        vqvae: ActionVQVAE,
+        length: int,
+        seed: int,
+    ):
+        super().__init__(labels, length, seed)
+        self.signals, self.augmentation, self.own, self.num_frames = signals, augmentation, own, vqvae.config.num_frames
+        self.means, self.scales = vqvae.channel_means.cpu().numpy(), vqvae.channel_scales.cpu().numpy()
+
+    def __getitem__(self, item: int) -> dict[str, np.ndarray]:
+        index, rng = self.drawn(item)
+        values = augment_signal(self.signals[index], self.augmentation, self.own, self.num_frames, rng, self.scales)
+        standardized = ((values - self.means) / self.scales).astype(np.float32)
+        return {
+            "skeletons": standardized[None],
+            "person_mask": np.ones(1, bool),
+            "labels": np.int64(self.labels[index]),
+        }
 
 
 def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:

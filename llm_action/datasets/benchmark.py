@@ -18,6 +18,19 @@ logger = logging.getLogger(__name__)
 Sample = tuple[Path, dict[str, Any]]  # a file, and its row but for the skeleton (arguments of `sequence_to_row`)
 
 
+@dataclass(frozen=True)
+class Sense:
+    """Another sense than the skeleton, of which a data set has a column.
+
+    Attributes:
+        channels: names of its channels.
+        unit: of its values, in words.
+    """
+
+    channels: tuple[str, ...]
+    unit: str = ""
+
+
 @dataclass
 class Scan:
     """What a folder holds of a benchmark, nothing read yet.
@@ -47,6 +60,7 @@ class Benchmark:
         metric: what the benchmark reports, a key of `classification_metrics`.
         prepared_only: too large for memory: `llm-action prepare` first.
         counts: (training, test) sequences of the complete release, by protocol.
+        senses: the further senses by name, each a column of the table.
     """
 
     name: str
@@ -59,6 +73,7 @@ class Benchmark:
     metric: str = "top1"
     prepared_only: bool = False
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    senses: Mapping[str, Sense] = field(default_factory=dict)
 
 
 def find_files(

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from llm_action.config.sections import Cameras
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, fill_missing
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.skeleton_cleaning import fill_missing
 from llm_action.modeling.skeleton_layouts import SkeletonLayout, get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 

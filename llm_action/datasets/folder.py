@@ -10,14 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
+from llm_action.skeleton_io.signals import read_signal
 
-from .benchmark import Benchmark, Sample, Scan, checked_folder
+from .benchmark import Benchmark, Sample, Scan, Sense, checked_folder
 
 PROTOCOL = "split"
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
          "valid": "validation", "validation": "validation"}  # fmt: skip
+_COLUMNS = ("path", "label", "subject", "camera", "split")
+_RESERVED = ("name", "layout", "fps", "shape", "joints")
 _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 
 
@@ -31,7 +35,8 @@ def scan_folder(
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
-    camera (whole numbers) and split ("train", "test", "validation" or empty).
+    camera (whole numbers) and split ("train", "test", "validation" or empty). Every further column is a sense, with the
+    path of a file that `read_signal` reads, or empty where a recording lacks it.
 
     A source that is a file of many clips (a pyskl pickle, an NTU conversion) is taken whole: its labels (named by the
     lines of a `label_map.txt` beside it, else "class 7") and its splits, "xsub_train" and "xsub_val" as the protocol
@@ -64,7 +69,7 @@ def scan_folder(
     if not any(row["split"] for row in rows):
         _split_by_hash(rows)
     found = layout or _first_layout(read_skeleton, [(row["path"],) for row in rows], conventions)
-    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL)
+    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL, senses=_senses(rows))
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
 
 
@@ -161,13 +166,19 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{listing}: expected the columns path and label (and if wanted subject, camera, split), found {found}"
             )
-        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row) for row in reader]
+        senses = [name for name in reader.fieldnames or () if name not in _COLUMNS]
+        if wrong := [name for name in senses if not name.isidentifier() or name in (*_RESERVED, PROTOCOL, SKELETON)]:
+            raise ValueError(
+                f"{listing}: a further column is a sense, whose name is a word of its own, like inertial; found "
+                f"{', '.join(map(repr, wrong))}"
+            )
+        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row, senses) for row in reader]
     if not rows:
         raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
     return rows
 
 
-def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str, Any]:
+def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list[str]) -> dict[str, Any]:
     def value(column: str) -> str:
         return (row.get(column) or "").strip()
 
@@ -180,6 +191,12 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
     path, part = root / value("path"), value("split").lower()
     if not value("path") or not path.is_file():
         raise FileNotFoundError(f"{where}: expected a file, found no {path}; paths are relative to {root}")
+    signals = {sense: root / value(sense) for sense in senses if value(sense)}
+    for sense, file in signals.items():
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{where}: expected a file of {sense}, found no {file}; paths are relative to {root}"
+            )
     if not value("label"):
         raise ValueError(f"{where}: expected a label, found none")
     if part and part not in PARTS:
@@ -190,7 +207,19 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None]) -> dict[str,
         "subject": number("subject"),
         "camera": number("camera"),
         "split": PARTS.get(part, ""),
+        "signals": {sense: str(file) for sense, file in signals.items()},
     }
+
+
+def _senses(rows: list[dict[str, Any]]) -> dict[str, Sense]:
+    """The channels and unit of every sense, from its first file."""
+    senses: dict[str, Sense] = {}
+    for row in rows:
+        for name, file in row.get("signals", {}).items():
+            if name not in senses:
+                signal = read_signal(file)
+                senses[name] = Sense(tuple(signal.channels), signal.unit)
+    return senses
 
 
 def _split_by_hash(rows: list[dict[str, Any]]) -> None:
@@ -213,4 +242,5 @@ def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
     path = row["path"]
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "camera": row["camera"]}
-    return path, {**about, "splits": {PROTOCOL: row["split"]}}
+    signals = {"signals": row["signals"]} if row.get("signals") else {}
+    return path, {**about, **signals, "splits": {PROTOCOL: row["split"]}}

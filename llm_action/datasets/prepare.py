@@ -28,11 +28,12 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import DatasetInfo
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
-from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
+from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -40,7 +41,7 @@ from llm_action.skeleton_io import read_clip, read_skeleton
 
 from .benchmark import Benchmark, Sample, Scan
 from .prepared import DOUBTFUL, MANIFEST, is_prepared, read_manifest
-from .table import sequence_to_row, table_features
+from .table import read_signals, sequence_to_row, table_features
 
 FORMAT = 3
 FILES_PER_PART = 256
@@ -72,7 +73,8 @@ class Cleaning:
             sequence = read_clip(path, clip, self.layout, self.fps, **self.conventions)
         persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
         joints = fill_missing(persons, get_layout(sequence.layout).parents)
-        return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name)
+        first = sequence.first_frame
+        return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name, first_frame=first)
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,18 @@ def plan_job(benchmark: Benchmark, scan: Scan, cleaning: Cleaning | None = None,
     ]
     digest = hashlib.sha256()
     settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, _said(cleaning)]
-    for entry in (settings, *([path.name, path.stat().st_size, about] for path, about in samples)):
+    settings += [{name: vars(sense) for name, sense in benchmark.senses.items()}] if benchmark.senses else []
+    for entry in (settings, *([path.name, path.stat().st_size, _without_folders(about)] for path, about in samples)):
         digest.update(json.dumps(entry, sort_keys=True).encode())
     parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
     return Job(benchmark, cleaning, parts, scan.dropped + listed, digest.hexdigest())
+
+
+def _without_folders(about: dict[str, Any]) -> dict[str, Any]:
+    """A sample's row, the files of its further senses by name and size."""
+    files = {sense: Path(file) for sense, file in about.get("signals", {}).items() if file}
+    named = {sense: [file.name, file.stat().st_size] for sense, file in files.items()}
+    return {**about, "signals": named} if "signals" in about else about
 
 
 def _said(cleaning: Cleaning) -> dict[str, Any]:
@@ -194,10 +204,8 @@ def begun(folder: Path, job: Job) -> bool:
 
 
 def _plan_of(folder: Path) -> str | None:
-    try:
-        return json.loads((folder / _PLAN).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError):
-        return None
+    plan = recorded(folder / _PLAN)
+    return plan.get("sha256") if isinstance(plan, dict) else None
 
 
 @contextmanager
@@ -221,7 +229,7 @@ def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int |
     todo = [index for index in indices if part_fault(folder, index) is not None]
     total = sum(len(parts[index]) for index in indices)
     done = total - sum(len(parts[index]) for index in todo)
-    progress = tqdm(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
+    progress = ProgressBar(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
     workers = workers or available_cores()
     with progress, _parts_are_kept(folder):
         if workers == 1:
@@ -231,7 +239,8 @@ def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int |
         size = min(workers, max(len(todo), 1))
         with ProcessPoolExecutor(size, _process_context(), _end_with_parent, (os.getpid(),)) as pool:
             # scans are plain data, a Benchmark's functions need not travel
-            about = Benchmark(benchmark.name, benchmark.labels, benchmark.layout, benchmark.protocols, "")
+            known = (benchmark.name, benchmark.labels, benchmark.layout, benchmark.protocols, "")
+            about = Benchmark(*known, senses=benchmark.senses)
             tasks = [pool.submit(write_part, folder, index, parts[index], about, cleaning) for index in todo]
             try:
                 for task in as_completed(tasks):
@@ -266,9 +275,8 @@ def part_fault(folder: Path, index: int) -> str | None:
     path = _part_path(folder, index)
     if not path.is_file():
         return f"{path.name} is missing"
-    try:
-        report = json.loads(_report_path(folder, index).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    report = recorded(_report_path(folder, index))
+    if not isinstance(report, dict) or not {"bytes", "sha256"} <= report.keys():
         return f"{_report_path(folder, index).name} is missing or damaged"
     if path.stat().st_size != report["bytes"] or file_hash(path) != report["sha256"]:
         return f"{path.name} is damaged"
@@ -300,7 +308,7 @@ def _take_part(source: Path, folder: Path, index: int) -> None:
 def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Benchmark, cleaning: Cleaning) -> int:
     """Reads and writes one part and, before it appears, its report; returns the number of files."""
     path = _part_path(folder, index)
-    schema = table_features(benchmark.labels, benchmark.protocols).arrow_schema
+    schema = table_features(benchmark.labels, benchmark.protocols, benchmark.senses).arrow_schema
     report: dict[str, Any] = {
         "rows": 0,
         "frames": 0,
@@ -315,7 +323,7 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
     try:
         with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
             for start in range(0, len(samples), _ROWS_PER_BATCH):
-                rows = _rows(samples[start : start + _ROWS_PER_BATCH], cleaning, report)
+                rows = _rows(samples[start : start + _ROWS_PER_BATCH], benchmark, cleaning, report)
                 columns = {name: [row[name] for row in rows] for name in schema.names}
                 writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
         report |= {"file": path.name, "bytes": temporary.stat().st_size, "sha256": file_hash(temporary)}
@@ -326,7 +334,9 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
     return len(samples)
 
 
-def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(
+    samples: list[Sample], benchmark: Benchmark, cleaning: Cleaning, report: dict[str, Any]
+) -> list[dict[str, Any]]:
     rows = []
     for path, about in samples:
         about = dict(about)
@@ -336,12 +346,14 @@ def _rows(samples: list[Sample], cleaning: Cleaning, report: dict[str, Any]) -> 
             warnings.simplefilter("always", RecordingWarning)
             try:
                 sequence = cleaning.read(path, clip)
-            except ValueError as error:
+                about["signals"] = read_signals(about.get("signals", {}), benchmark.senses)
+                row = sequence_to_row(sequence, **about)
+            except (ValueError, FileNotFoundError) as error:
                 report["dropped"].append([place, str(error).removeprefix(f"{path}: ")])
                 continue
         doubts = [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
         report["doubtful"] += [[place, doubt] for doubt in doubts]
-        rows.append(sequence_to_row(sequence, **about))
+        rows.append(row)
         report["rows"] += 1
         report["frames"] += sequence.num_frames
         report["layouts"][sequence.layout] += 1
@@ -398,7 +410,7 @@ def _describe(folder: Path, job: Job) -> None:
         },
         folder / "state.json",
     )
-    features = table_features(benchmark.labels, benchmark.protocols)
+    features = table_features(benchmark.labels, benchmark.protocols, benchmark.senses)
     DatasetInfo(features=features, dataset_name=benchmark.name).write_to_directory(str(folder))
     layouts = _sum(report["layouts"] for report in reports)
     manifest = {
@@ -409,6 +421,7 @@ def _describe(folder: Path, job: Job) -> None:
         "protocols": list(benchmark.protocols),
         "default_protocol": benchmark.default_protocol,
         "metric": benchmark.metric,
+        **({"senses": {name: vars(sense) for name, sense in benchmark.senses.items()}} if benchmark.senses else {}),
         "rows": rows,
         "frames": sum(report["frames"] for report in reports),
         "persons": _sum(report["persons"] for report in reports),

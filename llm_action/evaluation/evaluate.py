@@ -14,19 +14,23 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from torch import Tensor
-from tqdm import tqdm
 
-from llm_action.datasets import row_to_sequence
+from llm_action.config.progress import ProgressBar
+from llm_action.datasets import row_to_senses, row_to_sequence
 from llm_action.datasets.split import Split
 from llm_action.evaluation.ledger import Origin, enter, ledger_file
 from llm_action.evaluation.metrics import classification_metrics
+from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.label_tree import normalize_label
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
-Scorer = Callable[[list[SkeletonSequence]], np.ndarray]
-"""Sequences as they were recorded to scores (sequences, classes), the higher the likelier."""
+Scorer = Callable[[list[Any]], np.ndarray]
+"""Sequences as they were recorded to scores (sequences, classes), the higher the likelier.
+
+Each is a SkeletonSequence, or where senses are named a mapping of those that the recording has.
+"""
 
 _TIMED_SEQUENCES = 64
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)  # what single precision rounds to 0 is no larger
@@ -65,7 +69,7 @@ def recognizer_scorer(
     states = KeptStates()
     columns = {normalize_label(name): column for column, name in enumerate(candidates)}
 
-    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
+    def score(sequences: list[Any]) -> np.ndarray:
         options: dict[str, Any] = {"top_k": None, "views": views, "batch_size": len(sequences), "states": states}
         shares = np.zeros((len(sequences), len(columns)))
         for row, ranking in zip(shares, recognize(sequences, candidate_labels=candidates, **options), strict=True):
@@ -82,7 +86,12 @@ def over_views(scores: Tensor, views: int) -> Tensor:
 
 
 def evaluate(
-    score: Scorer, split: Split, origin: Origin, batch_size: int = 16, posterior: bool = True
+    score: Scorer,
+    split: Split,
+    origin: Origin,
+    batch_size: int = 16,
+    posterior: bool = True,
+    senses: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores every sequence of a split's test part and enters the result in the ledger.
 
@@ -92,6 +101,7 @@ def evaluate(
         origin: what the ledger says of the scorer.
         batch_size: sequences scored at once.
         posterior: whether scores are log-probabilities.
+        senses: what is given of each recording, see `table_scores`.
 
     Returns:
         `classification_metrics`, and seconds, from the recordings to the scores.
@@ -103,7 +113,7 @@ def evaluate(
     if not split.held_out:
         ledger_file()  # an error before the scoring, not after it
     started = time.perf_counter()
-    scores = table_scores(score, split.test, batch_size)
+    scores = table_scores(score, split.test, batch_size, senses)
     seconds = time.perf_counter() - started
     labels = [normalize_label(name) for name in split.test.features["label"].names]
     metrics = classification_metrics(scores, np.array(split.test["label"]), labels, posterior)
@@ -113,14 +123,18 @@ def evaluate(
     return {**metrics, "seconds": round(seconds, 2)}
 
 
-def table_scores(score: Scorer, table: Dataset, batch_size: int = 16) -> np.ndarray:
-    """(rows, classes) the scores of every row of a table as `llm_action.datasets` makes it."""
+def table_scores(score: Scorer, table: Dataset, batch_size: int = 16, senses: Sequence[str] = ()) -> np.ndarray:
+    """(rows, classes) the scores of every row of a table as `llm_action.datasets` makes it.
+
+    Args:
+        senses: "skeleton" and columns of the table; what a row has of them is given as a mapping. Default: skeletons.
+    """
     if batch_size < 1:
         raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
     order = np.argsort([shape[0] for shape in table["shape"]], kind="stable")  # prompts of one length together
     rows = table.select(order)
-    starts = tqdm(range(0, len(rows), batch_size), desc="scoring sequences")
-    batches = [score(sequences_of(rows, start, start + batch_size)) for start in starts]
+    starts = ProgressBar(range(0, len(rows), batch_size), desc="scoring sequences")
+    batches = [score(sequences_of(rows, start, start + batch_size, senses)) for start in starts]
     return np.concatenate(batches)[np.argsort(order)]
 
 
@@ -137,7 +151,12 @@ def milliseconds(score: Scorer, table: Dataset, batch_size: int) -> float:
     return float(np.median(times))
 
 
-def sequences_of(table: Dataset, start: int = 0, end: int | None = None) -> list[SkeletonSequence]:
-    """The sequences of a table's rows from `start` to before `end`."""
-    rows = range(start, len(table) if end is None else min(end, len(table)))
-    return [row_to_sequence(row) for row in table.select(rows).with_format("numpy")]
+def sequences_of(table: Dataset, start: int = 0, end: int | None = None, senses: Sequence[str] = ()) -> list[Any]:
+    """The sequences of a table's rows from `start` to before `end`; `senses` as in `table_scores`."""
+    rows = table.select(range(start, len(table) if end is None else min(end, len(table)))).with_format("numpy")
+    return [row_to_senses(row, senses) if senses else row_to_sequence(row) for row in rows]
+
+
+def senses_of(processor: LlmArProcessor) -> tuple[str, ...]:
+    """What a processor is given of a table's rows, see `table_scores`."""
+    return (SKELETON, *processor.senses) if processor.senses else ()

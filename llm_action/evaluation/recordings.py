@@ -59,18 +59,23 @@ class Recordings:
 
     def augmented(self, batch_size: int, batches: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Batches of skeletons, person_mask and targets under the experiment's augmentation, decided by its seed."""
+        for skeletons, person_mask, rows in self.augmented_rows(batch_size, batches):
+            yield skeletons, person_mask, torch.from_numpy(self.targets)[rows]
+
+    def augmented_rows(self, batch_size: int, batches: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The same batches with each sequence's number, 0..sequences, instead of its target."""
         frames, seed = self.extractor.num_frames, self.experiment.seed
-        sources = (self.sequences, self.targets, self.experiment.augmentation)
+        sources = (self.sequences, np.arange(len(self.sequences)), self.experiment.augmentation)
         joint_dropout = self.experiment.on_trial.joint_dropout
         film = filming(self.extractor, self.experiment.cameras)
         stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, joint_dropout, film)
         for start in range(0, len(stream), batch_size):
-            rows = [stream[item] for item in range(start, start + batch_size)]
-            skeletons, person_mask, targets = (
-                torch.from_numpy(np.stack([row[name] for row in rows]))
+            items = [stream[item] for item in range(start, start + batch_size)]
+            skeletons, person_mask, rows = (
+                torch.from_numpy(np.stack([item[name] for item in items]))
                 for name in ("skeletons", "person_mask", "labels")
             )
-            yield skeletons, person_mask, targets
+            yield skeletons, person_mask, rows
 
     def read(self, sequences: list[SkeletonSequence], views: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Recorded sequences as `plain` gives those of the training part; `views` as the extractor takes them."""

@@ -5,8 +5,10 @@ aeon is an extra: pip install llm-action[bench].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,19 +27,37 @@ def minirocket(recordings: Recordings, copies: int = 0, kernels: int = _KERNELS)
     Args:
         copies: augmented copies of every training sequence beside the plain one.
     """
-    MiniRocketClassifier = _aeon("classification.convolution_based").MiniRocketClassifier
     skeletons, targets = recordings.plain()[0], recordings.targets
     if copies:
         parts = recordings.augmented(len(targets), copies)
         more, more_targets = zip(*((part.numpy(), its.numpy()) for part, _, its in parts), strict=True)
         skeletons, targets = np.concatenate([skeletons, *more]), np.concatenate([targets, *more_targets])
-    classifier = MiniRocketClassifier(kernels, random_state=recordings.experiment.seed)
-    classifier.fit(_channels(skeletons).astype(np.float32), targets)
-    ridge, classes = classifier.estimator_, len(recordings.split.labels)
+    classes, seed = len(recordings.split.labels), recordings.experiment.seed
+    return fit_minirocket(
+        _channels(skeletons),
+        targets,
+        classes,
+        seed,
+        lambda sequences: _channels(recordings.read(sequences)[0]),
+        kernels,
+    )
 
-    def score(sequences: list[SkeletonSequence]) -> np.ndarray:
-        inputs = _channels(recordings.read(sequences)[0]).astype(np.float32)
-        decisions = classifier.pipeline_.decision_function(inputs)
+
+def fit_minirocket(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    classes: int,
+    seed: int,
+    read: Callable[[list[Any]], np.ndarray],
+    kernels: int = _KERNELS,
+) -> Classifier:
+    """MiniRocket on any channels (sequences, channels, frames); `read` makes them of recorded sequences."""
+    classifier = _aeon("classification.convolution_based").MiniRocketClassifier(kernels, random_state=seed)
+    classifier.fit(inputs.astype(np.float32), targets)
+    ridge = classifier.estimator_
+
+    def score(sequences: list[Any]) -> np.ndarray:
+        decisions = classifier.pipeline_.decision_function(read(sequences).astype(np.float32))
         if decisions.ndim == 1:  # of two classes only the second's
             decisions = np.stack([-decisions, decisions], 1)
         scores = np.full((len(sequences), classes), -np.inf)

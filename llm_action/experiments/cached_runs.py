@@ -14,11 +14,15 @@ from typing import Any
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.reading import read_json
 from llm_action.datasets.split import Split
 from llm_action.experiments.controls import fitted_recognizer
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_geometry import GEOMETRY_VERSION
+from llm_action.modeling.student import ActionStudent
+from llm_action.training.distill import distill
+from llm_action.training.train_senses import train_senses
 from llm_action.training.train_vqvae import train_vqvae
 
 
@@ -49,7 +53,10 @@ def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) 
     record = run / "seconds.json"
     if not record.is_file():
         started = time.perf_counter()
-        train_vqvae(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
+        alone = dataclasses.replace(experiment, hub_model_id=None)
+        train_vqvae(alone, data_dir, run)
+        if experiment.senses:
+            train_senses(alone, data_dir, run)
         write_json({"train_vqvae": round(time.perf_counter() - started, 1)}, record)
     return run
 
@@ -72,9 +79,20 @@ def trained_recognizer(experiment: Experiment, data_dir: str | None, work: Path)
     return Recognizer(*parts, training_seconds(run) + unrecorded, run)
 
 
+def trained_student(experiment: Experiment, data_dir: str | None, work: Path) -> tuple[ActionStudent, float]:
+    """The student of a recognizer below `work`, made unless it is there, and the seconds of that alone."""
+    recognizer = trained_recognizer(experiment, data_dir, work)
+    folder, record = recognizer.folder / "model", recognizer.folder / "student_seconds.json"
+    if not record.is_file():
+        started = time.perf_counter()
+        distill(folder, data_dir)
+        write_json({"distill": round(time.perf_counter() - started, 1)}, record)
+    return ActionStudent.from_pretrained(folder), json.loads(record.read_text(encoding="utf-8"))["distill"]
+
+
 def training_seconds(run: Path) -> float:
     """Wall-clock seconds of a run's stages."""
-    return sum(json.loads((run / "seconds.json").read_text(encoding="utf-8")).values())
+    return sum(read_json(run / "seconds.json").values())
 
 
 def _folder(parent: Path, experiment: Experiment, data_dir: str | None, *without: str) -> Path:

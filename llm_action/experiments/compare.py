@@ -8,23 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.split import Split, load_split
-from llm_action.evaluation.evaluate import Classifier, evaluate, milliseconds, recognizer_scorer
-from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
+from llm_action.evaluation.evaluate import Classifier, Scorer, evaluate, milliseconds, recognizer_scorer
+from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint, weights_fingerprint
 from llm_action.evaluation.probe import joint_inputs, token_inputs, train_probe
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.evaluation.trunk_classifier import train_trunk
 from llm_action.experiments.baselines import minirocket, nearest_neighbour
-from llm_action.experiments.cached_runs import settings, trained_recognizer, trained_tokenizer, training_seconds
+from llm_action.experiments.cached_runs import (
+    settings,
+    trained_recognizer,
+    trained_student,
+    trained_tokenizer,
+    training_seconds,
+)
 from llm_action.experiments.intervals import correctness
 from llm_action.experiments.tables import Column, Row
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.student import ActionStudent
 
 COLUMNS = [
     Column("top-1 %", "top1", scale=100),
@@ -47,9 +55,9 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
 
     dtw: 1-NN, dynamic time warping. minirocket: as its authors have it; -facing: after facing alignment; -copies: and
     with 4 augmented copies of each training sequence. transformer: the small one on joints and velocities. trunk: the
-    one that follows the skeleton, with a classifier. tokens: the transformer on the action tokens. llm-ar: both stages.
-    Of these four the posteriors of four views of each sequence are
-    averaged in columns of their own.
+    one that follows the skeleton, with a reader. tokens: the transformer on the action tokens. llm-ar: both stages.
+    student: of llm-ar. hybrid: the mean of the posteriors of student and llm-ar. Of these six the posteriors of four
+    views of each sequence are averaged in columns of their own.
 
     Args:
         experiment: of "llm-ar"; its data, normalisation and augmentation are everybody's.
@@ -89,6 +97,23 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
         seen = replace(experiment, seed=seed)
         return recognizer_figures(seen, data_dir, work, "compare, llm-ar", AVERAGED_VIEWS)
 
+    def student(seed: int) -> dict[str, Any]:
+        seen = replace(experiment, seed=seed)
+        distilled, seconds = trained_student(seen, data_dir, work)
+        trained = Classifier(
+            _student_scorer(distilled, 1),
+            sum(weight.numel() for weight in distilled.parameters()),
+            weights_fingerprint(distilled.state_dict().items()),
+            _student_scorer(distilled, AVERAGED_VIEWS),
+        )
+        origin = _origin(seen, "compare, student", trained)
+        return _figures(trained, load_split(seen, data_dir), seconds, origin)
+
+    def hybrid(seed: int) -> dict[str, Any]:
+        seen = replace(experiment, seed=seed)
+        distilled, _ = trained_student(seen, data_dir, work)
+        return recognizer_figures(seen, data_dir, work, "compare, hybrid", AVERAGED_VIEWS, distilled)
+
     return [
         # a seed changes nothing of it, but which few sequences it is given
         baseline("dtw", nearest_neighbour, seeded=bool(experiment.training_examples_per_class), window=WARPING_WINDOW),
@@ -99,17 +124,25 @@ def comparison_rows(experiment: Experiment, data_dir: str | None, work: Path) ->
         baseline("trunk", train_trunk, views=AVERAGED_VIEWS),
         Row("tokens", tokenizer, tokens),
         Row("llm-ar", settings(experiment, data_dir), llm_ar),
+        Row("student", settings(experiment, data_dir), student),
+        Row("hybrid", settings(experiment, data_dir), hybrid),
     ]
 
 
 def recognizer_figures(
-    experiment: Experiment, data_dir: str | None, work: Path, command: str, views: int = 1
+    experiment: Experiment,
+    data_dir: str | None,
+    work: Path,
+    command: str,
+    views: int = 1,
+    student: ActionStudent | None = None,
 ) -> dict[str, Any]:
     """The metrics of both stages, trained below `work` unless they are there.
 
     Args:
         command: of the ledger's entries.
         views: test-time views; of several there are further metrics with their posteriors averaged.
+        student: whose posterior is averaged with the model's.
     """
     recognizer = trained_recognizer(experiment, data_dir, work)
     model, processor, split = recognizer.model, recognizer.processor, recognizer.split
@@ -118,9 +151,24 @@ def recognizer_figures(
     if not experiment.recognizer.is_control:
         model.merge()  # as one would to name actions
     recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
-    score = partial(recognizer_scorer, recognize, split.labels)
-    trained = Classifier(score(), parameters, fingerprint, score(views) if views > 1 else None)
+
+    def scorer(views: int) -> Scorer:
+        alone = recognizer_scorer(recognize, split.labels, views)
+        return alone if student is None else _mean_scorer(alone, _student_scorer(student, views), student.config.share)
+
+    trained = Classifier(scorer(1), parameters, fingerprint, scorer(views) if views > 1 else None)
     return _figures(trained, split, recognizer.seconds, _origin(experiment, command, trained))
+
+
+def _student_scorer(student: ActionStudent, views: int) -> Scorer:
+    return lambda sequences: student.log_posterior(sequences, views).numpy()
+
+
+def _mean_scorer(one: Scorer, other: Scorer, share: float) -> Scorer:
+    """The log of the mean of two posteriors; `share` is the other's."""
+    return lambda sequences: np.logaddexp(
+        np.log1p(-share) + one(sequences), np.log(share) + other(sequences).astype(np.float64)
+    )
 
 
 def _origin(experiment: Experiment, command: str, trained: Classifier) -> Origin:

@@ -7,6 +7,7 @@ and a recognizer without tokens are none, so all that remains of them is their m
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def fitted_recognizer(
     if stage.inputs == "features":
         features = Features(model, processor)
         processor = FeatureProcessor.beside(processor, features)
-    examples = write_sentences(experiment, processor, split)
+    examples = write_sentences(experiment, processor, split, out / "sentences.arrow")
     if stage.inputs == "features":
         model.action_embeddings = features  # type: ignore[assignment]  # takes the table's place
     if stage.train == "full":
@@ -121,8 +122,10 @@ class FeatureProcessor(LlmArProcessor):
         return made
 
     @torch.no_grad()
-    def encode_features(self, skeletons: Tensor, person_mask: Tensor) -> list[list[int]]:
-        """As a processor's, one id a step."""
+    def encode_features(
+        self, skeletons: Tensor, person_mask: Tensor, signals: Mapping[str, Tensor] | None = None
+    ) -> list[list[int]]:
+        """As a processor's, one id a step; of skeletons alone."""
         latents = self.vqvae.latents(skeletons[person_mask].to(self.vqvae.device))
         ids = iter(self.features.add(latents.flatten(0, 1)))
         sentences = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +21,7 @@ from huggingface_hub import (
 )
 from jinja2 import Environment, FileSystemLoader
 
+from llm_action.config.reading import read_json
 from llm_action.datasets import BENCHMARKS
 from llm_action.hub.training_record import FOLDER, METRICS, read_record, update_record
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
@@ -120,6 +120,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         included_base=(folder / "base").is_dir(),
         vqvae=ActionVQVAEConfig.from_dict(vqvae) if vqvae else None,
         layout=get_layout(vqvae["layout"]) if vqvae else None,
+        senses=_senses(folder),
         extractor=_json(folder / "processor_config.json").get("feature_extractor", {}),
         adapter=adapter,
         record=record,
@@ -131,13 +132,14 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
     )
 
 
-def dataset_card(table: Dataset, name: str, dataset: str) -> DatasetCard:
+def dataset_card(table: Dataset, name: str, dataset: str, files: str | None = None) -> DatasetCard:
     """The card of a table as `llm_action.datasets` makes it.
 
     Args:
         table: with the columns of `load_benchmark`.
         name: the Hub id that the examples load.
         dataset: key of `BENCHMARKS`; only the synthetic one is this project's to license.
+        files: pattern of the repository's files that hold the table; default those that `push_to_hub` of it writes.
     """
     frames = np.array([shape[1] for shape in table["shape"]])
     labels = table.features["label"].names
@@ -155,6 +157,7 @@ def dataset_card(table: Dataset, name: str, dataset: str) -> DatasetCard:
         task_categories=[PIPELINE_TAG],
         size_categories=_size_category(len(table)),
         tags=[TASK, "skeleton", "human-motion", "llm-action"],
+        **({"configs": [{"config_name": "default", "data_files": files}]} if files else {}),
     )
     return _filled(
         DatasetCard,
@@ -200,6 +203,12 @@ def _filled(kind: type[Card], data: Any, template: str, **values: Any) -> Card:
     # the library's own rendering leaves the lines of {% if %} in the text, where they would break tables
     body = _TEMPLATES.get_template(template).render(**values)
     return kind.from_template(data, template_str="---\n{{ card_data }}\n---\n\n{{ body }}\n", body=body)
+
+
+def _senses(folder: Path) -> dict[str, ActionVQVAEConfig]:
+    """The tokenizers' settings of the further senses, by name."""
+    files = sorted(folder.glob("senses/*/config.json"))
+    return {file.parent.name: ActionVQVAEConfig.from_dict(_json(file)) for file in files}
 
 
 def _eval_results(entry: dict[str, Any]) -> list[EvalResult]:
@@ -250,4 +259,4 @@ def _size_category(rows: int) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}

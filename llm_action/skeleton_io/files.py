@@ -4,36 +4,65 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from llm_action.config.reading import read_text
+
+__all__ = [
+    "bad_file",
+    "check_unpacked",
+    "naming",
+    "natural_key",
+    "parse_json",
+    "parse_rows",
+    "rate_of",
+    "read_json",
+    "read_text",
+]
+
+_LONGEST = 500  # letters of what was found
+# An archive may unpack to so many bytes, or to so many times its size; compressed recordings are a tenth of theirs.
+_UNPACKED, _PACKING = 1 << 26, 100
+
 
 def bad_file(path: Path, expected: str, found: str, remedy: str) -> ValueError:
     """The error of every reader: the file, what was expected, what came, what to do."""
+    found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]} ..."
     return ValueError(f"{path}: expected {expected}, found {found}; {remedy}")
 
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Every ValueError from within names the file."""
+    """Makes a ValueError that names the file of everything that its content makes go wrong; an OSError passes."""
     try:
         yield
-    except ValueError as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy, json, scipy and zipfile each have their own
+        if type(error) is not ValueError:
+            found, remedy = f"{type(error).__name__}: {error}", "the file is likely damaged: fetch it again"
+            raise bad_file(path, "what files of this format hold", found, remedy) from error
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: {error}") from None
 
 
-def read_text(path: Path) -> str:
-    """The file as text; ValueError when it is binary."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise bad_file(path, "a text file", "binary data", "check that the suffix fits the format") from None
+def check_unpacked(archive: zipfile.ZipFile, names: Iterable[str]) -> None:
+    """Refuses members of an archive that would fill the memory: far larger than the archive, as no recording is.
+
+    Raises:
+        ValueError: says both sizes.
+    """
+    infos = [archive.getinfo(name) for name in names]
+    packed, unpacked = sum(info.compress_size for info in infos), sum(info.file_size for info in infos)
+    if unpacked > max(_UNPACKED, _PACKING * packed):
+        raise ValueError(f"an archive of {packed / 1e6:.1f} MB that unpacks to {unpacked / 1e6:.0f} MB")
 
 
 def read_json(path: Path) -> Any:
@@ -46,12 +75,12 @@ def parse_json(path: Path, text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise bad_file(path, "JSON", f"broken JSON ({error})", "fetch the file again") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         lines = text.strip().splitlines()
         try:
-            if len(lines) > 1 and error.msg == "Extra data":
+            if len(lines) > 1 and "Extra data" in str(error):
                 return [json.loads(line) for line in lines]
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             pass
         raise bad_file(path, "JSON", f"broken JSON ({error})", "the file is likely cut short: fetch it again") from None
 

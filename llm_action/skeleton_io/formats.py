@@ -95,11 +95,7 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
         if isinstance(found[0][0], ValueError):
             raise found[0][0]
         return found[0][0]
-    try:
-        return _READERS[kind](path, options)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:  # of damaged content
-        problem, remedy = f"{type(error).__name__}: {error}", "the file is likely damaged"
-        raise bad_file(path, "what files of this format hold", problem, remedy) from None
+    return _READERS[kind](path, options)
 
 
 def is_video_file(path: Path) -> bool:

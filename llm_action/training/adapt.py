@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
 from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment, padded, plain_batch
@@ -233,7 +234,7 @@ def read_examples(
     if not rows:
         raise FileNotFoundError(f"{root}: expected recordings to learn from, found test and validation folders alone")
     recordings: dict[str, list[SkeletonSequence]] = {}
-    for row in tqdm(rows, desc="reading recordings"):
+    for row in ProgressBar(rows, desc="reading recordings"):
         recordings.setdefault(row["label"], []).append(read_skeleton(row["path"], layout, **conventions))
     return _shown_by(recordings, processor, adaptation)
 
@@ -278,7 +279,7 @@ def _name_classes(model: LlmArForActionRecognition, names: list[str], processor:
 def _prepare_work_folder(work: Path, made_from: dict[str, object]) -> None:
     """Keeps the checkpoints of an interrupted run of the same inputs; those of any other go."""
     record = work / "made_from.json"
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == made_from:
+    if recorded(record) == made_from:
         return
     shutil.rmtree(work, ignore_errors=True)
     write_json(made_from, record)

@@ -60,6 +60,12 @@ def fast_training(model: LlmArForActionRecognition, device: torch.device) -> Ite
         yield
 
 
+def fast_arithmetic(device: torch.device) -> AbstractContextManager:
+    """Casts automatically to bfloat16 where the device multiplies it fast; for models of float32 weights."""
+    fast = fast_dtype(torch.bfloat16, device.type) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
+
+
 def half_arithmetic(model: LlmArForActionRecognition, device: torch.device) -> AbstractContextManager:
     """Casts automatically where the base is bfloat16."""
     return torch.autocast(device.type, torch.bfloat16) if _half_base(model) else nullcontext()

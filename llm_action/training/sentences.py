@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -12,24 +11,31 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from datasets import Dataset, load_from_disk
+from datasets import Dataset, Features, Value, load_from_disk
+from datasets import Sequence as ListOf
+from datasets.arrow_writer import ArrowWriter
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
-from llm_action.datasets.augmentation import augment, normalized, padded
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
+from llm_action.datasets.augmentation import aligned_signals, augment, augment_signal, normalized, padded
 from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
-from llm_action.modeling.feature_extraction_skeleton import resample
+from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_normalization import resample
 from llm_action.training.rehearsal import write_table_features
 from llm_action.training.requests import Requests, examples_each
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
+_COLUMNS = Features(
+    input_ids=ListOf(Value("int64")), answer_length=Value("int64"), prompt_length=Value("int64"), label=Value("int64")
+)
 _SHOWN_TOKENS = 5
 
 
@@ -37,56 +43,115 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
     """Writes the sentences once and keeps them in `folder`, beside motion features of some sequences (`rehearsal`)."""
     wanted = {
         "vqvae": processor.vqvae_fingerprint,
+        **(processor.sense_fingerprints or {}),
         "experiment": _sentence_settings(experiment),
         "rows": len(split.train),
         "versions": versions_read(experiment, len(split.train)),
     }
     record = folder / "made_from.json"
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
+    if recorded(record) == wanted:
         return load_from_disk(str(folder))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    table = write_sentences(experiment, processor, split)
+    rows = folder.with_name(folder.name + ".arrow.tmp")
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    table = write_sentences(experiment, processor, split, rows)
     table.save_to_disk(str(temporary))
     write_json(sentence_statistics(table, processor, len(split.train)), temporary / "statistics.json")
     write_table_features(split.train, split.trained_labels, processor.feature_extractor, temporary)
+    rows.unlink()
     write_json(wanted, temporary / record.name)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
     return load_from_disk(str(folder))
 
 
-def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split) -> Dataset:
+def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, file: Path) -> Dataset:
     """Writes prompt and answer ids of every training sequence, in as many versions as the training reads.
 
     There are `1 + sentences` versions, the plain one and augmented ones. Chance decides for each sequence which of them
     are written, `versions_read` how many. A sentence has several rows if more is asked, see `Requests`.
 
+    Args:
+        file: takes the rows as they are made; the table returned is that file, memory-mapped.
+
     Returns:
         Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
         label, the number among the classes trained on.
     """
-    extractor = processor.feature_extractor
+    extractor, senses = processor.feature_extractor, SenseSentences(experiment, processor, split)
     sequences = normalized(split.train, extractor, "normalising skeletons")
     classes = list(split.train["label"])
     requests_about = Requests(experiment, processor, split.labels)
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
-    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
-    for versions in tqdm(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
+    writer = ArrowWriter(path=str(file), features=_COLUMNS)
+    for versions in ProgressBar(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
             batch = _seen(versions, sequences, chunk, experiment, extractor)
-            sentences = processor.encode_features(*map(torch.from_numpy, (batch["skeletons"], batch["person_mask"])))
+            skeletons, person_mask = map(torch.from_numpy, (batch["skeletons"], batch["person_mask"]))
+            sentences = processor.encode_features(skeletons, *senses.seen(versions, chunk, person_mask))
             shown = zip(batch["skeletons"], batch["person_mask"], strict=True)
             for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
                 rng = np.random.default_rng((experiment.seed, 8, versions[index], index))
                 for request, answer in requests_about(classes[index], skeletons[mask], rng):
-                    rows["input_ids"].append(before + sentence + request + answer)
-                    rows["answer_length"].append(len(answer))
-                    rows["prompt_length"].append(len(before) + len(sentence) + len(after))
-                    rows["label"].append(numbers[classes[index]])
-    return Dataset.from_dict(rows)
+                    row = {
+                        "input_ids": before + sentence + request + answer,
+                        "answer_length": len(answer),
+                        "prompt_length": len(before) + len(sentence) + len(after),
+                        "label": numbers[classes[index]],
+                    }
+                    writer.write(row)
+    writer.finalize()
+    return Dataset.from_file(str(file))
+
+
+class SenseSentences:
+    """What of each recording's senses a sentence is made of, and the signals of the further ones.
+
+    By `recognizer.senses` and `recognizer.sense_dropout`; versions are those of `write_sentences`.
+    """
+
+    def __init__(self, experiment: Experiment, processor: LlmArProcessor, split: Split):
+        self.experiment, self.processor = experiment, processor
+        known = [SKELETON, *processor.senses]
+        self.read = [name for name in known if name in (experiment.recognizer.senses or known)]
+        self.signals = {name: aligned_signals(split.train, name, model) for name, model in processor.senses.items()}
+
+    def seen(
+        self, versions: np.ndarray, indices: range, person_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The person_mask (batch, persons) and the signals of the sequences `indices`, each in its version."""
+        if not self.processor.senses:
+            return person_mask, {}
+        kept = [self._kept(int(versions[index]), index) for index in indices]
+        of_skeletons = torch.tensor([SKELETON in names for names in kept])
+        signals = {}
+        for name in self.signals:
+            rows = zip(indices, kept, strict=True)
+            values = [
+                self._values(name, int(versions[index]), index) if name in names else None for index, names in rows
+            ]
+            signals[name] = self.processor.standardized(name, values)
+        return person_mask & of_skeletons[:, None], signals
+
+    def _kept(self, version: int, index: int) -> list[str]:
+        """Draws which senses a sentence has, of those that the recording has."""
+        there = [name for name in self.read if name == SKELETON or self.signals[name][index] is not None]
+        rng = np.random.default_rng((self.experiment.seed, 10, version, index))
+        if len(there) > 1 and rng.random() < self.experiment.recognizer.sense_dropout:
+            del there[rng.integers(len(there))]
+        return there or [SKELETON]
+
+    def _values(self, name: str, version: int, index: int) -> np.ndarray | None:
+        values, model = self.signals[name][index], self.processor.senses[name]
+        if values is None or not version:
+            return values
+        rng = np.random.default_rng((self.experiment.seed, 3, version, index))  # as the skeleton's: cut alike
+        own, frames = self.experiment.senses[name].augmentation, model.config.num_frames
+        scales = model.channel_scales.cpu().numpy()
+        return augment_signal(values, self.experiment.augmentation, own, frames, rng, scales)
 
 
 def sentence_statistics(table: Dataset, processor: LlmArProcessor, sequences: int) -> dict[str, Any]:
@@ -101,8 +166,7 @@ def sentence_statistics(table: Dataset, processor: LlmArProcessor, sequences: in
         zipf_divergence, the Jensen-Shannon divergence (bits) to Zipf-Mandelbrot's law; most_frequent tokens with their
         shares; counts of every token.
     """
-    config = processor.vqvae.config
-    counts = np.zeros(config.num_action_tokens, np.int64)
+    counts = np.zeros(processor.num_action_tokens, np.int64)
     for batch in table.select_columns("input_ids").iter(1000):
         ids = np.concatenate([np.asarray(row) for row in batch["input_ids"]]) - processor.first_action_id
         counts += np.bincount(ids[ids >= 0], minlength=len(counts))
@@ -144,7 +208,16 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         **{name: getattr(experiment, name) for name in data},
         **{name: getattr(experiment.recognizer, name) for name in stage},
         **cameras,
+        **({"senses": _sense_settings(experiment)} if experiment.senses else {}),
         "augmentation": {**vars(experiment.augmentation), "joint_dropout": experiment.on_trial.joint_dropout},
+    }
+
+
+def _sense_settings(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "read": experiment.recognizer.senses,
+        "dropout": experiment.recognizer.sense_dropout,
+        **{name: vars(stage.augmentation) for name, stage in experiment.senses.items()},
     }
 
 
@@ -181,14 +254,18 @@ class TokenNoise:
     """Replaces a share of the action tokens by one of the `NEIGHBOURS` codes nearest to each.
 
     Args:
-        vqvae: whose codebook says what is near, in its own geometry and level by level.
-        first_action_id: id of its first token.
+        processor: whose codebooks say what is near, each in its own geometry and level by level.
         share: chance of a token to be replaced.
     """
 
-    def __init__(self, vqvae: ActionVQVAE, first_action_id: int, share: float):
-        self.first_action_id, self.share = first_action_id, share
-        self.neighbours = _nearest_tokens(vqvae)
+    def __init__(self, processor: LlmArProcessor, share: float):
+        self.first_action_id, self.share = processor.first_action_id, share
+        tables, first = [], 0
+        for model in (processor.vqvae, *processor.senses.values()):
+            tables.append(_nearest_tokens(model) + first)
+            first += model.config.num_action_tokens
+        width = min(table.shape[1] for table in tables)
+        self.neighbours = np.concatenate([table[:, :width] for table in tables])
 
     def __call__(self, input_ids: list[int], rng: np.random.Generator) -> list[int]:
         ids = np.array(input_ids)

@@ -30,6 +30,7 @@ from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub.model_folder import export
+from llm_action.hub.token_statistics import TokenStatistics, write_token_statistics
 from llm_action.hub.uploader import push
 from llm_action.modeling.label_tree import LabelTree, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
@@ -137,16 +138,20 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
         save_experiment(experiment, out / "experiment.yaml")
-        rehearsal = partial(_write_trained_rehearsal, out / "sentences")
-        export(model, processor, out / "model", run=out, state_dict=weights, finish=rehearsal)
+        known = partial(_write_sentences_known, out / "sentences", processor)
+        export(model, processor, out / "model", run=out, state_dict=weights, finish=known)
         if experiment.hub_model_id is not None:
             trainer._finish_current_push()
             push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
 
 
-def _write_trained_rehearsal(sentences: Path, folder: Path) -> None:
-    write_rehearsal(folder, trained_rehearsal(sentences, folder))
+def _write_sentences_known(sentences: Path, processor: LlmArProcessor, folder: Path) -> None:
+    """Writes the rehearsal of a model, and how its training sentences use their tokens."""
+    known = trained_rehearsal(sentences, folder)
+    write_rehearsal(folder, known)
+    first, config = processor.first_action_id, processor.vqvae.config
+    write_token_statistics(TokenStatistics.gathered(known.sentences, first, config), folder)
 
 
 def saved_weights(folder: Path) -> dict[str, Any]:
@@ -197,7 +202,7 @@ def recognizer_trainer(
     order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
     noise = None
     if trial.token_noise:
-        noise = TokenNoise(processor.vqvae, processor.first_action_id, trial.token_noise)
+        noise = TokenNoise(processor, trial.token_noise)
     return RecognizerTrainer(
         model,
         arguments,
@@ -217,7 +222,7 @@ def new_recognizer(
     names = list(LabelTree.from_labels(labels, tokenizer).labels)
     model = LlmArForActionRecognition.from_base(
         base_folder,
-        processor.vqvae.token_embeddings().detach(),
+        processor.token_embeddings().detach(),
         LoraConfig(
             task_type="CAUSAL_LM",
             r=stage.lora_rank,
@@ -229,6 +234,7 @@ def new_recognizer(
         quantization=quantization(stage.base_dtype),
         base_model=experiment.base_model or DEFAULT_BASE_MODEL,
         vqvae_fingerprint=processor.vqvae_fingerprint,
+        sense_fingerprints=processor.sense_fingerprints,
         label_names=names,
         label_token_ids=label_token_ids(names, tokenizer),
         end_token_id=tokenizer.eos_token_id,

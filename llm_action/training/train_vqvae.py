@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import SequentialSampler
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.config.atomic_files import write_json
@@ -33,6 +34,7 @@ from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
 from llm_action.training.losses import ContextPredictor, reconstruction_loss, velocity_loss
+from llm_action.training.precision import fast_arithmetic
 from llm_action.training.run_folder import fit, stage_command, trainer_settings
 from llm_action.training.trainer import HubTrainer, hub_settings
 from llm_action.visualization.token_figures import plot_tokens
@@ -172,6 +174,19 @@ class VQVAETrainer(HubTrainer):
     def __init__(self, *args, measure: Callable[[], dict[str, Any]] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.measure = measure
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = train_dataset or self.train_dataset
+        if getattr(
+            dataset, "by_part", False
+        ):  # its order needs few parts of the table at a time, and is random already
+            return SequentialSampler(dataset)
+        return super()._get_train_sampler(train_dataset)
+
+    def compute_loss_context_manager(self):
+        contexts = super().compute_loss_context_manager()
+        contexts.enter_context(fast_arithmetic(self.args.device))
+        return contexts
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         output = model(**inputs)

@@ -1,48 +1,53 @@
-"""The trunk with a classifier: persons, the average of its weights, and that it learns."""
+"""The trunk with a reader as a baseline: the average of its weights, and that it learns."""
 
 from __future__ import annotations
 
-import copy
+from itertools import pairwise
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from llm_action.evaluation.trunk_classifier import TrunkClassifier, update_average
-from llm_action.modeling.skeleton_layouts import get_layout
-from llm_action.modeling.skeleton_trunk import SIZES, SkeletonTrunk
+from llm_action.evaluation.trunk_classifier import fit_averaged, label_loss
+from llm_action.modeling.student import ActionStudent, StudentConfig
+
+
+def moves(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Somebody whose right or left hand rises."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(2, (count,), generator=generator)
+    skeletons = 0.05 * torch.randn(count, 1, 16, 15, 3, generator=generator)
+    for row, target in enumerate(targets):
+        skeletons[row, 0, :, 5 if target else 8, 1] += torch.linspace(0, 1, 16)
+    return skeletons, torch.ones(count, 1, dtype=torch.bool), targets
 
 
 @pytest.fixture
-def classifier() -> TrunkClassifier:
+def student() -> ActionStudent:
     torch.manual_seed(0)
-    return TrunkClassifier(SkeletonTrunk(get_layout("kinect15"), (8, 16), 4), classes=3, steps=4).eval()
+    return ActionStudent(
+        StudentConfig(["left", "right"], layout="kinect15", num_frames=16, max_persons=1, widths=(8, 16))
+    )
 
 
-def test_absent_persons_say_nothing_and_the_order_of_persons_does_not_matter(classifier):
-    skeletons = torch.randn(2, 2, 16, 15, 3)
-    mask = torch.tensor([[True, False], [True, True]])
-    given = classifier(skeletons, mask)
-    changed = skeletons.clone()
-    changed[0, 1] = 100.0
-    torch.testing.assert_close(classifier(changed, mask), given)
-    torch.testing.assert_close(classifier(skeletons.flip(1), mask.flip(1)), given)
-    assert given.shape == (2, 3) and not torch.allclose(classifier(skeletons, mask.new_ones(2, 2)), given)
+def test_it_learns_and_the_result_is_in_evaluation_mode(student):
+    averaged = fit_averaged(student, (moves(16, seed) for seed in range(60)), 60, label_loss)
+    skeletons, person_mask, targets = moves(64, 1000)
+    assert not averaged.training
+    with torch.no_grad():
+        assert (averaged(skeletons, person_mask).argmax(1) == targets).float().mean() > 0.9
 
 
-def test_the_average_of_the_weights_follows_them():
-    model = torch.nn.Linear(1, 1)
-    averaged, means = copy.deepcopy(model), []
-    for step in range(1, 4001):
-        for weight in model.parameters():
-            weight.data.fill_(float(step > 2000))
-        update_average(averaged, model, step)
-        means.append(float(averaged.bias))
-    assert abs(means[100]) < 0.01 and 0.1 < means[2050] < 0.3 and means[-1] > 0.95
+def test_the_result_is_an_average_of_the_way(student):
+    """Weights that jump once are followed slowly, statistics of the batch normalisation too."""
+    seen = []
 
+    def after_step(step, averaged):
+        seen.append((averaged.positions.detach().clone(), averaged.trunk.input_norm.running_mean.clone()))
+        with torch.no_grad():
+            student.positions.fill_(float(step > 20))
 
-def test_the_small_one_costs_at_most_40_million_operations_a_person():
-    small = TrunkClassifier(SkeletonTrunk(get_layout("kinect20"), SIZES["small"], 4), classes=60, steps=16)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():  # in training, whose attention is not fused
-        small.train()(torch.randn(1, 1, 64, 20, 3), torch.ones(1, 1, dtype=torch.bool))
-    assert small.trunk.flops(64) < counter.get_total_flops() <= 40e6
+    fit_averaged(student, (moves(4, seed) for seed in range(40)), 40, label_loss, after_step)
+    means = [float(positions.mean()) for positions, _ in seen]
+    assert abs(means[20]) < 0.1 and means[20] < means[21] < 0.5 < means[30] < means[39] < 1
+    moved = [(after - before).abs().max() for (_, before), (_, after) in pairwise(seen[20:])]
+    assert max(moved) < 0.2 and all(move > 0 for move in moved)

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, resample
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE, ActionVQVAEConfig
 from llm_action.modeling.skeleton_layouts import LAYOUTS, get_layout, map_joints
+from llm_action.modeling.skeleton_normalization import resample
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from llm_action.modeling.feature_extraction_skeleton import drop_noise_bodies, fill_missing, primary_persons
+from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 
 

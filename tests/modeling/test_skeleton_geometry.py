@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor, interpolated
+from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_geometry import (
     about_vertical,
     body_scale,
@@ -16,6 +16,7 @@ from llm_action.modeling.skeleton_geometry import (
     upright_rotation,
 )
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_normalization import interpolated
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 LAYOUT = get_layout("kinect20")

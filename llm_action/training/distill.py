@@ -1,0 +1,178 @@
+"""Distills a trained model into a student, which answers the trained labels in milliseconds.
+
+The student (`llm_action.modeling.student`) is the small trunk with a reader. It learns from augmented training
+recordings, half from their labels, half from the language model's posterior. The posterior of a recording is the mean
+over some augmented action sentences of it. All of that is this project's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.config.progress import ProgressBar
+from llm_action.datasets.split import load_split
+from llm_action.evaluation.ledger import config_hash, recognizer_fingerprint
+from llm_action.evaluation.recordings import Recordings
+from llm_action.evaluation.trunk_classifier import BATCH, fit_averaged, label_loss, student_config
+from llm_action.hub.model_folder import describe
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
+from llm_action.modeling.open_vocabulary import NamedCandidates
+from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.modeling.processing_llm_ar import EncodedRecording, LlmArProcessor
+from llm_action.modeling.prompt_states import KeptStates
+from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
+
+_SCORED_AT_ONCE = 32
+_POSTERIORS = "teacher-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a student learns.
+
+    Args:
+        steps: of AdamW with a one-cycle schedule, batches of 32.
+        versions: augmented sentences of each training recording that the language model reads, beside the plain one.
+        share: of the language model's posterior in the loss; the rest is the labels'.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    steps: int = 3000
+    versions: int = 3
+    share: float = 0.5
+
+    def __post_init__(self):
+        if self.steps < 1 or self.versions < 0 or not 0 <= self.share <= 1:
+            raise ValueError(f"Expected steps of at least 1, versions of at least 0 and a share in 0..1, got {self}.")
+
+
+def distill(
+    model: str | Path,
+    data_dir: str | None,
+    distillation: Distillation | None = None,
+    overrides: list[str] | None = None,
+) -> ActionStudent:
+    """Adds a student to a model folder; gives it.
+
+    The same call after an interruption asks the language model nothing again.
+
+    Args:
+        model: folder that `llm-action train` wrote; its training record says which data it learned from.
+        data_dir: of the data set, see `load_split`.
+        overrides: of the experiment, see `load_experiment`.
+
+    Raises:
+        FileNotFoundError: no model folder, or one without the record of its training.
+    """
+    folder = Path(model)
+    describe(folder)
+    recipe = folder / "training" / "experiment.yaml"
+    if not recipe.is_file():
+        raise FileNotFoundError(f"{recipe}: expected the settings of the model's training, found none.")
+    experiment = load_experiment(recipe, overrides)
+    recognize = SkeletonActionRecognitionPipeline(
+        model=LlmArForActionRecognition.from_pretrained(folder), processor=LlmArProcessor.from_pretrained(folder)
+    )
+    work = folder / STUDENT_FOLDER
+    student = distill_recognizer(experiment, data_dir, recognize, distillation, work)
+    student.save_pretrained(folder)
+    for file in work.glob(_POSTERIORS.format("*")):
+        file.unlink()
+    return student
+
+
+def distill_recognizer(
+    experiment: Experiment,
+    data_dir: str | None,
+    recognize: SkeletonActionRecognitionPipeline,
+    distillation: Distillation | None = None,
+    work: Path | None = None,
+) -> ActionStudent:
+    """Trains a student of a model on the training part of an experiment.
+
+    Args:
+        recognize: the teacher.
+        work: folder that keeps the teacher's posteriors until the student is saved.
+    """
+    settings = distillation or Distillation()
+    recordings = Recordings(experiment, load_split(experiment, data_dir), recognize.processor.feature_extractor)
+    posteriors = _kept_posteriors(experiment, recognize, recordings, settings.versions, work)
+    targets = torch.from_numpy(recordings.targets)
+    torch.manual_seed(experiment.seed)
+    student = ActionStudent(student_config(recordings, "small"))
+
+    def batches() -> Iterator[tuple[Tensor, ...]]:
+        for skeletons, person_mask, rows in recordings.augmented_rows(BATCH, settings.steps):
+            yield skeletons, person_mask, posteriors[rows], targets[rows]
+
+    def loss(scores: Tensor, posterior: Tensor, targets: Tensor) -> Tensor:
+        taught = -(posterior * scores.log_softmax(-1)).sum(-1).mean()
+        return settings.share * taught + (1 - settings.share) * label_loss(scores, targets)
+
+    return fit_averaged(student, batches(), settings.steps, loss, title="distilling")
+
+
+def _kept_posteriors(
+    experiment: Experiment,
+    recognize: SkeletonActionRecognitionPipeline,
+    recordings: Recordings,
+    versions: int,
+    work: Path | None,
+) -> Tensor:
+    if work is None:
+        return teacher_posteriors(recognize, recordings, versions)
+    fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
+    asked = {"experiment": config_hash(experiment), "seed": experiment.seed, "teacher": fingerprint}
+    file = work / _POSTERIORS.format(config_hash({**asked, "versions": versions}))
+    if file.is_file():
+        return load_file(file)["posteriors"]
+    posteriors = teacher_posteriors(recognize, recordings, versions)
+    work.mkdir(exist_ok=True)
+    unfinished = file.with_suffix(".tmp")
+    save_file({"posteriors": posteriors}, unfinished)
+    unfinished.replace(file)
+    return posteriors
+
+
+@torch.inference_mode()
+def teacher_posteriors(recognize: SkeletonActionRecognitionPipeline, recordings: Recordings, versions: int) -> Tensor:
+    """(sequences, labels) float32, the language model's mean posterior over each sequence's action sentences.
+
+    Args:
+        versions: augmented sentences, beside the plain one.
+    """
+    candidates, states = NamedCandidates(recognize.model, recognize.processor), KeptStates()
+    count = len(recordings.sequences)
+    total = torch.zeros(count, len(candidates.labels))
+
+    def ask(skeletons: Tensor, person_mask: Tensor, rows: Tensor) -> None:
+        sentences = recognize.processor.encode_features(skeletons, person_mask)
+        order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
+        for group in _of_one_length(order, sentences):
+            shares, numbers = candidates.best([EncodedRecording([sentences[one]]) for one in group], None, states)
+            total.index_add_(0, rows[group], torch.zeros_like(shares).scatter(1, numbers, shares).float())
+
+    skeletons, person_mask = map(torch.from_numpy, recordings.plain())
+    for rows in ProgressBar(torch.arange(count).split(_SCORED_AT_ONCE), desc="asking the language model"):
+        ask(skeletons[rows], person_mask[rows], rows)
+    batches = versions * count // _SCORED_AT_ONCE
+    augmented = recordings.augmented_rows(_SCORED_AT_ONCE, batches)
+    for batch in ProgressBar(augmented, desc="asking again, of augmented ones", total=batches):
+        ask(*batch)
+    return total / total.sum(1, keepdim=True)
+
+
+def _of_one_length(order: list[int], sentences: list[list[int]]) -> Iterator[list[int]]:
+    """Groups of numbers of sentences that are equally long."""
+    for _, group in groupby(order, key=lambda number: len(sentences[number])):
+        yield list(group)

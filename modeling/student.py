@@ -1,0 +1,204 @@
+"""The student: the trunk with a reader, which answers the trained labels in milliseconds, without the language model.
+
+It needs neither transformers nor the base model: of a model folder it reads `student/` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .skeleton_geometry import GEOMETRY_VERSION
+from .skeleton_layouts import get_layout, own_layout
+from .skeleton_normalization import SkeletonNormalizer
+from .skeleton_sequence import SkeletonSequence
+from .skeleton_trunk import SIZES, SkeletonTrunk
+
+STUDENT_FOLDER = "student"
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_FORMAT = 1
+
+
+@dataclass
+class StudentConfig:
+    """What a student is: its labels, the normalisation it was trained with, and its size.
+
+    Args:
+        labels: the answers, in the order of its scores.
+        layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry, dimensions: see
+            `SkeletonNormalizer`.
+        widths: of the trunk's blocks, see `skeleton_trunk.SIZES`.
+        downsample: frames a step stands for.
+        hidden_size, num_layers: of the reader's attention layers.
+        dropout: of the reader while training.
+        temperature: divides the scores before they become probabilities, see `llm_action.evaluation.calibration`.
+        share: of its posterior where it is averaged with the language model's.
+
+    Raises:
+        ValueError: fewer than two labels, or frames that the steps do not divide.
+    """
+
+    labels: list[str]
+    layout: str = "kinect20"
+    num_frames: int = 64
+    max_persons: int = 2
+    align_facing: bool = True
+    normalize_bones: bool = False
+    own_layout: dict[str, Any] | None = None
+    geometry: int = GEOMETRY_VERSION
+    dimensions: int = 3
+    widths: Sequence[int] = SIZES["small"]
+    downsample: int = 8
+    hidden_size: int = 64
+    num_layers: int = 1
+    dropout: float = 0.3
+    temperature: float = 1.0
+    share: float = 0.5
+    format_version: int = field(default=_FORMAT)
+
+    def __post_init__(self):
+        self.widths = list(self.widths)  # as JSON has them
+        if self.own_layout is not None:
+            get_layout(self.own_layout)
+        self.own_layout = own_layout(self.layout)
+        if self.format_version > _FORMAT:
+            raise ValueError(
+                f"Expected a student of format 1 to {_FORMAT}, got {self.format_version}; update the package."
+            )
+        if len(self.labels) < 2:
+            raise ValueError(f"Expected at least two labels, got {self.labels}.")
+        if self.num_frames % self.downsample:
+            raise ValueError(
+                f"Expected num_frames to be a multiple of downsample {self.downsample}, got {self.num_frames}."
+            )
+
+
+class ActionStudent(nn.Module):
+    """Class scores of skeletons (this project's design).
+
+    The body parts' features of every step become one vector; attention with learned positions puts the steps in an
+    order, which a mean over time alone forgets; then the mean over steps and persons.
+    """
+
+    def __init__(self, config: StudentConfig):
+        super().__init__()
+        self.config = config
+        self.trunk = SkeletonTrunk(get_layout(config.layout), config.widths, config.downsample)
+        width = config.hidden_size
+        self.inputs = nn.Linear(len(self.trunk.parts) * self.trunk.width, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(config.num_frames // config.downsample, width))
+        layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.attention = nn.TransformerEncoder(
+            layer, config.num_layers, nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.outputs = nn.Linear(width, len(config.labels))
+
+    def forward(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
+        """Scores (batch, labels), log-probabilities up to a constant once divided by the temperature.
+
+        Args:
+            skeletons: (batch, persons, frames, joints, 3) as `SkeletonNormalizer.arrays` makes them.
+            person_mask: (batch, persons) bool.
+        """
+        return self.outputs(self.features(skeletons, person_mask))
+
+    def features(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
+        """(batch, hidden_size) what the scores are read from, the mean over persons."""
+        steps = self.inputs(self.trunk(skeletons[person_mask]).flatten(2)) + self.positions
+        features = self.attention(steps).mean(1).float()
+        rows = person_mask.nonzero()[:, 0]
+        summed = features.new_zeros(len(skeletons), features.shape[1]).index_add(0, rows, features)
+        return summed / person_mask.sum(1, keepdim=True).clamp(min=1)
+
+    def normalizer(self) -> SkeletonNormalizer:
+        """What makes its inputs."""
+        config = self.config
+        return SkeletonNormalizer(
+            config.layout,
+            config.num_frames,
+            config.max_persons,
+            config.align_facing,
+            config.normalize_bones,
+            config.own_layout,
+            config.geometry,
+            config.dimensions,
+        )
+
+    @torch.inference_mode()
+    def log_posterior(self, sequences: list[SkeletonSequence], views: int = 1) -> Tensor:
+        """(sequences, labels) log-probabilities of recordings.
+
+        Args:
+            views: test-time views whose posteriors are averaged, see `skeleton_normalization.VIEWS`.
+        """
+        arrays = map(torch.from_numpy, self.normalizer().arrays(sequences, views))
+        scores = (self(*arrays) / self.config.temperature).softmax(-1)
+        return scores.unflatten(0, (-1, views)).mean(1).log()
+
+    def recognize(
+        self,
+        sequences: list[SkeletonSequence],
+        top_k: int | None = 5,
+        views: int = 1,
+        labels: Sequence[str] | None = None,
+    ) -> list[list[dict[str, Any]]]:
+        """The likeliest labels of each recording, `[{"label", "score"}]` each, best first; all if `top_k` is None.
+
+        Args:
+            labels: of its own, to choose among; default all.
+        """
+        if not sequences:
+            return []
+        labels = self.config.labels if labels is None else list(labels)
+        columns = [self.config.labels.index(label) for label in labels]
+        posterior = self.log_posterior(sequences, views)[:, columns].softmax(-1)
+        scores, order = posterior.sort(dim=-1, descending=True, stable=True)
+        return [
+            [{"label": labels[label], "score": score} for label, score in zip(*best, strict=True)]
+            for best in zip(order[:, :top_k].tolist(), scores[:, :top_k].tolist(), strict=True)
+        ]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes `student/config.json` and `student/model.safetensors` into a model folder."""
+        folder = Path(folder) / STUDENT_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: weight.contiguous() for name, weight in self.state_dict().items()}, folder / _WEIGHTS)
+        text = json.dumps(asdict(self.config), indent=2, ensure_ascii=False)
+        (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, revision: str | None = None) -> ActionStudent:
+        """The student of a model folder or a Hub repository, ready to answer.
+
+        Raises:
+            FileNotFoundError: there is no student.
+            ValueError: files that are damaged or do not fit each other, with what to do.
+        """
+        folder = (Path(model) if Path(model).is_dir() else _download(str(model), revision)) / STUDENT_FOLDER
+        if not (folder / _CONFIG).is_file():
+            raise FileNotFoundError(f"{model}: has no student to answer fast; llm-action distill makes one.")
+        try:
+            student = cls(StudentConfig(**json.loads((folder / _CONFIG).read_text(encoding="utf-8"))))
+            student.load_state_dict(load_file(folder / _WEIGHTS))
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"{folder}: the student cannot be read ({reason}); download it or distill it again."
+            ) from error
+        return student.eval()
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[f"{STUDENT_FOLDER}/*"]))

@@ -1,0 +1,140 @@
+"""A student of a trained model: it learns the teacher's posterior, answers fast, alone or beside the teacher."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+
+from llm_action import read_skeleton
+from llm_action.config.experiment import load_experiment
+from llm_action.datasets.split import load_split
+from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of
+from llm_action.evaluation.recordings import Recordings
+from llm_action.hub.model_folder import copy_model, describe
+from llm_action.modeling.student import ActionStudent
+from llm_action.training import distill as module
+from llm_action.training.distill import Distillation, distill, teacher_posteriors
+
+TASK = "skeleton-action-recognition"
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_export, recordings, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("taught") / "model"
+    shutil.copytree(tiny_export, folder)
+    distill(folder, str(recordings), Distillation(steps=120, versions=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(recordings) -> list[str]:
+    return sorted(str(file) for file in recordings.glob("*_s[24]_*"))  # the test part
+
+
+def test_the_student_has_learned(taught, files):
+    student = ActionStudent.from_pretrained(taught)
+    rankings = student.recognize([read_skeleton(file) for file in files], top_k=None)
+    model = pipeline(TASK, model=str(taught))
+    alike = [one[0]["label"] == other[0]["label"] for one, other in zip(rankings, model(files), strict=True)]
+    assert np.mean(alike) >= 0.8
+    assert all(sum(entry["score"] for entry in ranking) == pytest.approx(1, abs=1e-5) for ranking in rankings)
+    assert not list((taught / "student").glob("teacher-*"))
+
+
+def test_the_posteriors_are_the_teachers(tiny_export, recordings):
+    """Of the plain recordings: what the pipeline says of each file of the training part."""
+    experiment = load_experiment(tiny_export / "training" / "experiment.yaml")
+    split = load_split(experiment, str(recordings))
+    recognize = pipeline(TASK, model=str(tiny_export))
+    read = Recordings(experiment, split, recognize.processor.feature_extractor)
+    given = teacher_posteriors(recognize, read, versions=0)
+    expected = np.exp(recognizer_scorer(recognize, split.labels)(sequences_of(split.train)))
+    np.testing.assert_allclose(given.numpy(), expected, atol=1e-4)
+
+
+def test_an_interrupted_distillation_asks_nothing_again(tiny_export, recordings, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_export, folder)
+    settings = Distillation(steps=2, versions=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit_averaged", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            distill(folder, str(recordings), settings)
+    monkeypatch.setattr(module, "teacher_posteriors", lambda *_: pytest.fail("the language model was asked again"))
+    distill(folder, str(recordings), settings)
+    assert ActionStudent.from_pretrained(folder).config.labels
+
+
+def test_the_pipeline_asks_the_student_for_trained_labels_alone(taught, files):
+    student = ActionStudent.from_pretrained(taught)
+    fast, plain = pipeline(TASK, model=str(taught), fast=True), pipeline(TASK, model=str(taught))
+    sequences = [read_skeleton(file) for file in files]
+    assert fast(files, top_k=2) == student.recognize(sequences, top_k=2)
+    assert fast(files[0]) == student.recognize(sequences[:1])[0]
+    of_views = zip(fast(iter(files), views=4), student.recognize(sequences, views=4), strict=True)
+    for one, other in of_views:  # one by one and in a batch: alike to rounding
+        assert [entry["label"] for entry in one[:2]] == [entry["label"] for entry in other[:2]]
+        assert [entry["score"] for entry in one] == pytest.approx([entry["score"] for entry in other], abs=1e-5)
+    few = list(reversed(student.config.labels[:2]))
+    (ranking,) = fast([files[0]], candidate_labels=few)
+    posterior = {entry["label"]: entry["score"] for entry in student.recognize(sequences[:1], None)[0]}
+    assert {entry["label"]: entry["score"] for entry in ranking} == pytest.approx(
+        {label: posterior[label] / sum(map(posterior.get, few)) for label in few}, rel=1e-4
+    )
+    new = ["juggling", *few]
+    assert fast(files[0], candidate_labels=new, calibrate=False) == plain(
+        files[0], candidate_labels=new, calibrate=False
+    )
+
+
+def test_both_together_are_their_mean(taught, files):
+    student = ActionStudent.from_pretrained(taught)
+    both, plain = pipeline(TASK, model=str(taught), hybrid=True), pipeline(TASK, model=str(taught))
+    sequences = [read_skeleton(file) for file in files]
+    of_both = both(files, top_k=None), student.recognize(sequences, top_k=None), plain(files, top_k=None)
+    for ranking, one, other in zip(*of_both, strict=True):
+        of_student, of_model = ({entry["label"]: entry["score"] for entry in each} for each in (one, other))
+        assert ranking == sorted(ranking, key=lambda entry: -entry["score"])
+        for entry in ranking:
+            mean = (of_student[entry["label"]] + of_model[entry["label"]]) / 2
+            assert entry["score"] == pytest.approx(mean, abs=1e-5)
+
+
+def test_without_a_student_it_says_how_to_get_one(tiny_export):
+    with pytest.raises(FileNotFoundError, match="llm-action distill"):
+        pipeline(TASK, model=str(tiny_export), fast=True)
+
+
+def test_the_command_answers_without_transformers(taught, files, tmp_path):
+    """And without a base model: only the student's folder is there."""
+    folder = tmp_path / "alone"
+    shutil.copytree(taught / "student", folder / "student")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['transformers', 'peft', 'datasets', 'accelerate']));"
+        "sys.argv[0] = 'llm-action'; from llm_action.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = ["recognize", "--fast", "--model", str(folder), files[0]]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    best = ActionStudent.from_pretrained(taught).recognize([read_skeleton(files[0])])[0][0]
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{files[0]}: {best['label']} {best['score']:.3f}")
+
+
+def test_a_student_travels_with_its_model(taught, tmp_path):
+    copy = copy_model(taught, tmp_path / "copy")
+    one, other = (ActionStudent.from_pretrained(folder).state_dict() for folder in (taught, copy))
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+    assert describe(copy)["student"] is True
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"versions": -1}, {"share": 1.5}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValueError, match="Expected steps"):
+        Distillation(**settings)
