@@ -14,7 +14,10 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = ("recognize", "evaluate", "ledger", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+COMMANDS = (
+    *("recognize", "watch", "pose", "evaluate", "ledger", "info", "base-model"),
+    *("train", "train-vqvae", "train-recognizer", "demo"),
+)
 
 
 @pytest.fixture(scope="module")
