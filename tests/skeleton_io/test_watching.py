@@ -22,7 +22,8 @@ def pose(across: float, frame: int = 0) -> Pose:
     """Somebody in a small picture, so many pixels from its left."""
     places = motion("mediapipe33", FRAMES)
     image = pixels(places)[frame] / 12
-    return Pose(landmarks(places)[frame], image + [across - image[:, 0].mean(), 0], np.ones(33))
+    image[:, 0] += across - image[:, 0].mean()
+    return Pose(landmarks(places)[frame], image, np.ones(33))
 
 
 @pytest.fixture
