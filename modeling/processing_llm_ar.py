@@ -39,10 +39,6 @@ _SENSES = "senses"  # the folder of the further senses' action tokenizers
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
-_NO_DEPTH = (
-    "it has no depth (pixels of a picture), and the model was trained on recordings in three dimensions: what moves "
-    "towards the camera or away is not seen. A model trained with dimensions=2 reads pixels as well as they allow."
-)
 _OPTIONS = {
     *("revision", "token", "cache_dir", "local_files_only", "force_download", "trust_remote_code", "code_revision"),
     *("prompt", "motion_features", "first_action_id", "padding_side"),
@@ -475,8 +471,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """Any accepted input as a `SkeletonSequence`; see `__call__`.
 
         A `SkeletonSequence` and a row of a prepared table are taken as they are. Of all else, what neither the input
-        nor the caller says is inferred, and doubts are said with a `RecordingWarning`; so is that a recording has no
-        depth, if the model was trained with depths.
+        nor the caller says is inferred, and doubts are said with a `RecordingWarning`.
 
         Args:
             skeleton: see `__call__`.
@@ -486,14 +481,6 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         Raises:
             ValueError: bad input; says what to pass.
         """
-        sequence = self._sequence(skeleton, layout, fps, conventions)
-        if sequence.joints.shape[-1] < self.feature_extractor.dimensions:
-            warn(sequence.name, (_NO_DEPTH,))
-        return sequence
-
-    def _sequence(
-        self, skeleton: Any, layout: Any, fps: float | None, conventions: Mapping[str, Any]
-    ) -> SkeletonSequence:
         if hasattr(skeleton, "to_layout"):  # duck-typed: hub code has a class of its own
             return skeleton
         if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:

@@ -16,6 +16,7 @@ from .skeleton_geometry import (
 )
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 from .skeleton_layouts import own_layout as _own_layout
+from .skeleton_recording import warn
 from .skeleton_sequence import SkeletonSequence
 
 # Test-time views: yaw (radians), begin and end (shares of the whole). Where somebody faces and when a recording begins
@@ -32,6 +33,10 @@ VIEWS = (
 )
 _LANDMARKS = get_layout("kinect20")  # has the joints that place, size and turn a person
 _TORSO_ENDS = [_LANDMARKS.index(joint) for joint in ("hip_center", "shoulder_center")]
+_NO_DEPTH = (
+    "it has no depth (pixels of a picture), and the model was trained on recordings in three dimensions: what moves "
+    "towards the camera or away is not seen. A model trained with dimensions=2 reads pixels as well as they allow."
+)
 _MOSTLY = 0.5  # share of frames without a torso from which only those with one are measured
 
 
@@ -121,7 +126,12 @@ class SkeletonNormalizer:
         return skeletons, person_mask
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
-        """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
+        """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths.
+
+        Warns with a `RecordingWarning` of a recording without depth, if the model knows such with depth.
+        """
+        if sequence.joints.shape[-1] < self.dimensions:
+            warn(sequence.name, (_NO_DEPTH,))
         return self.as_seen(self.normalize_in_space(sequence))
 
     def as_seen(self, normalized: np.ndarray) -> np.ndarray:

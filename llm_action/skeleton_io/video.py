@@ -108,8 +108,8 @@ def video_poses(path: Path, model: str | os.PathLike[str] | None = None, persons
 
 def estimate_poses(path: Path, model: str | os.PathLike[str] | None = None, persons: int = PERSONS) -> VideoPoses:
     """The poses in all frames of a video; shows progress on a terminal."""
+    fps, size, count = video_facts(path)
     with PoseEstimator(model, persons) as estimator:
-        fps, size, count = video_facts(path)
         frames = (
             estimator(picture, number / fps)
             for number, picture in enumerate(tqdm(pictures(path), path.name, count or None, unit="frame", disable=None))

@@ -143,10 +143,13 @@ class TestKept:
 
 
 class TestBadInput:
-    def test_without_the_extra_the_line_that_installs_it(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("module", ("mediapipe", "cv2"))
+    def test_without_the_extra_the_line_that_installs_it(self, tmp_path, monkeypatch, module):
         path = tmp_path / "film.mp4"
         path.write_bytes(b"\x00\x00\x00\x18ftypisom")
-        monkeypatch.setitem(sys.modules, "mediapipe", None)
+        monkeypatch.setitem(sys.modules, module, None)
+        if module == "mediapipe":
+            monkeypatch.setattr(video, "video_facts", lambda path: (25.0, SIZE, 0))
         with pytest.raises(ValueError, match=r"pip install 'llm-action\[video\]'"):
             read_skeleton(path)
 
