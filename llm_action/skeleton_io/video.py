@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import file_hash
+from llm_action.config.progress import ProgressBar
 from llm_action.modeling.person_tracking import track_persons
 from llm_action.modeling.plausibility import torso_unit
 from llm_action.modeling.skeleton_recording import SkeletonRecording
@@ -110,11 +110,8 @@ def estimate_poses(path: Path, model: str | os.PathLike[str] | None = None, pers
     """The poses in all frames of a video; shows progress on a terminal."""
     fps, size, count = video_facts(path)
     with PoseEstimator(model, persons) as estimator:
-        frames = (
-            estimator(picture, number / fps)
-            for number, picture in enumerate(tqdm(pictures(path), path.name, count or None, unit="frame", disable=None))
-        )
-        found = list(frames)
+        shown = ProgressBar(pictures(path), path.name, count or None, unit=" pictures", disable=None)
+        found = [estimator(picture, number / fps) for number, picture in enumerate(shown)]
     if not found:
         raise bad_file(path, "a video", "no picture in it", "the file is likely cut short or damaged: fetch it again")
     shape = (max(1, max(map(len, found))), len(found), LAYOUT.num_joints)
