@@ -179,6 +179,7 @@ class LlmArConfig(PreTrainedConfig):
             None: attributes do not count.
         label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
             attributes are guessed.
+        background_label: the class that means that nothing is done, one of `label_names`; default None: there is none.
         active_adapters: of several adapters; default None: "default" alone.
         temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
             left-out training subjects by `llm-action calibrate`; default 1.
@@ -200,6 +201,7 @@ class LlmArConfig(PreTrainedConfig):
     taught: list[str] | None = None
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
+    background_label: str | None = None
     active_adapters: list[str] | None = None
     temperature: float = 1.0
 
@@ -227,6 +229,13 @@ class LlmArConfig(PreTrainedConfig):
         """What results call the classes: `id2label`, where that has a name, else `label_names`."""
         renamed = self.id2label or {}
         return tuple(str(renamed.get(number, name)) for number, name in enumerate(self.label_names or ()))
+
+    @property
+    def background_name(self) -> str | None:
+        """What results call the class `background_label`."""
+        if self.background_label is None or self.background_label not in (self.label_names or ()):
+            return self.background_label
+        return self.class_names[(self.label_names or []).index(self.background_label)]
 
     def to_dict(self):
         version = written_format(self.sense_fingerprints)

@@ -44,7 +44,13 @@ PIPELINES = {
 
 # All that a repository holds. A checkpoint's optimizer state and training arguments are pickles: never among them.
 ROOT_FILES = (
-    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json"),
+    *(
+        "config.json",
+        "model.safetensors",
+        "familiarity.safetensors",
+        "processor_config.json",
+        "preprocessor_config.json",
+    ),
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"),
     *("*.py", "README.md", "LICENSE*"),
@@ -54,6 +60,7 @@ FOLDER_FILES = {
     "adapter/*": ("adapter_config.json", "adapter_model.safetensors"),
     "vqvae": ("config.json", "model.safetensors"),
     "student": ("config.json", "model.safetensors"),
+    "onnx": ("*.onnx",),
     "senses/*": ("config.json", "model.safetensors"),
     "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
     "training": ("*.yaml", "*.json", "*.png"),
@@ -311,7 +318,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     with reading(file):
-        return json.loads(file.read_text(encoding="utf-8"))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def check_file_names(folder: str | Path) -> None:
@@ -326,6 +333,17 @@ def check_file_names(folder: str | Path) -> None:
         for name in names:
             if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
                 raise ValueError(f"{index}: expected names of files beside it, got {name!r}; do not use this model.")
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Refuses weights that are no numbers: everything computed with them would be none either.
+
+    Raises:
+        ValueError: names a tensor.
+    """
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise ValueError(f"{name} holds numbers that are not finite; export or download the model again.")
 
 
 @contextmanager

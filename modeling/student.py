@@ -114,11 +114,15 @@ class ActionStudent(nn.Module):
 
     def features(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
         """(batch, hidden_size) what the scores are read from, the mean over persons."""
-        steps = self.inputs(self.trunk(skeletons[person_mask]).flatten(2)) + self.positions
-        features = self.attention(steps).mean(1).float()
+        features = self.person_features(skeletons[person_mask])
         rows = person_mask.nonzero()[:, 0]
         summed = features.new_zeros(len(skeletons), features.shape[1]).index_add(0, rows, features)
         return summed / person_mask.sum(1, keepdim=True).clamp(min=1)
+
+    def person_features(self, persons: Tensor) -> Tensor:
+        """(persons, hidden_size) of one person each, (persons, frames, joints, 3)."""
+        steps = self.inputs(self.trunk(persons).flatten(2)) + self.positions
+        return self.attention(steps).mean(1).float()
 
     def normalizer(self) -> SkeletonNormalizer:
         """What makes its inputs."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from llm_action.commands.shared import (
@@ -64,28 +66,31 @@ def _render(arguments: argparse.Namespace) -> None:
             continue
         ranking = recognize(sequence, states=states)
         recordings.append(Rendered(sequence, recognize.processor.decode(recognize.processor.encode(sequence)), ranking))
-    if len(files) == 1 and out.suffix != ".png" and _is_video(files[0]):
-        _render_video(files[0], recordings[0].ranking, out, options)
+    reader = _video_reader(files[0]) if len(files) == 1 and out.suffix != ".png" else None
+    if reader is not None:
+        _render_video(files[0], reader, recordings[0].ranking, out, options)
     else:
         render(recordings, out, arguments.fps)
     print(f"written to {out}")
 
 
-def _is_video(file: str) -> bool:
+def _video_reader(file: str) -> ModuleType | None:
+    """What reads the pictures of a video; None of another file, or where videos cannot be read."""
     try:
-        from llm_action.skeleton_io.video import VIDEO_SUFFIXES
-    except ImportError:  # without the extra
-        return False
-    return Path(file).suffix.lower() in VIDEO_SUFFIXES
+        reader = import_module("llm_action.skeleton_io.video")
+    except ImportError:
+        return None
+    return reader if Path(file).suffix.lower() in reader.VIDEO_SUFFIXES else None
 
 
-def _render_video(file: str, ranking: Sequence[dict[str, Any]], out: Path, options: dict[str, Any]) -> None:
+def _render_video(
+    file: str, reader: ModuleType, ranking: Sequence[dict[str, Any]], out: Path, options: dict[str, Any]
+) -> None:
     from llm_action import read_skeleton
-    from llm_action.skeleton_io.video import pictures, video_facts
     from llm_action.visualization.rendering import overlaid, write_film
 
     in_pixels = read_skeleton(file, **{**options, "unit": "px", "mirrored": False})
-    write_film(overlaid(pictures(file), in_pixels, ranking), out, video_facts(file)[0])
+    write_film(overlaid(reader.pictures(file), in_pixels, ranking), out, reader.video_facts(file)[0])
 
 
 def _vocabulary(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,10 @@ def add_commands(commands) -> None:
     export.add_argument("--include-base", action="store_true", help="copy the base model into base/, for offline use")
     export.add_argument("--base-model", metavar="USER/NAME", help="Hub id of a base that was a local copy in training")
 
+    export.add_argument(
+        "--onnx", action="store_true", help="also write the action tokenizer and the student as ONNX, checked"
+    )
+
     push = add_command(commands, "push", _push, "share a model folder on the Hub")
     push.add_argument("folder", help="model folder")
     push.add_argument("repository", metavar="USER/NAME")
@@ -39,7 +43,12 @@ def add_commands(commands) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from llm_action.hub.model_folder import copy_model
 
-    print(copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model))
+    folder = copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model)
+    if arguments.onnx:
+        from llm_action.hub.onnx_export import export_onnx
+
+        export_onnx(folder)
+    print(folder)
 
 
 def _push(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,10 @@ def add_commands(commands) -> None:
     )
     prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
     prepare.add_argument("--out", required=True, help="folder to write")
-    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, camera, split")
+    prepare.add_argument(
+        "--csv",
+        help="folder: CSV with the columns path, label and if wanted start, end (seconds), subject, camera, split",
+    )
     add_reading_options(prepare)
     prepare.add_argument("--fps", type=float, help="frames per second of files that do not state theirs")
     prepare.add_argument(

@@ -12,9 +12,10 @@ import yaml
 
 from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
-from llm_action.config.fields import build, check_names, converted, override, read_fields
+from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
 from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
+from llm_action.modeling.segmentation import BACKGROUND
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Experiment:
         holdout_subjects, holdout_cameras: training subjects and cameras left out of training and scored instead of the
             test part, for choosing settings.
         training_examples_per_class: of the training part, chosen by the seed; 0 for all.
+        background: name of the class that means that nothing is done, where the data has it; long recordings are then
+            segmented without it.
         unseen: names of classes left out of the training of both stages; they stay in the test part.
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
@@ -59,6 +62,7 @@ class Experiment:
     holdout_subjects: list[int] = field(default_factory=list)
     holdout_cameras: list[int] = field(default_factory=list)
     training_examples_per_class: int = 0
+    background: str = BACKGROUND
     unseen: list[str] = field(default_factory=list)
     hub_model_id: str | None = None
     report_to: str = "none"
@@ -117,10 +121,8 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
     for name, sense in experiment.senses.items():
         sense.model = _vqvae_fields(sense.model, f"{path}: senses: {name}: model")
-    try:
+    with naming(where):
         tokenizer_config(experiment)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
     return experiment
 
 

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_LONGEST = 300  # letters of a reason
+_LONGEST = 500  # letters
+
+
+def shortened(text: str) -> str:
+    """A text on one line, cut where it is longer than a reader wants."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 @contextmanager
@@ -25,7 +31,7 @@ def damaged(path: Path | str, remedy: str) -> Iterator[None]:
     except Exception as error:  # every library has its own for damaged content
         if type(error) is ValueError and str(error).startswith(str(path)):
             raise
-        reason = " ".join(str(error).split())[:_LONGEST]
+        reason = shortened(str(error))
         name = "" if type(error) is ValueError else f"{type(error).__name__}: "
         raise ValueError(f"{path}: damaged, or something else than expected ({name}{reason}); {remedy}") from error
 

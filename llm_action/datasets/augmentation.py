@@ -272,7 +272,7 @@ def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:
     return {"skeletons": skeletons, "person_mask": np.arange(max_persons) < len(persons)}
 
 
-def plain_batch(sequences: list[np.ndarray], num_frames: int, max_persons: int) -> dict[str, np.ndarray]:
+def plain_batch(sequences: Sequence[np.ndarray], num_frames: int, max_persons: int) -> dict[str, np.ndarray]:
     """Makes a batch without augmentation.
 
     Args:

@@ -166,6 +166,8 @@ class PartByPart(Sequence[Any]):
         return len(self.table)
 
     def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
         number = int(self.part_of[place])
         if number not in self.held:
             while len(self.held) >= _PARTS_HELD:
@@ -182,7 +184,9 @@ def _fetched(dataset: str, file: str) -> Path:
         return Path(hf_hub_download(name, file, repo_type="dataset", revision=revision or None))
     except OSError as error:  # of the Hub, or of what is not in the cache
         said = explain_refusal(dataset, error)
-        raise OSError(f"{said}; a table is put on the Hub with llm-action push-data") from error
+        raise OSError(
+            f"{said}; there is no such folder here, and tables on the Hub are put there with push-data"
+        ) from error
 
 
 @lru_cache(maxsize=_PARTS_HELD)

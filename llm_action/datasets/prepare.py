@@ -39,6 +39,7 @@ from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_clip, read_skeleton
 
+from .annotations import Span, cut
 from .benchmark import Benchmark, Sample, Scan
 from .prepared import DOUBTFUL, MANIFEST, is_prepared, read_manifest
 from .table import read_signals, sequence_to_row, table_features
@@ -65,16 +66,35 @@ class Cleaning:
     fps: float | None = None
     conventions: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self, path: Path, clip: int | None = None) -> SkeletonSequence:
-        """Reads a sequence, or one clip of a file, without noise bodies, surplus persons and tracking gaps."""
-        if clip is None:
-            sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
-        else:
+    def read(self, path: Path, clip: int | None = None, span: Span | None = None) -> SkeletonSequence:
+        """Reads a sequence without noise bodies, surplus persons and tracking gaps.
+
+        Args:
+            clip: number of a clip in a file of many.
+            span: of a long recording, what is cut out of it.
+        """
+        if clip is not None:
             sequence = read_clip(path, clip, self.layout, self.fps, **self.conventions)
+        elif span is not None:
+            sequence = cut(_long_recording(path, self), span)
+        else:
+            sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
         persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
         joints = fill_missing(persons, get_layout(sequence.layout).parents)
         first = sequence.first_frame
         return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name, first_frame=first)
+
+
+_long: dict[Any, SkeletonSequence] = {}
+
+
+def _long_recording(path: Path, cleaning: Cleaning) -> SkeletonSequence:
+    """A recording that many clips are cut from, kept until another one is asked for."""
+    key = (path, repr(cleaning))
+    if key not in _long:
+        _long.clear()
+        _long[key] = read_skeleton(path, cleaning.layout, cleaning.fps, **cleaning.conventions)
+    return _long[key]
 
 
 @dataclass(frozen=True)
@@ -340,12 +360,12 @@ def _rows(
     rows = []
     for path, about in samples:
         about = dict(about)
-        clip = about.pop("clip", None)
-        place = str(path) if clip is None else about["name"]
+        clip, span = about.pop("clip", None), about.pop("span", None)
+        place = str(path) if clip is None and span is None else about["name"]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RecordingWarning)
             try:
-                sequence = cleaning.read(path, clip)
+                sequence = cleaning.read(path, clip, span)
                 about["signals"] = read_signals(about.get("signals", {}), benchmark.senses)
                 row = sequence_to_row(sequence, **about)
             except (ValueError, FileNotFoundError) as error:

@@ -79,6 +79,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> Dataset:
             if path.stat().st_size != part["bytes"]:
                 raise ValueError(f"{path}: expected {part['bytes']} bytes, found {path.stat().st_size}; {_AGAIN}")
         table = load_from_disk(str(folder))
+        table.data.validate(full=True)  # a lost bit in a row's length would end the process that reads the row
         wanted = table_features(manifest["labels"], manifest["protocols"], manifest.get("senses", ()))
         if table.num_rows != manifest["rows"] or not wanted.keys() <= {*table.column_names, "camera"}:
             found = f"{table.num_rows} rows of {', '.join(table.column_names)}"

@@ -56,6 +56,7 @@ _LICENSES = {
     "meta-llama/Llama-3.3": "llama3.3",
 }
 _DEFAULT_LICENSE = "apache-2.0"
+_GRADIO = "6.31.0"  # that the page of the demo Space is tested with
 
 
 def write_card(folder: str | os.PathLike[str], name: str | None = None) -> Path:
@@ -183,6 +184,7 @@ def space_card(model_id: str, license: str | None = None) -> SpaceCard:
         colorFrom="blue",
         colorTo="green",
         sdk="gradio",
+        sdk_version=_GRADIO,
         python_version="3.11",
         app_file="app.py",
         pinned=False,

@@ -197,25 +197,26 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
             parts[part] = read_json(folder / part)
     model, vqvae, adapter, processor = parts.values()
     files = [file for file in folder.rglob("*") if file.is_file()]
-    return {
-        "folder": str(folder),
-        "classes": model["label_names"],
-        "base_model": model["base_model"],
-        "base_fingerprint": model["base_fingerprint"],
-        "vqvae_fingerprint": model["vqvae_fingerprint"],
-        "layout": vqvae["layout"],
-        "dimensions": vqvae.get("dimensions", 3),
-        "geometry": vqvae["geometry"],
-        "codebook": f"{vqvae['num_levels']} x {vqvae['codebook_size']} codes of width {vqvae['code_dim']}",
-        "frames": vqvae["num_frames"],
-        "tokens_per_person": ActionVQVAEConfig.from_dict(vqvae).tokens_per_person,
-        "prompt": processor["prompt"],
-        **sense_lines(folder),
-        "lora_rank": adapter["r"],
-        "lora_targets": sorted(adapter["target_modules"]),
-        "student": (folder / STUDENT_FOLDER / "config.json").is_file(),
-        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
-    }
+    with reading(folder):
+        return {
+            "folder": str(folder),
+            "classes": model["label_names"],
+            "base_model": model["base_model"],
+            "base_fingerprint": model["base_fingerprint"],
+            "vqvae_fingerprint": model["vqvae_fingerprint"],
+            "layout": vqvae["layout"],
+            "dimensions": vqvae.get("dimensions", 3),
+            "geometry": vqvae["geometry"],
+            "codebook": f"{vqvae['num_levels']} x {vqvae['codebook_size']} codes of width {vqvae['code_dim']}",
+            "frames": vqvae["num_frames"],
+            "tokens_per_person": ActionVQVAEConfig.from_dict(vqvae).tokens_per_person,
+            "prompt": processor["prompt"],
+            **sense_lines(folder),
+            "lora_rank": adapter["r"],
+            "lora_targets": sorted(adapter["target_modules"]),
+            "student": (folder / STUDENT_FOLDER / "config.json").is_file(),
+            "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+        }
 
 
 def sense_lines(folder: Path) -> dict[str, str]:

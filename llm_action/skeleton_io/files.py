@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from llm_action.config.reading import read_text
+from llm_action.config.reading import read_text, shortened
 
 __all__ = [
     "bad_file",
+    "check_room",
     "check_unpacked",
     "naming",
     "natural_key",
@@ -26,15 +27,14 @@ __all__ = [
     "read_text",
 ]
 
-_LONGEST = 500  # letters of what was found
 # An archive may unpack to so many bytes, or to so many times its size; compressed recordings are a tenth of theirs.
 _UNPACKED, _PACKING = 1 << 26, 100
+_ROOM = 20_000_000  # numbers that persons by frames may have, whoever is seen
 
 
 def bad_file(path: Path, expected: str, found: str, remedy: str) -> ValueError:
     """The error of every reader: the file, what was expected, what came, what to do."""
-    found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]} ..."
-    return ValueError(f"{path}: expected {expected}, found {found}; {remedy}")
+    return ValueError(f"{path}: expected {expected}, found {shortened(found)}; {remedy}")
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def naming(path: Path | str) -> Iterator[None]:
             raise bad_file(path, "what files of this format hold", found, remedy) from error
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {shortened(str(error)) if len(str(error)) > 1000 else error}") from None
 
 
 def check_unpacked(archive: zipfile.ZipFile, names: Iterable[str]) -> None:
@@ -83,6 +83,23 @@ def parse_json(path: Path, text: str) -> Any:
         except (ValueError, RecursionError):
             pass
         raise bad_file(path, "JSON", f"broken JSON ({error})", "the file is likely cut short: fetch it again") from None
+
+
+def check_room(persons: int, frames: int, numbers: int, seen: int) -> None:
+    """Refuses ids that change so often that nearly all of persons by frames would be empty, and fill the memory.
+
+    Args:
+        numbers: of a person in a frame.
+        seen: persons in all frames together.
+
+    Raises:
+        ValueError: says how many ids there are.
+    """
+    if persons * frames * numbers > _ROOM and persons * frames > 20 * seen:
+        raise ValueError(
+            f"expected persons who keep their id, found {persons} ids in {frames} frames, in which {seen} were seen; "
+            "give each person one id"
+        )
 
 
 def parse_rows(path: Path, lines: list[str], expected: str) -> np.ndarray:

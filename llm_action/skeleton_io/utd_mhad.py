@@ -9,15 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .files import bad_file
+from .matlab import load_mat
 
 KINECT_FPS = 30.0
-_NUMBERS = 1 << 22  # that a small file may unpack to
-_NO_NUMBERS = ("cell", "struct", "object", "sparse", "function", "opaque", "unknown")
 
 
 def read_utd_mhad(path: Path) -> SkeletonRecording:
@@ -29,15 +27,7 @@ def read_utd_mhad(path: Path) -> SkeletonRecording:
     Raises:
         ValueError: not a MATLAB file, no `d_skel`, or a shape other than (20, 3, frames).
     """
-    try:
-        most = max(_NUMBERS, 100 * path.stat().st_size)
-        for name, shape, kind in scipy.io.whosmat(path):  # the headers, before anything is unpacked
-            if name == "d_skel" and (kind in _NO_NUMBERS or np.prod(shape, dtype=float) > most):
-                raise ValueError(f"{kind} {tuple(shape)}")
-        content = scipy.io.loadmat(path, variable_names=["d_skel"])
-    except Exception as error:  # scipy lets many kinds out on damaged files
-        remedy = "the file is likely cut short or of another format: fetch it again"
-        raise bad_file(path, "a MATLAB file", f"{type(error).__name__}: {error}", remedy) from None
+    content = load_mat(path, ["d_skel"])
     skeleton = content.get("d_skel")
     if skeleton is None:
         raise bad_file(path, "variable 'd_skel'", "none", "only UTD-MHAD skeleton files are read from .mat")

@@ -42,6 +42,7 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
+from llm_action.training.familiarity import changed_features
 from llm_action.training.precision import base_dtype
 from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, Rehearsal, read_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit
@@ -158,6 +159,8 @@ def adapt_recognizer(
     none = np.zeros_like(next(iter(known.features.values()))[:0])
     model.prototypes = ClassPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
     processor.motion_features = True
+    if processor.familiarity is not None and new.familiar:
+        processor.familiarity = processor.familiarity.with_classes(list(new.familiar.values()))
     _name_classes(model, names, processor)
     examples = naming_examples(known.sentences, processor)
     with TemporaryDirectory() if work is None else nullcontext(work) as folder:
@@ -249,6 +252,9 @@ def _shown_by(
         known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
         views = [motion_features(extractor.views_of(extractor.as_seen(persons), _VIEWS)) for persons in normalized]
         known.features[label] = np.stack(views)
+        if processor.familiarity is not None:
+            changed = [changed_features(persons, extractor, adaptation.seed) for persons in normalized]
+            known.familiar[label] = np.stack(changed)
     return known
 
 

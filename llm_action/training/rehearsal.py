@@ -12,7 +12,7 @@ either file, so they stay where they were written: they are never pushed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,13 @@ class Rehearsal:
     Attributes:
         sentences: action sentences (token ids) of each class.
         features: motion features (sequences, views, features) of each class.
+        familiar: features (sequences, views, features) of each class for `Familiarity`; not written, so none of what
+            was read from a model folder.
     """
 
     sentences: dict[str, list[list[int]]]
     features: dict[str, np.ndarray]
+    familiar: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_rehearsal(folder: Path, known: Rehearsal) -> None:

@@ -20,7 +20,8 @@ from llm_action.modeling.hub_repository import TASK
 from llm_action.visualization.training_page import TrainingReport, write_training_report
 
 REPORT_FILE = "report.html"
-_TESTED = 200  # sequences, evenly spread over the test part
+_TESTED = 200  # sequences, evenly spread over what was left out
+_NOT_TESTED = "Nothing was left out of the training to measure on; llm-action evaluate measures on the test part."
 _PARTS = {
     "train_vqvae": ("stage 1, the action tokenizer", "processor/metrics.json"),
     "train_recognizer": ("stage 2, the language model", "recognizer/history.json"),
@@ -28,22 +29,19 @@ _PARTS = {
 
 
 def write_report(experiment: Experiment, data_dir: str | None, run: Path, seconds: dict[str, float]) -> Path:
-    """Evaluates the model of a finished run on some of the test part, and writes the page.
+    """Writes the page of a finished run.
 
-    The evaluation goes into the ledger, as any.
+    Of a training that left subjects or cameras out it says how the model does on some of these. The test part is not
+    for looking at after every training; `llm-action evaluate` measures on it.
 
     Args:
         seconds: of each stage.
     """
     started = time.perf_counter()
     split = load_split(experiment, data_dir)
-    some = replace(split, test=_spread(split))
-    recognize = pipeline(TASK, model=str(run / "model"))
-    origin = Origin("train", config_hash(experiment), recognizer_fingerprint(recognize.model, recognize.processor))
-    metrics = evaluate(recognizer_scorer(recognize, some.labels), some, origin)
-    mistakes = find_mistakes(metrics, some.train, some.test, recognize.processor.feature_extractor)
-    part = "held-out training sequences" if split.held_out else "sequences of the test part"
-    of = f", of {len(split.test)}" if len(some.test) < len(split.test) else ""
+    metrics, mistakes, tested = {}, [], _NOT_TESTED
+    if split.held_out:
+        metrics, mistakes, tested = _held_out(experiment, split, run)
     report = TrainingReport(
         name=run.name,
         dataset=split.dataset,
@@ -53,10 +51,20 @@ def write_report(experiment: Experiment, data_dir: str | None, run: Path, second
         sentences=_read(run / "sentences" / "statistics.json"),
         tokens={name: value for name, value in _read(run / "processor" / "metrics.json").items() if name != "loss"},
         metrics=metrics,
-        tested=f"Measured on {len(some.test)} {part}{of}.",
+        tested=tested,
         mistakes=mistakes,
     )
     return write_training_report(report, run / REPORT_FILE)
+
+
+def _held_out(experiment: Experiment, split: Split, run: Path) -> tuple[dict[str, Any], list[Any], str]:
+    some = replace(split, test=_spread(split))
+    recognize = pipeline(TASK, model=str(run / "model"))
+    origin = Origin("train", config_hash(experiment), recognizer_fingerprint(recognize.model, recognize.processor))
+    metrics = evaluate(recognizer_scorer(recognize, some.labels), some, origin)
+    mistakes = find_mistakes(metrics, some.train, some.test, recognize.processor.feature_extractor)
+    of = f", of {len(split.test)}" if len(some.test) < len(split.test) else ""
+    return metrics, mistakes, f"Measured on {len(some.test)} held-out training sequences{of}."
 
 
 def _spread(split: Split) -> Any:

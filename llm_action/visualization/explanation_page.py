@@ -6,17 +6,19 @@ import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_action.modeling.explanation import Explanation, PosteriorOverTime, Token
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .drawing import needed_extent
 from .pages import bars, card, keys, table, write_page
 from .svg import heat, skeleton_svg, thinned
+
+if TYPE_CHECKING:  # drawing what is there needs no model
+    from llm_action.modeling.explanation import Explanation, PosteriorOverTime, Token
 
 LABEL_COLOURS = ("#1f6fb2", "#d9480f", "#2b8a3e", "#7048a8")  # of the labels that curves show
 OTHERS = "#9aa5b1"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from llm_action.modeling.explanation import Explanation
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
@@ -17,6 +17,9 @@ from .drawing import PERSON_COLOURS, joint_colour, project, writable
 from .explanation_page import LABEL_COLOURS, OTHERS, label_colours, unit_weights
 from .figures import save_figure
 from .svg import heat
+
+if TYPE_CHECKING:
+    from llm_action.modeling.explanation import Explanation
 
 _POSES = 8
 

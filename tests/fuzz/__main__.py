@@ -36,10 +36,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep the first input of every fault here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        targets = all_targets(Path(name) / "sound", arguments.real, arguments.model)
-        targets = [one for one in targets if not arguments.only or one.name in arguments.only]
-        import llm_action.hub.model_folder  # noqa: F401, so that no forked process imports it
-
+        targets = all_targets(Path(name) / "sound", arguments.real, arguments.model, arguments.only)
+        if "model" in {one.name for one in targets}:
+            import llm_action.hub.model_folder  # noqa: F401, so that no forked process imports it
         print(f"{sum(len(one.inputs) for one in targets)} sound inputs")
         summary, stop = Summary(), arguments.first + arguments.inputs
         for start in range(arguments.first, stop, _PIECE):

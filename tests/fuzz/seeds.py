@@ -226,6 +226,18 @@ def _pickles(folder: Path) -> None:
         archive.writestr("a.pkl", pickle.dumps(whole))
 
 
+def write_signals(folder: Path) -> list[Path]:
+    """Files of another sense of every format that `read_signal` knows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(0).normal(size=(60, 6))
+    scipy.io.savemat(folder / "utd.mat", {"d_iner": values})
+    rows = ["time,a x,a y", *(f"{number / 50:.3f},{x:.4f},{y:.4f}" for number, (x, y) in enumerate(values[:, :2]))]
+    (folder / "watch.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    np.save(folder / "plain.npy", values)
+    np.savez(folder / "known.npz", values=values, rate=50.0, channels=list("abcdef"), unit="g")
+    return sorted(folder.iterdir())
+
+
 OWN_LAYOUT = {
     "name": "fuzzed", "joints": ["skull", "shoulder_l", "shoulder_r", "hand_l", "hand_r"],
     "parents": {"shoulder_l": "skull", "shoulder_r": "skull", "hand_l": "shoulder_l", "hand_r": "shoulder_r"},

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .judge import WrongAnswerError
-from .seeds import OWN_LAYOUT, TESTS, motion, write_recordings
+from .seeds import OWN_LAYOUT, TESTS, motion, write_recordings, write_signals
 
 MODEL = TESTS / "hub" / "format_1_model"
 
@@ -37,19 +37,21 @@ class Target:
     share: float
 
 
-def all_targets(folder: Path, real: Path | None = None, model: Path | None = None) -> list[Target]:
+def all_targets(
+    folder: Path, real: Path | None = None, model: Path | None = None, only: list[str] | None = None
+) -> list[Target]:
     """Writes sound inputs below a folder; recordings below the folder `real` are inputs as well."""
-    recordings = write_recordings(folder / "recordings")
-    if real is not None:
-        recordings += real_recordings(real)
-    return [
-        Target("recording", read_recording, recordings, 0.62),
-        Target("clips", read_all_clips, [path for path in recordings if path.is_file()], 0.1),
-        Target("experiment", read_experiment, _experiments(folder / "experiments"), 0.1),
-        Target("table", read_table, [_table(folder / "table")], 0.04),
-        Target("small file", read_small_file, _small_files(folder / "small"), 0.10),
-        Target("model", read_model, [_copied(model or MODEL, folder / "model")], 0.04),
-    ]
+    recordings = write_recordings(folder / "recordings") + (real_recordings(real) if real is not None else [])
+    kinds: dict[str, tuple[float, Callable[[Path], Any], Callable[[], list[Path]]]] = {
+        "recording": (0.6, read_recording, lambda: recordings),
+        "clips": (0.1, read_all_clips, lambda: [path for path in recordings if path.is_file()]),
+        "signal": (0.04, read_one_signal, lambda: write_signals(folder / "signals")),
+        "experiment": (0.08, read_experiment, lambda: _experiments(folder / "experiments")),
+        "table": (0.04, read_table, lambda: [_table(folder / "table")]),
+        "small file": (0.1, read_small_file, lambda: _small_files(folder / "small")),
+        "model": (0.04, read_model, lambda: [_copied(model or MODEL, folder / "model")]),
+    }
+    return [Target(name, read, make(), share) for name, (share, read, make) in kinds.items() if name in (only or kinds)]
 
 
 def real_recordings(root: Path, of_a_kind: int = 6, largest: int = 1 << 20) -> list[Path]:
@@ -109,8 +111,8 @@ def read_all_clips(path: Path) -> None:
 
 def check_sequence(sequence: Any) -> None:
     """What holds of every sequence, whatever it was read from."""
-    from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
     from llm_action.modeling.skeleton_layouts import get_layout
+    from llm_action.modeling.skeleton_normalization import SkeletonNormalizer
 
     joints = sequence.joints
     if joints.dtype != np.float32 or joints.ndim != 4 or joints.shape[3] not in (2, 3) or 0 in joints.shape:
@@ -123,9 +125,17 @@ def check_sequence(sequence: Any) -> None:
         raise WrongAnswerError(f"scores of another shape: {sequence.scores.shape}")
     if sequence.fps is not None and not 0 < sequence.fps < np.inf:
         raise WrongAnswerError(f"a frame rate that is none: {sequence.fps}")
-    features = SkeletonFeatureExtractor(sequence.layout)([sequence])
-    if not np.isfinite(features["skeletons"]).all():
+    skeletons, _ = SkeletonNormalizer(sequence.layout).arrays([sequence])
+    if not np.isfinite(skeletons).all():
         raise WrongAnswerError("features that are no numbers: NaN or infinite")
+
+
+def read_one_signal(path: Path) -> None:
+    from llm_action.skeleton_io.signals import read_signal
+
+    signal = read_signal(path)
+    if signal.values.ndim != 2 or 0 in signal.values.shape or np.isinf(signal.values).any():
+        raise WrongAnswerError(f"values that are no signal: {signal.values.shape}")
 
 
 # Experiments

@@ -25,7 +25,14 @@ CODES = 32
 
 def make_vqvae(seed: int = 0, **settings) -> ActionVQVAE:
     torch.manual_seed(seed)
-    small = {"num_frames": 2 * STEPS, "codebook_size": CODES, "code_dim": 6, "embedding_dim": 64}
+    small = {
+        "num_frames": 2 * STEPS,
+        "downsample": 2,
+        "trunk_widths": [8, 16],
+        "codebook_size": CODES,
+        "code_dim": 6,
+        "embedding_dim": 64,
+    }
     return ActionVQVAE(ActionVQVAEConfig(**small, hidden_size=16, num_layers=1, num_heads=2, **settings))
 
 

@@ -64,7 +64,7 @@ def test_a_temperature_changes_scores_and_no_order(student):
 def test_saved_means_loadable(student, tmp_path):
     recording = SkeletonSequence(np.random.default_rng(0).normal(size=(1, 20, 15, 3)), "kinect15")
     student.save_pretrained(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "student").iterdir()) == ["config.json", "model.safetensors"]
     loaded = ActionStudent.from_pretrained(tmp_path)
     assert not loaded.training and loaded.config == student.config
     assert loaded.recognize([recording]) == student.recognize([recording])
