@@ -29,14 +29,14 @@ class Augmentation:
     """
 
     yaw: float = 0.9
-    pitch: float = 0.4
+    pitch: float = 0.6
     roll: float = 0.2
-    scale: float = 0.2
-    stretch: float = 0.1
-    shortest_crop: float = 0.6
-    noise: float = 0.01
-    limb_scale: float = 0.07
-    speed: float = 0.5
+    scale: float = 0.3
+    stretch: float = 0.2
+    shortest_crop: float = 0.5
+    noise: float = 0.02
+    limb_scale: float = 0.1
+    speed: float = 0.7
 
     def __post_init__(self):
         if not 0 <= self.speed < 1:
@@ -105,7 +105,7 @@ class VQVAEStage:
     """
 
     model: dict[str, Any] = field(default_factory=dict)
-    steps: int = 1500
+    steps: int = 2000
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -139,7 +139,7 @@ class SignalAugmentation:
     """
 
     rotation: float = 0.0
-    scale: float = 0.2
+    scale: float = 0.3
     noise: float = 0.05
 
 
