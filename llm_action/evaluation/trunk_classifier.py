@@ -27,7 +27,7 @@ from llm_action.modeling.student import ActionStudent, StudentConfig
 BATCH = 32
 STEPS = 2400
 LEARNING_RATE = 2e-3
-READERS = {"small": {"hidden_size": 64, "num_layers": 1}, "large": {"hidden_size": 128, "num_layers": 2}}
+READERS = {"small": {"hidden_size": 64, "num_layers": 0}, "large": {"hidden_size": 128, "num_layers": 2}}
 _LONGEST_AVERAGE = 500  # steps
 _LONGEST_GRADIENT = 5.0
 _SMOOTHING = 0.1
