@@ -9,7 +9,7 @@ Three methods say it, all in the log-odds of the label among the candidates, log
   a soft one, down to the joints; the gradient times the way from the held pose is what a joint adds in a frame.
 
 Occlusion is that of Zeiler and Fergus (ECCV 2014), gradient times input that of Shrikumar et al. (2016); what stands in
-for what is occluded is this project's choice. `experiments/faithfulness.py` says which method is right how often.
+for what is occluded is this project's choice. `llm-action faithfulness` measures how true each method is.
 """
 
 from __future__ import annotations

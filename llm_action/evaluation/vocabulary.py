@@ -32,8 +32,8 @@ def vocabulary(processor: LlmArProcessor, statistics: TokenStatistics) -> list[V
     entries = []
     for token, joints in zip(order, movements, strict=True):
         use = statistics.tokens[token]
-        near = used[np.argsort(distances[token, used], kind="stable")]
-        near = [one for one in near.tolist() if one != token and np.isfinite(distances[token, one])][:_NEIGHBOURS]
+        by_distance = used[np.argsort(distances[token, used], kind="stable")].tolist()
+        near = [one for one in by_distance if one != token and np.isfinite(distances[token, one])][:_NEIGHBOURS]
         entries.append(
             VocabularyEntry(
                 name=names[token],

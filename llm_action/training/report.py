@@ -39,9 +39,7 @@ def write_report(experiment: Experiment, data_dir: str | None, run: Path, second
     """
     started = time.perf_counter()
     split = load_split(experiment, data_dir)
-    metrics, mistakes, tested = {}, [], _NOT_TESTED
-    if split.held_out:
-        metrics, mistakes, tested = _held_out(experiment, split, run)
+    metrics, mistakes, tested = _held_out(experiment, split, run) if split.held_out else ({}, [], _NOT_TESTED)
     report = TrainingReport(
         name=run.name,
         dataset=split.dataset,

@@ -18,7 +18,7 @@ from .pages import bars, card, keys, table, write_page
 from .svg import heat, skeleton_svg, thinned
 
 if TYPE_CHECKING:  # drawing what is there needs no model
-    from llm_action.modeling.explanation import Explanation, PosteriorOverTime, Token
+    from llm_action.modeling.explanation import AttributeSeen, Explanation, PosteriorOverTime, Token
 
 LABEL_COLOURS = ("#1f6fb2", "#d9480f", "#2b8a3e", "#7048a8")  # of the labels that curves show
 OTHERS = "#9aa5b1"
@@ -92,14 +92,13 @@ def _head(explanation: Explanation, model: str) -> str:
 
 
 def _said_beside(best: dict[str, Any]) -> str:
-    """What the answer carries beside label and score, as how familiar the motion is."""
-    beside = {name: value for name, value in best.items() if name not in ("label", "score") and value is not None}
-    written = (f"{name.replace('_', ' ')}: {_value(value)}" for name, value in beside.items())
-    return f"<p>{escape(' · '.join(written))}</p>" if beside else ""
-
-
-def _value(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    """How familiar the motion is, where the answer carries that."""
+    if (familiarity := best.get("familiarity")) is None:
+        return ""
+    said = f"Familiarity {familiarity:.2f}: {familiarity:.0%} of familiar motions are stranger than this one."
+    if best.get("unfamiliar"):
+        return f'<p class="warning">Like nothing the model was trained on. {said} Do not rely on the label.</p>'
+    return f"<p>{said}</p>"
 
 
 def _percent(share: float) -> str:
@@ -173,7 +172,7 @@ def _curves(explanation: Explanation, colours: dict[str, str]) -> str:
         x = left + k * width
         parts.append(f'<rect x="{x:.1f}" y="246" width="{width + 0.5:.1f}" height="20" fill="{heat(weight)}"/>')
     for share in (0, 0.5, 1):
-        anchor = {0: "start", 1: "end"}.get(share, "middle")
+        anchor = "start" if share == 0 else "end" if share == 1 else "middle"
         at = f"{share * explanation.seconds:.1f} s" if explanation.seconds else f"{share:.0%}"
         x = left + share * (right - left)
         parts.append(f'<text x="{x}" y="288" text-anchor="{anchor}" font-size="19" fill="#5b6875">{at}</text>')
@@ -345,26 +344,22 @@ def _like_what(explanation: Explanation) -> str:
     return card("Like what", f'<ul class="grid" style="--cell:200px">{"".join(cells)}</ul>', about=said)
 
 
-_FITS = {True: "yes", False: "no", None: ""}
-
-
 def _attributes(explanation: Explanation) -> str:
-    rows = [
-        (
-            one.question,
-            one.seen,
-            " or ".join(one.expected) or "says nothing",
-            one.usual or "",
-            _FITS[one.fits],
-        )
-        for one in explanation.attributes
-    ]
     has_usual = any(one.usual for one in explanation.attributes)
-    heads = ["question", "the joints show", f"“{explanation.label}” means", "its training shows", "fits"]
-    if not has_usual:
-        heads.pop(3)
-        rows = [(*row[:3], row[4]) for row in rows]
+    heads = ["question", "the joints show", f"“{explanation.label}” means"]
+    heads += [*(["its training shows"] if has_usual else []), "fits"]
+    rows = []
+    for one in explanation.attributes:
+        usual = [one.usual or ""] if has_usual else []
+        rows.append([one.question, one.seen, " or ".join(one.expected) or "says nothing", *usual, _fit(one)])
     return card("Attributes seen, and those of the label", table(heads, rows))
+
+
+def _fit(attribute: AttributeSeen) -> str:
+    """Whether what the joints show fits what the label means, else what is usual for it."""
+    if attribute.fits is not None:
+        return "yes" if attribute.fits else "no"
+    return "" if attribute.usual is None else "as usual" if attribute.seen == attribute.usual else "unusual"
 
 
 def _notes(explanation: Explanation) -> str:

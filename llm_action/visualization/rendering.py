@@ -117,7 +117,7 @@ def overlaid(
     for number, pixels in enumerate(pictures):
         picture = Image.fromarray(np.ascontiguousarray(pixels))
         scale = min(1.0, _FILM_WIDTH / picture.width)
-        size = tuple(2 * round(scale * side / 2) for side in picture.size)
+        size = [2 * round(scale * side / 2) for side in picture.size]
         picture = picture.resize(size, Image.Resampling.BILINEAR)
         frame = number - sequence.first_frame
         canvas = ImageDraw.Draw(picture)

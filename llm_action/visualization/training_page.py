@@ -92,7 +92,7 @@ def _result(report: TrainingReport) -> str:
         "top-5 accuracy": metrics["top5"],
         "mean class accuracy": metrics["mean_class_accuracy"],
     }
-    found = {name: entry["accuracy"] for name, entry in metrics["per_class"].items() if entry}
+    found = {name: accuracy for name, accuracy in metrics["per_class"].items() if accuracy is not None}
     worst = dict(sorted(found.items(), key=lambda one: one[1])[:_WORST])
     matrix = np.array(metrics["confusion"])
     text = "Confusion matrix: rows are the true classes, columns the predicted ones, in percent of the true class"

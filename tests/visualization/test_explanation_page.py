@@ -105,12 +105,15 @@ def test_several_recordings_share_a_page_with_a_list(explanation, tmp_path):
     assert "carries no training recordings" in content
 
 
-def test_familiarity_is_shown_where_the_answer_carries_it(explanation, tmp_path):
-    ranking = [{**explanation.ranking[0], "familiarity": 0.12}, *explanation.ranking[1:]]
-    assert (
-        "familiarity: 0.12"
-        in write_explanations([replace(explanation, ranking=ranking)], tmp_path / "a.html").read_text()
-    )
+def test_familiarity_is_said_in_words_where_the_answer_carries_it(explanation, tmp_path):
+    def page(**beside) -> str:
+        ranking = [{**explanation.ranking[0], **beside}, *explanation.ranking[1:]]
+        return write_explanations([replace(explanation, ranking=ranking)], tmp_path / "why.html").read_text()
+
+    assert "amiliarity" not in page()
+    assert "12% of familiar motions are stranger" in page(familiarity=0.12)
+    assert "Like nothing the model was trained on" not in page(familiarity=0.12)
+    assert "Like nothing the model was trained on" in page(familiarity=0.01, unfamiliar=True)
 
 
 def test_the_picture_shows_poses_curves_and_bars(explanation, tmp_path):
