@@ -17,6 +17,7 @@ from llm_action.commands import (
     sharing,
     tables,
     training,
+    watching,
 )
 from llm_action.version import __version__
 
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llm-action", description="Skeletons in, action names out.")
     parser.add_argument("--version", action="version", version=f"llm-action {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (inference, explaining, training, measuring, benchmarks, tables, open_vocabulary, sharing):
+    for group in (inference, watching, explaining, training, measuring, benchmarks, tables, open_vocabulary, sharing):
         group.add_commands(commands)
     return parser
 

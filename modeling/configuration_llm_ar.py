@@ -29,6 +29,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     Args:
         layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; others are mapped to it by joint name.
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
+        dimensions: 3, or 2 of a model that sees pictures: depths are 0.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
         downsample: frames a token step stands for, a power of two, default 4 as in T2M-GPT.
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
@@ -62,6 +63,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     layout: str = "kinect20"
     own_layout: dict | None = None
+    dimensions: int = 3
     num_frames: int = 64
     downsample: int = 4
     codebook_size: int = 512
@@ -89,6 +91,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
         if self.own_layout is not None:
             get_layout(self.own_layout)
         self.own_layout = own_layout(self.layout)
+        if self.dimensions not in (2, 3):
+            raise ValueError(f"Expected dimensions 2 or 3, got {self.dimensions}.")
         if self.downsample < 1 or self.downsample & (self.downsample - 1):
             raise ValueError(f"Expected downsample to be a power of two, got {self.downsample}.")
         if self.num_frames < 1 or self.num_frames % self.downsample:

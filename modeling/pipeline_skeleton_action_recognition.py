@@ -29,6 +29,7 @@ from .student import ActionStudent
 
 logger = logging.get_logger(__name__)
 
+_OF_FILES = ("columns", "persons", "pose_model")  # what else can be said of files
 _ENCODED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
 
@@ -331,9 +332,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     def _sanitize_parameters(
         self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, states=None, **conventions
     ):
-        unknown = set(conventions) - {*CONVENTIONS, "columns"}
+        unknown = set(conventions) - {*CONVENTIONS, *_OF_FILES}
         if unknown:
-            known = f"top_k, candidate_labels, calibrate, layout, fps, views, states, {', '.join(CONVENTIONS)}, columns"
+            own = ("top_k", "candidate_labels", "calibrate", "layout", "fps", "views", "states")
+            known = ", ".join((*own, *CONVENTIONS, *_OF_FILES))
             raise TypeError(f"Unknown option {', '.join(sorted(unknown))}; known: {known}.")
         options = {"layout": layout, "fps": fps, "views": views, **conventions}
         read: dict[str, Any] = {name: value for name, value in options.items() if value is not None}

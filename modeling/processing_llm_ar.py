@@ -705,10 +705,12 @@ def _from_row(row: Mapping[str, Any], layout: str | None, fps: float | None) -> 
 
 
 def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:
-    expected = (vqvae.config.layout, vqvae.config.num_frames)
-    given = (feature_extractor.layout, feature_extractor.num_frames)
+    expected = (vqvae.config.layout, vqvae.config.num_frames, vqvae.config.dimensions)
+    given = (feature_extractor.layout, feature_extractor.num_frames, feature_extractor.dimensions)
     if expected != given:
-        raise ValueError(f"The VQ-VAE expects (layout, num_frames) {expected}, the feature extractor gives {given}.")
+        raise ValueError(
+            f"The VQ-VAE expects (layout, num_frames, dimensions) {expected}, the feature extractor gives {given}."
+        )
     if fingerprint is not None and fingerprint != vqvae.fingerprint():
         raise ValueError(
             f"The VQ-VAE's fingerprint is {vqvae.fingerprint()}, this processor was saved with {fingerprint}: its "

@@ -33,7 +33,8 @@ class StudentConfig:
 
     Args:
         labels: the answers, in the order of its scores.
-        layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry: see `SkeletonNormalizer`.
+        layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry, dimensions: see
+            `SkeletonNormalizer`.
         widths: of the trunk's blocks, see `skeleton_trunk.SIZES`.
         downsample: frames a step stands for.
         hidden_size, num_layers: of the reader's attention layers.
@@ -53,6 +54,7 @@ class StudentConfig:
     normalize_bones: bool = False
     own_layout: dict[str, Any] | None = None
     geometry: int = GEOMETRY_VERSION
+    dimensions: int = 3
     widths: Sequence[int] = SIZES["small"]
     downsample: int = 8
     hidden_size: int = 64
@@ -133,6 +135,7 @@ class ActionStudent(nn.Module):
             config.normalize_bones,
             config.own_layout,
             config.geometry,
+            config.dimensions,
         )
 
     @torch.inference_mode()

@@ -19,6 +19,8 @@ from llm_action.cli import main
 COMMANDS = (
     "recognize",
     "segment",
+    "watch",
+    "pose",
     "evaluate",
     "ledger",
     "info",

@@ -40,7 +40,7 @@ def test_every_cell_runs(cells, own, tiny_export, recordings, tmp_path, monkeypa
     known: dict = {}
     for number, cell in enumerate(cells, 1):
         exec(compile(cell, f"cell {number}", "exec"), known)
-    assert {one["label"] for one in known["ranking"]} == {"wave", "clap", "squat"}
+    assert len(known["ranking"]) == 3 and (tmp_path / "why.html").is_file()
     printed = capsys.readouterr().out
     assert "greeting" in printed and "<a" in printed
     if own:

@@ -13,7 +13,7 @@ import yaml
 from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
-from llm_action.config.sections import Augmentation, OnTrial, RecognizerStage, SenseStage, VQVAEStage
+from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
 from llm_action.modeling.segmentation import BACKGROUND
 
@@ -32,6 +32,8 @@ class Experiment:
             `llm_action.datasets.extra_datasets`. The test part stays the data set's own.
         seed: of everything random.
         max_persons: persons of a recording that are kept, those who move most.
+        dimensions: 2 trains both stages on what `cameras` see of recordings in three dimensions, for a model that is
+            asked about pixels; None for as many as the recordings have.
         align_facing: whether everybody is turned to face the camera, see `SkeletonFeatureExtractor`.
         holdout_subjects, holdout_cameras: training subjects and cameras left out of training and scored instead of the
             test part, for choosing settings.
@@ -42,7 +44,7 @@ class Experiment:
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
         senses: further senses than the skeleton by name, as the data set's columns are called, each a `SenseStage`.
-        augmentation, vqvae, recognizer, on_trial: see their classes.
+        augmentation, cameras, vqvae, recognizer, on_trial: see their classes.
 
     Raises:
         ValueError: settings that do not go together.
@@ -55,6 +57,7 @@ class Experiment:
     extra_datasets: list[dict[str, str]] = field(default_factory=list)
     seed: int = 0
     max_persons: int = 2
+    dimensions: int | None = None
     align_facing: bool = True
     holdout_subjects: list[int] = field(default_factory=list)
     holdout_cameras: list[int] = field(default_factory=list)
@@ -64,6 +67,7 @@ class Experiment:
     hub_model_id: str | None = None
     report_to: str = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    cameras: Cameras = field(default_factory=Cameras)
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
     on_trial: OnTrial = field(default_factory=OnTrial)
@@ -84,6 +88,8 @@ class Experiment:
         for source in self.extra_datasets:
             if not isinstance(source, dict) or not {"dataset"} <= set(source) <= {"dataset", "data"}:
                 raise ValueError(f"extra_datasets: expected {{dataset: NAME, data: FOLDER}}, got {source!r}.")
+        if self.dimensions not in (None, 2, 3):
+            raise ValueError(f"dimensions: expected 2 or 3, got {self.dimensions!r}.")
         if self.training_examples_per_class < 0:
             raise ValueError(
                 f"training_examples_per_class: expected 0 for all or a number, got {self.training_examples_per_class}."

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import Augmentation, SignalAugmentation
 from llm_action.datasets import row_to_sequence, row_to_signal
+from llm_action.datasets.cameras import Film
 from llm_action.datasets.hub_table import HubTable, PartByPart
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
@@ -23,13 +24,19 @@ from llm_action.modeling.skeleton_normalization import interpolated, resample
 
 
 def augment(
-    persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator, joint_dropout: float = 0.0
+    persons: np.ndarray,
+    ranges: Augmentation,
+    num_frames: int,
+    rng: np.random.Generator,
+    joint_dropout: float = 0.0,
+    film: Film | None = None,
 ) -> np.ndarray:
     """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike.
 
     Args:
         persons: normalised, in torso lengths.
         joint_dropout: see `OnTrial`.
+        film: shows persons as a camera sees them, in place of a turn; see `cameras`.
     """
     persons = interpolated(persons, drawn_moments(persons.shape[1], ranges, num_frames, rng))
     if joint_dropout:
@@ -37,10 +44,12 @@ def augment(
     if ranges.limb_scale:
         persons = persons * (1 + rng.normal(0, ranges.limb_scale, (1, 1, persons.shape[2], 1)))
     yaw, pitch, roll = (rng.uniform(-most, most) for most in (ranges.yaw, ranges.pitch, ranges.roll))
-    turn = _about(2, roll) @ _about(0, pitch) @ _about(1, yaw)
+    turn = _about(2, roll) @ _about(0, pitch) @ _about(1, yaw) if film is None else np.eye(3)
+    persons = persons if film is None else film(persons, rng)
     sizes = rng.uniform(1 - ranges.scale, 1 + ranges.scale) * rng.uniform(1 - ranges.stretch, 1 + ranges.stretch, 3)
     persons = persons @ (turn.T * sizes)
-    return (persons + rng.normal(0, ranges.noise, persons.shape)).astype(np.float32)
+    noise = rng.normal(0, ranges.noise, persons.shape)
+    return (persons + (noise if film is None else noise * [1, 1, 0])).astype(np.float32)
 
 
 def augment_signal(
@@ -117,12 +126,14 @@ def normalized(
 ) -> Sequence[np.ndarray]:
     """Normalises every sequence without resampling: (persons, frames, joints, 3) each, in torso lengths.
 
-    Those of a table on the Hub are normalised part by part, as they are asked for.
+    They keep their depth whatever the model's dimensions: `SkeletonNormalizer.as_seen` is what it sees of them. Those
+    of a table on the Hub are normalised part by part, as they are asked for.
     """
     if isinstance(table, HubTable):
-        return PartByPart(table, lambda row: feature_extractor.normalize(row_to_sequence(row)))
+        return PartByPart(table, lambda row: feature_extractor.normalize_in_space(row_to_sequence(row)))
     return [
-        feature_extractor.normalize(row_to_sequence(row)) for row in ProgressBar(table.with_format("numpy"), desc=title)
+        feature_extractor.normalize_in_space(row_to_sequence(row))
+        for row in ProgressBar(table.with_format("numpy"), desc=title)
     ]
 
 
@@ -185,6 +196,7 @@ class AugmentedSkeletons(AugmentedStream):
         labels: class ids.
         length: number of items.
         joint_dropout: see `OnTrial`.
+        film: see `augment`.
     """
 
     def __init__(
@@ -197,15 +209,16 @@ class AugmentedSkeletons(AugmentedStream):
         length: int,
         seed: int,
         joint_dropout: float = 0.0,
+        film: Film | None = None,
     ):
         super().__init__(labels, length, seed)
         self.sequences, self.augmentation, self.joint_dropout = sequences, augmentation, joint_dropout
-        self.num_frames, self.max_persons = num_frames, max_persons
+        self.num_frames, self.max_persons, self.film = num_frames, max_persons, film
         self.by_part = isinstance(sequences, PartByPart)
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
         index, rng = self.drawn(item)
-        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
+        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout, self.film)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
 
     def order(self, rng: np.random.Generator) -> np.ndarray:

@@ -135,6 +135,12 @@ def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) 
     return kept
 
 
+def model_dimensions(experiment: Experiment, split: Split) -> int:
+    """Says in how many dimensions the model sees persons: as the experiment says, else as the recordings have."""
+    channels = (int(shape[-1]) for shape in split.train["shape"] if shape is not None and len(shape))
+    return experiment.dimensions or max(channels, default=3)
+
+
 def model_layout(experiment: Experiment) -> str:
     """Says the layout that the VQ-VAE sees: the experiment's, else the data set's in the SDK's joint order."""
     layout = experiment.layout or describe_dataset(experiment.dataset).layout

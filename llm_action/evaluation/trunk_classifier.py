@@ -77,6 +77,7 @@ def student_config(recordings: Recordings, size: str) -> StudentConfig:
         normalize_bones=extractor.normalize_bones,
         own_layout=extractor.own_layout,
         geometry=extractor.geometry,
+        dimensions=extractor.dimensions,
         widths=SIZES[size],
         hidden_size=reader["hidden_size"],
         num_layers=reader["num_layers"],

@@ -205,6 +205,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
             "base_fingerprint": model["base_fingerprint"],
             "vqvae_fingerprint": model["vqvae_fingerprint"],
             "layout": vqvae["layout"],
+            "dimensions": vqvae.get("dimensions", 3),
             "geometry": vqvae["geometry"],
             "codebook": f"{vqvae['num_levels']} x {vqvae['codebook_size']} codes of width {vqvae['code_dim']}",
             "frames": vqvae["num_frames"],

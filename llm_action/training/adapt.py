@@ -33,6 +33,7 @@ from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment, padded, plain_batch
 from llm_action.datasets.benchmark import checked_folder
+from llm_action.datasets.cameras import filming
 from llm_action.datasets.folder import class_folders
 from llm_action.hub.model_folder import export
 from llm_action.modeling.class_prototypes import ClassPrototypes, motion_features
@@ -196,13 +197,14 @@ def augmented_sentences(
 ) -> list[list[int]]:
     """The plain action sentence of every normalised sequence and the augmented ones."""
     extractor = processor.feature_extractor
+    film = filming(extractor)
     sentences: list[list[int]] = []
     for index, persons in enumerate(normalized):
-        plain = plain_batch([persons], extractor.num_frames, extractor.max_persons)
+        plain = plain_batch([extractor.as_seen(persons)], extractor.num_frames, extractor.max_persons)
         rows = [{name: part[0] for name, part in plain.items()}]
         for version in range(adaptation.sentences):
             rng = np.random.default_rng((adaptation.seed, index, version))
-            seen = augment(persons, adaptation.augmentation, extractor.num_frames, rng)
+            seen = augment(persons, adaptation.augmentation, extractor.num_frames, rng, film=film)
             rows.append(padded(seen, extractor.max_persons))
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in plain}
         sentences += processor.encode_features(batch["skeletons"], batch["person_mask"])
@@ -246,9 +248,9 @@ def _shown_by(
     """Action sentences, plain and augmented, and motion features of sequences by class."""
     extractor, known = processor.feature_extractor, Rehearsal({}, {})
     for label, given in sequences.items():
-        normalized = [extractor.normalize(sequence) for sequence in given]
+        normalized = [extractor.normalize_in_space(sequence) for sequence in given]
         known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
-        views = [motion_features(extractor.views_of(persons, _VIEWS)) for persons in normalized]
+        views = [motion_features(extractor.views_of(extractor.as_seen(persons), _VIEWS)) for persons in normalized]
         known.features[label] = np.stack(views)
         if processor.familiarity is not None:
             changed = [changed_features(persons, extractor, adaptation.seed) for persons in normalized]

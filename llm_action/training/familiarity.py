@@ -8,6 +8,7 @@ from llm_action.config.experiment import Experiment
 from llm_action.config.sections import Augmentation
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment
+from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split
 from llm_action.modeling.familiarity import Familiarity, familiarity_features
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
@@ -26,7 +27,7 @@ def gather_familiarity(experiment: Experiment, extractor: SkeletonFeatureExtract
     rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
     table = split.train.select(rows).with_format("numpy")
     features = [
-        changed_features(extractor.normalize(row_to_sequence(row)), extractor, experiment.seed + number)
+        changed_features(extractor.normalize_in_space(row_to_sequence(row)), extractor, experiment.seed + number)
         for number, row in enumerate(table)
     ]
     try:
@@ -36,7 +37,8 @@ def gather_familiarity(experiment: Experiment, extractor: SkeletonFeatureExtract
 
 
 def changed_features(persons: np.ndarray, extractor: SkeletonFeatureExtractor, seed: int) -> np.ndarray:
-    """(views, features) of a normalised recording (persons, frames, joints, 3), first as it is, then changed."""
+    """(views, features) of a recording as `normalize_in_space` gives it, first as it is, then changed."""
     person, frames, rng = persons[:1], extractor.num_frames, np.random.default_rng((seed, 6))
-    changed = [augment(person, _CHANGES, frames, rng) for _ in range(_VIEWS)]
-    return familiarity_features(np.stack([resample(person, frames), *changed]), extractor.layout)
+    film = filming(extractor)
+    changed = [augment(person, _CHANGES, frames, rng, film=film) for _ in range(_VIEWS)]
+    return familiarity_features(np.stack([resample(extractor.as_seen(person), frames), *changed]), extractor.layout)

@@ -21,6 +21,7 @@ from llm_action.config.experiment import Experiment
 from llm_action.config.progress import ProgressBar
 from llm_action.config.reading import recorded
 from llm_action.datasets.augmentation import aligned_signals, augment, augment_signal, normalized, padded
+from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
 from llm_action.modeling.configuration_llm_ar import SKELETON
@@ -201,10 +202,12 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         "unseen",
         "seed",
     )
+    cameras = {} if experiment.dimensions != 2 else {"cameras": vars(experiment.cameras)}
     stage = ("sentences", "label_names", "answers", "descriptions", "question_share")
     return {
         **{name: getattr(experiment, name) for name in data},
         **{name: getattr(experiment.recognizer, name) for name in stage},
+        **cameras,
         **({"senses": _sense_settings(experiment)} if experiment.senses else {}),
         "augmentation": {**vars(experiment.augmentation), "joint_dropout": experiment.on_trial.joint_dropout},
     }
@@ -234,15 +237,15 @@ def _chosen_versions(experiment: Experiment, sequences: int) -> np.ndarray:
 
 def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
     """Makes a batch of the sequences `indices`, each in its version."""
-    rows = []
+    rows, film = [], filming(extractor, experiment.cameras)
     for index in indices:
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
             dropout = experiment.on_trial.joint_dropout
-            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout)
+            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout, film)
         else:
-            persons = resample(persons, extractor.num_frames).astype(np.float32)
+            persons = resample(extractor.as_seen(persons), extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 

@@ -293,7 +293,7 @@ def _array(content: bytes) -> np.ndarray | None:
 def array_values(content: bytes, rng: random.Random) -> bytes:
     """The array with some or all of its numbers out of any range."""
     array = _array(content)
-    if array is None or array.dtype.kind != "f" or not array.size:
+    if array is None or array.dtype.kind != "f" or not array.size or not array.ndim:
         return content
     value = rng.choice((np.nan, np.inf, -np.inf, 1e38, -1e30, 1e-40, 0.0, 1.0, 1e6))
     flat = array.reshape(-1)

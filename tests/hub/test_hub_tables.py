@@ -138,7 +138,7 @@ def test_both_stages_train_from_the_hub_and_a_stopped_run_goes_on(client, hub, p
     sha = pushed.refs["main"]
     assert f"dataset: {NAME}@{sha}" in (tmp_path / "whole" / "experiment.yaml").read_text()
     card = (tmp_path / "whole" / "model" / "README.md").read_text()
-    assert NAME in card and sha not in card
+    assert f"datasets:\n- {NAME}\n" in card and f"dataset: {NAME}@{sha}" in card, "the recipe names the commit"
 
     # stopped in either stage, and the data set has changed since
     code = f"""

@@ -264,7 +264,7 @@ class TestSaving:
             LlmArProcessor.from_pretrained(broken)
 
     def test_a_vqvae_of_another_shape_is_refused(self, processor, tokenizer):
-        with pytest.raises(ValueError, match=r"\('kinect20', 16\).*\('ntu25', 16\)"):
+        with pytest.raises(ValueError, match=r"\('kinect20', 16, 3\).*\('ntu25', 16, 3\)"):
             LlmArProcessor(SkeletonFeatureExtractor("ntu25", num_frames=16), tokenizer, processor.vqvae)
         with pytest.raises(ValueError, match="Expected a vqvae"):
             LlmArProcessor(processor.feature_extractor, tokenizer)

@@ -80,6 +80,11 @@ class TestTrouble:
         assert "layout=" not in repr(said)
         assert all(name in said.remedy for name in (OPTIONS["layout"], OPTIONS["up"], SAY_IT))
 
+    def test_names_are_not_blamed_on_the_recording(self):
+        with pytest.raises(ValueError) as caught:
+            names_in("bowing\nbowing")
+        assert "names" in trouble(caught.value, []).headline
+
     def test_any_other_text_is_kept_whole(self):
         assert trouble(ValueError("the moon is full"), ["a.npz"]).came == "The moon is full."
 

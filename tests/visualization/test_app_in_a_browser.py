@@ -114,7 +114,7 @@ def test_an_uploaded_recording_is_named(visit, recording, width):
     page.answer.locator("h2").wait_for()
     assert "wave" in page.answer.inner_text()
     page.answer.get_by_role("img").first.wait_for()
-    assert page.answer.get_by_role("listitem").count() == 3  # the classes trained on
+    assert page.answer.get_by_role("listitem").count() == 5  # of the classes trained on
     page.keep("answer")
     assert page.overflow() <= 0
 
@@ -289,12 +289,9 @@ class TestWhatThePipelineMayHave:
         assert page.overflow() <= 0
 
 
-def test_why(visit, recording, tiny_export):
-    from llm_action import SkeletonActionRecognitionPipeline
-
-    if not hasattr(SkeletonActionRecognitionPipeline, "explain"):
-        pytest.skip("the pipeline explains nothing")
-    page = visit()
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_why(visit, recording, width):
+    page = visit(width)
     page.upload(recording)
     page.answer.locator("h2").wait_for()
     page.page.get_by_role("button", name="Why this answer?").click()

@@ -7,11 +7,12 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llm_action.modeling.prompt_states import KeptStates
+from llm_action.modeling.segmentation import each_person
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import is_recording_folder
@@ -113,15 +114,12 @@ def _recording(files: Sequence[str], folder: Path) -> Path:
 
 
 def _persons(sequence: SkeletonSequence) -> list[tuple[str, SkeletonSequence]]:
-    if sequence.num_persons == 1:
+    """All persons together, and each alone; of one person the sequence as it is."""
+    each = each_person(sequence)
+    if len(each) == 1:
         return [("Person 1", sequence)]
-    found = [(f"All {sequence.num_persons} together", sequence)]
-    for number in range(min(sequence.num_persons, MOST_PERSONS)):
-        kept = slice(number, number + 1)
-        scores = None if sequence.scores is None else sequence.scores[kept]
-        one = replace(sequence, joints=sequence.joints[kept], scores=scores)
-        found.append((f"Person {number + 1}", one))
-    return found
+    titled = [(f"Person {number}", one) for number, one in enumerate(each[:MOST_PERSONS], 1)]
+    return [(f"All {len(each)} together", sequence), *titled]
 
 
 def names_in(text: str) -> list[str] | dict[str, list[str]] | None:

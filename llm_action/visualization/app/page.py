@@ -35,9 +35,19 @@ def launch_app(load: Callable[[], Any], name: str, **options: Any) -> gr.Blocks:
         OSError: no free port, or the one asked for is taken.
     """
     page = build_app(load, name)
-    theme = gr.themes.Default(font=_FONTS, font_mono=["monospace"])
-    page.launch(theme=theme, css_paths=_CSS, footer_links=[], max_file_size=_UPLOAD, **options)
+    page.launch(theme=_theme(), css_paths=_CSS, footer_links=[], max_file_size=_UPLOAD, **options)
     return page
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the visitor's machine, and texts dark enough to be read by everybody."""
+    theme = gr.themes.Default(primary_hue="blue", font=_FONTS, font_mono=["monospace"])
+    return theme.set(
+        block_info_text_color="*neutral_600",
+        input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+    )
 
 
 def build_app(load: Callable[[], Any], name: str) -> gr.Blocks:

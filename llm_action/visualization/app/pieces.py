@@ -26,7 +26,8 @@ _COLOURS = ("#1f77b4", "#d6452b", "#2ca08c", "#c88c1e", "#7b52ab", "#8c564b", "#
 def answer_html(answer: Answer) -> str:
     """All rows of an answer, below what is to be said of the recording."""
     first = answer.rows[0]
-    headline = f"<h2>{escape(first.ranking[0]['label'])}, {_percent(first.ranking[0]['score'])}</h2>"
+    best = f"{first.ranking[0]['label']}, {_percent(first.ranking[0]['score'])}"
+    headline = f"<h2>{escape('Unfamiliar; nearest is ' + first.ranking[0]['label'] if first.unfamiliar else best)}</h2>"
     remarks = [f"Take this with care. {doubt_in_words(doubt)}" for doubt in answer.doubts]
     rows = "".join(_row_html(row) for row in answer.rows)
     notes = "".join(f"<li>{escape(note)}</li>" for note in answer.notes)

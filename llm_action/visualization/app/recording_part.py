@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -39,9 +38,7 @@ def add_recording_part(model: LoadingModel) -> None:
             gr.Markdown("Try one of these, made up by a program:")
             with gr.Row():
                 buttons = [gr.Button(title, size="sm", min_width=120) for title, _ in examples]
-            files = gr.File(
-                label="Or a recording of yours: skeletons, or a video", file_count="multiple", elem_id="recording"
-            )
+            files = gr.File(label="Or your own recording", file_count="multiple", elem_id="recording")
             names = gr.Textbox(
                 label="Names to choose among",
                 info="One a line, and after a colon what it means. Empty: the actions the model was trained on.",
@@ -65,19 +62,23 @@ def add_recording_part(model: LoadingModel) -> None:
         """The page's answer; what belonged to the one before goes."""
 
         def page(html: str, found: Answer | None = None) -> tuple[Any, ...]:
-            recognize = model.wait(0) if found else None
             is_long = found is not None and found.seconds > _LONG
             return (
                 html,
                 found,
-                gr.Button(visible=is_long and hasattr(recognize, "segment")),
-                gr.Button(visible=hasattr(recognize, "explain")),
+                gr.Button(visible=is_long),
+                gr.Button(visible=found is not None),
                 "",
                 gr.DownloadButton(visible=False),
             )
 
         if not paths:
             yield page(hint_html("Choose a recording first, or one of the examples."))
+            return
+        try:
+            candidates = names_in(text)
+        except ValueError as error:
+            yield page(trouble_html(trouble(error, [])))
             return
         if model.is_loading:
             yield page(hint_html("The model is still loading; the answer comes as soon as it is there."))
@@ -87,7 +88,7 @@ def add_recording_part(model: LoadingModel) -> None:
             yield page(trouble_html(no_model(str(error))))
             return
         try:
-            found = recognise(recognize, paths, _said(options), names_in(text), states)
+            found = recognise(recognize, paths, _said(options), candidates, states)
             yield page(answer_html(found), found)
         except (ValueError, OSError) as error:
             yield page(trouble_html(trouble(error, paths)))
@@ -108,9 +109,12 @@ def add_recording_part(model: LoadingModel) -> None:
         triggers.append(button.click(lambda path=path: [path], None, files).then(**asked))
     for trigger in triggers:
         trigger.then(None, js=_SHOW_ANSWER)
-    further = {"concurrency_id": _ONE_AT_A_TIME, "show_progress_on": more}
-    when.click(_guarded(lambda found: _timeline(model.wait(), found)), answered, [more, kept_page], **further)
-    why.click(_guarded(lambda found: _explanation(model.wait(), found)), answered, [more, kept_page], **further)
+    for button, said_meanwhile, action in (
+        (when, "Looking for segments: each moment is recognised like a recording of its own.", _timeline),
+        (why, "Looking for reasons: the model is asked about many parts of the recording.", _explanation),
+    ):
+        begun = button.click(lambda text=said_meanwhile: hint_html(text), None, more, show_progress="hidden")
+        begun.then(_guarded(model, action), answered, [more, kept_page], concurrency_id=_ONE_AT_A_TIME)
 
 
 def _options() -> list[Any]:
@@ -137,12 +141,12 @@ def _said(values: tuple[Any, ...]) -> dict[str, Any]:
     return {name: value for name, value in given if value is not None and value not in ("", _FROM_FILE)}
 
 
-def _guarded(action: Callable[[Answer], tuple[Any, ...]]) -> Callable[[Answer], tuple[Any, ...]]:
-    """What is asked of an answer that stands on the page; errors are said in its place."""
+def _guarded(model: LoadingModel, action: Callable[[Any, Answer], tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """What is asked of the answer on the page, with the model; errors are said in its place."""
 
     def asked(found: Answer) -> tuple[Any, ...]:
         try:
-            return action(found)
+            return action(model.wait(), found)
         except (ValueError, OSError) as error:
             return trouble_html(trouble(error, [found.name])), gr.DownloadButton(visible=False)
         except Exception as error:
@@ -153,14 +157,16 @@ def _guarded(action: Callable[[Answer], tuple[Any, ...]]) -> Callable[[Answer], 
 
 
 def _timeline(recognize: Any, found: Answer) -> tuple[Any, ...]:
-    return timeline_html(recognize.segment(found.sequence), found.seconds), gr.DownloadButton(visible=False)
+    names = {} if found.names is None else {"candidate_labels": list(found.names)}
+    return timeline_html(recognize.segment(found.sequence, **names), found.seconds), gr.DownloadButton(visible=False)
 
 
 def _explanation(recognize: Any, found: Answer) -> tuple[Any, ...]:
-    page = importlib.import_module("llm_action.visualization.explanation_page")
+    from llm_action.visualization.explanation_page import write_explanations
+
     folder = Path(tempfile.mkdtemp(prefix="llm-action-explanation-"))
     path = folder / f"{Path(found.name).stem}_explanation.html"
     options = {} if found.names is None else {"candidate_labels": found.names}
-    page.write_explanations([recognize.explain(found.sequence, **options)], path)
+    write_explanations([recognize.explain(found.sequence, **options)], path)
     html = page_in_page(path.read_text(encoding="utf-8"), f"Why {found.name} is called what it is called")
     return html, gr.DownloadButton(value=str(path), visible=True)

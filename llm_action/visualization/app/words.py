@@ -35,7 +35,7 @@ class Trouble:
 
 
 def trouble(error: Exception, files: Sequence[str]) -> Trouble:
-    """What to say of an error that a recording or names of one's own caused."""
+    """What to say of an error that a recording caused or, without files, names of one's own."""
     text = " ".join(str(error).split())
     for file in files:  # uploads lie in folders nobody has seen
         text = text.replace(f"{file}: ", "").replace(file, Path(file).name)
@@ -45,7 +45,7 @@ def trouble(error: Exception, files: Sequence[str]) -> Trouble:
     remedy = _sentence((found["remedy"] or "") if found else "")
     if options:
         remedy = f"{remedy} You can say it under “{SAY_IT}”.".strip()
-    headline = f"{Path(files[0]).name} could not be recognised."
+    headline = f"{Path(files[0]).name} could not be recognised." if files else "These names cannot be chosen among."
     if found is None:
         return Trouble(headline, came=_sentence(text), remedy=remedy)
     return Trouble(headline, found["expected"], found["came"], remedy)
