@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
@@ -20,6 +20,7 @@ from .skeleton_geometry import (
 )
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 from .skeleton_layouts import own_layout as _own_layout
+from .skeleton_recording import is_several, recording_of
 from .skeleton_sequence import SkeletonSequence
 
 # Test-time views: yaw (radians), begin and end (shares of the whole). Where somebody faces and when a recording begins
@@ -104,21 +105,27 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin):
         return super().from_dict({"geometry": 1, **feature_extractor_dict}, **kwargs)
 
     def __call__(
-        self, sequences: list[SkeletonSequence], return_tensors: str | None = None, views: int = 1
+        self, sequences: Any, return_tensors: str | None = None, views: int = 1, **conventions: Any
     ) -> BatchFeature:
         """Normalises and resamples a batch.
 
         Args:
-            sequences: are cleaned and normalised once each, however many views there are.
+            sequences: a list of `SkeletonSequence`s, arrays (frames, joints, 2|3) or (persons, frames, joints, 2|3),
+                mappings with the key joints; or one of those. Each is cleaned and normalised once, however many views
+                there are.
             views: test-time views of each sequence, 1..`len(VIEWS)`, default 1: as it is.
+            conventions: layout, fps, axes, up ... of arrays and mappings, as `SkeletonRecording` has them; what is not
+                said is inferred.
 
         Returns:
             skeletons (batch * views, max_persons, num_frames, joints, 3) float32 in torso lengths, a sequence's views
             one after the other, zeros for absent persons, and person_mask (batch * views, max_persons) bool.
 
         Raises:
-            ValueError: views out of range.
+            ValueError: views out of range; what is no recording.
         """
+        given = list(sequences) if is_several(sequences) else [sequences]
+        sequences = [recording_of(one, **conventions) for one in given]
         if not 1 <= views <= len(VIEWS):
             raise ValueError(f"Expected 1 to {len(VIEWS)} views, got {views}.")
         joints = len(get_layout(self.layout).joints)

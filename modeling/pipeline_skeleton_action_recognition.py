@@ -12,9 +12,8 @@ from transformers.utils import logging
 
 from .hub_repository import HubUpload
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
-from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
-from .skeleton_recording import CONVENTIONS
+from .skeleton_recording import CONVENTIONS, is_several
 from .skeleton_stream import StreamResult, recognize_streams
 
 logger = logging.get_logger(__name__)
@@ -52,7 +51,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         layout, fps, axes, up, unit, mirrored, missing, image_size: of inputs that do not say theirs, see
             `SkeletonRecording`.
         merge: at construction, whether the adapter is folded into the base, which is faster (default); a model loaded
-            with `is_trainable` is left as it is.
+            with `is_trainable`, rounded or on disk is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are
@@ -82,7 +81,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         super().__init__(*args, **kwargs)
         self.tokenizer = self.processor.tokenizer  # transformers collates no batch without
         self._check_parts()
-        if merge and not self.model.is_trainable:
+        if merge and self.model.is_mergeable:
             self.model.merge()
         logger.info("recognizing with %s", self.model.arithmetic)
         if candidate_labels is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
 from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, HubUpload, check_format, check_parts, copy_code, reading
 from .modeling_action_vqvae import ActionVQVAE
-from .skeleton_recording import recording_from_array, recording_from_mapping, warn
+from .skeleton_recording import is_several, recording_from_array, recording_of, warn
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
@@ -192,6 +191,9 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """The prompts around action sentences (ids), as a batch; see `__call__`."""
         before, after = self.prompt_parts()
         ids = [before + list(sentence) + after for sentence in sentences]
+        if not ids:  # tokenizers pad no empty batch
+            empty = {name: np.zeros((0, 0), np.int64) if return_tensors else [] for name in self.model_input_names}
+            return BatchEncoding(empty, tensor_type=return_tensors)
         return self.tokenizer.pad(
             {"input_ids": ids}, padding=padding, padding_side="left", return_tensors=return_tensors
         )
@@ -297,21 +299,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     ) -> SkeletonSequence:
         if isinstance(skeleton, (str, Path)):
             return self._read_file(Path(skeleton), layout, fps, **conventions)
-        if hasattr(skeleton, "to_sequence"):
-            return skeleton.to_sequence()
-        if isinstance(skeleton, Mapping):
-            return recording_from_mapping(skeleton, layout, fps=fps, **conventions).to_sequence()
-        if torch.is_tensor(skeleton):
-            skeleton = skeleton.detach().float().cpu().numpy()
-        try:
-            array = np.asarray(skeleton)
-        except ValueError:  # lists of unequal lengths
-            array = np.asarray(None)
-        if not np.issubdtype(array.dtype, np.number) or array.ndim < 2:
-            raise ValueError(
-                f"Expected a path, a SkeletonSequence, a mapping with joints, or a numeric array, got {skeleton!r:.80}."
-            )
-        return recording_from_array(array, layout, fps=fps, **conventions).to_sequence()
+        return recording_of(skeleton, layout, fps=fps, **conventions)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -391,17 +379,6 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             raise ValueError(f"{path}: without the llm-action package only .npy files are read; pip install llm-action")
         array = np.load(path, allow_pickle=False)
         return recording_from_array(array, layout, fps=fps, name=path.name, **conventions).to_sequence()
-
-
-def is_several(skeletons: Any) -> bool:
-    """Whether an input is a collection (list, generator, data-set column ...) of sequences rather than one of them."""
-    if isinstance(skeletons, (list, tuple)):
-        first = skeletons
-        while isinstance(first, (list, tuple)) and first:
-            first = first[0]
-        return not isinstance(first, Number)  # else one array, written as nested lists
-    one = isinstance(skeletons, (str, Path, Mapping, np.ndarray, torch.Tensor)) or hasattr(skeletons, "joints")
-    return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 
 def _from_row(row: Mapping[str, Any], layout: str | None, fps: float | None) -> SkeletonSequence:
