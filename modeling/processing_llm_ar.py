@@ -339,7 +339,9 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             ValueError: a part is damaged, does not fit the others or was written by a newer release.
         """
         unknown = sorted(name for name in kwargs.keys() - _OPTIONS if kwargs[name] not in (None, ""))
-        if unknown and "_from_pipeline" not in kwargs:  # pipeline() passes the model's options to each part
+        if "_from_pipeline" in kwargs:  # which passes the model's options to each part
+            kwargs = {name: value for name, value in kwargs.items() if name in _OPTIONS}
+        elif unknown:
             raise TypeError(
                 f"Unknown option {', '.join(unknown)} of LlmArProcessor.from_pretrained; known: "
                 f"{', '.join(sorted(name for name in _OPTIONS if name[0] != '_'))}."

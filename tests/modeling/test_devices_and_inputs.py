@@ -179,7 +179,7 @@ class TestInputs:
         expected = extract(sequences)
         known = {"layout": sequences[0].layout, "axes": "TVC", "up": "y", "unit": "m"}
         arrays = [sequence.joints[0] for sequence in sequences]
-        for given in (arrays, tuple(arrays), iter(arrays), [array.tolist() for array in arrays]):
+        for given in (arrays, tuple(arrays), iter(arrays), [torch.tensor(array) for array in arrays]):
             found = extract(given, **known)
             np.testing.assert_allclose(found["skeletons"], expected["skeletons"], atol=1e-4)
             assert (found["person_mask"] == expected["person_mask"]).all()
