@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import unittest
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from transformers import AutoTokenizer
@@ -67,7 +68,7 @@ NOT_IN_PROCESSOR = {
     "test_model_input_names": NO_MODALITY,
     "test_subprocessor_defaults": NO_MODALITY,
     "test_tokenizer_decode_defaults": "decode gives skeletons; words are the tokenizer's, processor.tokenizer.decode",
-    "test_save_load_pretrained_additional_features": "options of from_pretrained are checked; special tokens are the base's",
+    "test_save_load_pretrained_additional_features": "from_pretrained knows its options; special tokens are the base's",
     "test_call_arguments_default_none": "its arguments are not those of any sub-processor: layout, fps, views",
     "test_processor_from_pretrained_vs_from_components": "a component of it, the VQ-VAE, is a model",
 }
@@ -118,7 +119,13 @@ class TestLlmArConfig(unittest.TestCase):
 
 class TestSkeletonFeatureExtractor(FeatureExtractionSavingTestMixin, unittest.TestCase):
     feature_extraction_class = SkeletonFeatureExtractor
-    feat_extract_dict = {"layout": "coco17", "num_frames": 16, "max_persons": 1, "align_facing": False, "geometry": 2}
+    feat_extract_dict: ClassVar = {
+        "layout": "coco17",
+        "num_frames": 16,
+        "max_persons": 1,
+        "align_facing": False,
+        "geometry": 2,
+    }
 
 
 @without(NOT_IN_PROCESSOR)
