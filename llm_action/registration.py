@@ -22,8 +22,24 @@ AutoModel.register(ActionVQVAEConfig, ActionVQVAE)
 AutoModel.register(LlmArConfig, LlmArForActionRecognition)
 AutoFeatureExtractor.register(ActionVQVAEConfig, SkeletonFeatureExtractor)
 AutoProcessor.register(LlmArConfig, LlmArProcessor)
+
+
+class _NoDefaultModel:
+    """Stands where transformers unpacks the id and revision of a task's default model."""
+
+    def __iter__(self):
+        raise ValueError(
+            f'Expected pipeline("{TASK}", model=FOLDER_OR_HUB_ID): the task has no default model. `llm-action demo` '
+            "trains one in some minutes, into runs/demo/model."
+        )
+
+
 PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=SkeletonActionRecognitionPipeline, pt_model=AutoModel, type="multimodal"
+    TASK,
+    pipeline_class=SkeletonActionRecognitionPipeline,
+    pt_model=AutoModel,
+    default={"model": _NoDefaultModel()},
+    type="multimodal",
 )
 
 

@@ -34,8 +34,15 @@ def base_location(base_model: str | os.PathLike | None, folder: Path, config: Ll
     return str(base_model or base_from_environment() or (included if included.is_dir() else config.base_model))
 
 
-def check_base(base: PreTrainedModel, config: LlmArConfig, name: str) -> None:
-    """Refuses a base of another size, warns of one of other weights; `base` in the precision it was saved in.
+def check_base(
+    base: PreTrainedModel, config: LlmArConfig, name: str, rounded_from: str | os.PathLike | None = None
+) -> None:
+    """Refuses a base of another size, warns of one of other weights.
+
+    Args:
+        base: in the precision it was saved in.
+        rounded_from: of a base that is not, the folder whose files say which weights they were; none are compared where
+            it is no folder.
 
     Raises:
         ValueError: names both sizes.
@@ -46,9 +53,9 @@ def check_base(base: PreTrainedModel, config: LlmArConfig, name: str) -> None:
             f"{name}: expected a base with word embeddings {(config.base_vocab_size, config.hidden_size)}, got "
             f"{tuple(words.shape)}; this model was trained on {config.base_model}."
         )
-    if config.base_fingerprint is None:
+    if config.base_fingerprint is None or not (rounded_from is None or Path(rounded_from).is_dir()):
         return
-    found = weights_fingerprint(base)
+    found = weights_fingerprint(base if rounded_from is None else rounded_from)
     if found != config.base_fingerprint:
         warnings.warn(
             f"The weights of {name} differ from those this model was trained on ({config.base_model}, fingerprint "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
 from .skeleton_geometry import GEOMETRY_VERSION
 from .skeleton_normalization import SkeletonNormalizer
-from .skeleton_sequence import SkeletonSequence
+from .skeleton_recording import is_several, recording_of
 
 
 class SkeletonFeatureExtractor(FeatureExtractionMixin, SkeletonNormalizer):
@@ -41,15 +41,20 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin, SkeletonNormalizer):
         return super().from_dict({"geometry": 1, **feature_extractor_dict}, **kwargs)
 
     def __call__(
-        self, sequences: list[SkeletonSequence], return_tensors: str | None = None, views: int = 1
+        self, sequences: Any, return_tensors: str | None = None, views: int = 1, **conventions: Any
     ) -> BatchFeature:
         """skeletons and person_mask of a batch, see `SkeletonNormalizer.arrays`.
 
         Args:
+            sequences: a list of `SkeletonSequence`s, arrays (frames, joints, 2|3) or (persons, frames, joints, 2|3),
+                mappings with the key joints; or one of those.
             return_tensors: "np" or None for numpy arrays, "pt" for torch tensors.
+            conventions: layout, fps, axes, up ... of arrays and mappings, as `SkeletonRecording` has them; what is not
+                said is inferred.
 
         Raises:
-            ValueError: views out of range.
+            ValueError: views out of range; what is no recording.
         """
-        skeletons, person_mask = self.arrays(sequences, views)
+        given = list(sequences) if is_several(sequences) else [sequences]
+        skeletons, person_mask = self.arrays([recording_of(one, **conventions) for one in given], views)
         return BatchFeature({"skeletons": skeletons, "person_mask": person_mask}, tensor_type=return_tensors)

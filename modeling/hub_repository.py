@@ -351,11 +351,12 @@ def reading(part: str | Path) -> Iterator[None]:
     """Says which part of a model was being read when it turns out to be damaged, of another model or of a newer format.
 
     Raises:
-        ValueError: names the part and the remedy. OSError passes: it names its file already.
+        ValueError: names the part and the remedy. OSError passes: it names its file already; so does ImportError: it
+            names what is missing.
     """
     try:
         yield
-    except OSError:
+    except (OSError, ImportError):
         raise
     except Exception as error:  # safetensors, json and torch each have their own
         if str(error).startswith(str(part)):

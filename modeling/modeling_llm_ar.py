@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from .base_model import (
 )
 from .class_prototypes import ClassPrototypes
 from .configuration_llm_ar import LlmArConfig
+from .device_placement import execution_device, is_offloaded, one_device, spread, whole_state_dict
 from .hub_repository import HubUpload, check_file_names, check_finite, check_parts, copy_code, reading
 from .label_scoring import RankedLabels, rank_labels, ranked, score_labels
 from .label_tree import LabelTree
@@ -269,6 +270,34 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         prompts = self._prompts(input_ids, attention_mask, states)
         return rank_labels(self.causal_lm, tree, **prompts, k=k, tolerance=tolerance)
 
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options) -> Tensor:
+        """What the language model says after the prompts, in words of the base: no action token is ever said.
+
+        For descriptions and answers to questions (`config.taught`); `rank` names the action among candidates.
+
+        Args:
+            input_ids, attention_mask: (batch, tokens) prompts, as the processor makes them, padded on either side.
+            options: of transformers' `generate`; default up to 32 new tokens, closed by `config.end_token_id`.
+
+        Returns:
+            (batch, new tokens) ids of words without the prompt, for the tokenizer's `batch_decode`.
+
+        Raises:
+            TypeError: `inputs_embeds` or `inputs`, which the prompts are made into.
+        """
+        if given := {"inputs", "inputs_embeds"} & options.keys():
+            raise TypeError(f"Expected prompts as input_ids, got {given.pop()} as well.")
+        options.pop("motion_features", None)  # of a processor for prototypes, which say nothing in words
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        order = mask.argsort(dim=1, stable=True)  # padding comes first: what is said follows the last word
+        input_ids, mask = input_ids.gather(1, order), mask.gather(1, order)
+        if not {"max_new_tokens", "max_length", "generation_config"} & options.keys():
+            options["max_new_tokens"] = 32
+        if self.config.end_token_id is not None and "generation_config" not in options:
+            options = {"eos_token_id": self.config.end_token_id, "pad_token_id": self.config.end_token_id, **options}
+        return self.causal_lm.generate(inputs_embeds=self.embed(input_ids), attention_mask=mask, **options)
+
     def _prototype_scores(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
         """(batch, labels) log-likelihoods of the labels' prototypes; None if some label is no class of the model."""
         if self.prototypes is None or motion_features is None:
@@ -304,7 +333,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         is_action = input_ids >= first_action
         words = self.causal_lm.get_input_embeddings()(input_ids.masked_fill(is_action, 0))
         actions = self.action_embeddings((input_ids - first_action).clamp(min=0))
-        return torch.where(is_action[..., None], actions.to(words.dtype), words)
+        return torch.where(is_action[..., None], actions.to(words), words)
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -323,7 +352,15 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         """Folds the adapter into the base's weights: the same scores, to rounding, in fewer operations.
 
         For inference: a merged model cannot be trained. The adapter is kept beside the weights, so it can be saved.
+
+        Raises:
+            ValueError: the base's weights are rounded (`quantization_config`) or on disk.
         """
+        if self.is_quantized or is_offloaded(self):
+            raise ValueError(
+                "Expected a base whole and in memory to fold the adapter into, got one with quantization_config or "
+                "offloaded weights. With a device_map pass merge=True to from_pretrained."
+            )
         if not self.is_merged:
             self.language_model.merge_adapter()
             self.is_merged = True
@@ -340,10 +377,27 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         return any(weight.requires_grad for weight in self.language_model.parameters())
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the base was loaded with a `quantization_config`."""
+        return getattr(self.causal_lm, "hf_quantizer", None) is not None
+
+    @property
+    def is_mergeable(self) -> bool:
+        """Whether `merge` is of use: nothing is trained, and the base's weights can take the adapter's."""
+        return not (self.is_trainable or self.is_quantized or is_offloaded(self))
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the word embeddings, also while their weights wait elsewhere."""
+        return execution_device(self.get_input_embeddings())
+
+    @property
     def arithmetic(self) -> str:
         """The base and what it computes in, for people: "owner/base in float32 on cpu, adapter merged"."""
         is_int8 = any(isinstance(module, Int8Linear) for module in self.causal_lm.modules())
         dtype = "int8" if is_int8 else str(self.causal_lm.dtype).removeprefix("torch.")
+        if self.is_quantized:
+            dtype = f"{dtype}, rounded by {self.causal_lm.config.quantization_config.quant_method.value},"
         beside = "adapter merged" if self.is_merged else "adapter beside it"
         return f"{self.base_name} in {dtype} on {self.device}, {beside}"
 
@@ -371,7 +425,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
             return
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = self.state_dict() if state_dict is None else state_dict
+        weights = whole_state_dict(self) if state_dict is None else state_dict
         if "action_embeddings.weight" not in weights:
             raise ValueError(
                 f"Expected the whole weights in state_dict, got {len(weights)} without the action embeddings; with "
@@ -429,6 +483,8 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         local_files_only: bool = False,
         force_download: bool = False,
         device_map=None,
+        max_memory: Mapping[Any, Any] | None = None,
+        offload_folder: str | os.PathLike | None = None,
         output_loading_info: bool = False,
         **kwargs,
     ) -> Any:
@@ -445,8 +501,11 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
             attn_implementation: of the base, default the fastest.
             merge: fold the adapter into the base, see `merge`.
             is_trainable: whether the adapter's weights take gradients.
-            device_map: as everywhere in transformers; "auto" arithmetic is for its device, default the accelerator if
-                there is one, else the CPU.
+            device_map: a device, or "auto", "balanced" ..., or the names of this model's parts and their places, of
+                which "cpu" and "disk" are offloading: what waits there comes to the accelerator when it is needed.
+                "auto" arithmetic is for the one device, default the accelerator if there is one, else the CPU. With
+                quantization_config the map is the base's.
+            max_memory, offload_folder: for a device_map, as everywhere in transformers.
             revision, token, cache_dir, local_files_only, force_download: as everywhere in transformers.
             output_loading_info: whether to return a dictionary as well, of missing and unexpected keys; there are none,
                 as those are errors.
@@ -486,7 +545,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
                 base = AutoModelForCausalLM.from_pretrained(
                     base_folder,
                     dtype="auto" if quantization_config is None else wanted or "auto",
-                    device_map=device_map,
+                    device_map=device_map if quantization_config is not None else one_device(device_map),
                     use_safetensors=True,
                     **options,
                 )
@@ -497,11 +556,12 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
             ) from error
         config._attn_implementation = base.config._attn_implementation
         with reading(folder / "config.json"):
-            check_base(base, config, base_name)  # before a change of dtype, which may round the weights
+            # before a change of dtype, which may round the weights
+            check_base(base, config, base_name, base_folder if quantization_config is not None else None)
         if quantization_config is not None:
             pass  # loaded in the dtype asked for
         elif wanted is None:
-            base.to(fast_dtype(base.dtype, None if device_map is None else base.device))
+            base.to(fast_dtype(base.dtype, None if one_device(device_map) is None else base.device))
         else:
             base.to(torch.float32 if wanted == torch.int8 else wanted)
         with reading(folder / ADAPTER_FOLDER):
@@ -516,6 +576,8 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
             model.merge()
         if wanted == torch.int8:
             quantize_linears(model.causal_lm)
+        if device_map is not None and one_device(device_map) is None and quantization_config is None:
+            spread(model, device_map, max_memory, offload_folder)
         model.eval()
         nothing: dict[str, Any] = {
             "missing_keys": set(),

@@ -18,11 +18,10 @@ from .familiarity import familiarity_entries, familiarity_entry
 from .hub_repository import HubUpload
 from .motion_attribution import METHODS, MotionScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
-from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
 from .segmentation import Segmentation, segments
 from .segmentation import each_person as persons_of
-from .skeleton_recording import CONVENTIONS
+from .skeleton_recording import CONVENTIONS, is_several
 from .skeleton_sequence import SkeletonSequence
 from .skeleton_stream import StreamResult, recognize_streams
 from .student import ActionStudent
@@ -65,7 +64,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         layout, fps, axes, up, unit, mirrored, missing, image_size: of inputs that do not say theirs, see
             `SkeletonRecording`.
         merge: at construction, whether the adapter is folded into the base, which is faster (default); a model loaded
-            with `is_trainable` is left as it is.
+            with `is_trainable`, rounded or on disk is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
         each_person: in the call, whether every person is recognised alone, default False.
@@ -113,7 +112,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         super().__init__(*args, **kwargs)
         self.tokenizer = self.processor.tokenizer  # transformers collates no batch without
         self._check_parts()
-        if merge and not self.model.is_trainable:
+        if merge and self.model.is_mergeable:
             self.model.merge()
         self.hybrid = hybrid
         self.student = ActionStudent.from_pretrained(self.model.name_or_path) if fast or hybrid else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from .hub_repository import (
 from .modeling_action_vqvae import ActionVQVAE
 from .signal_sequence import SignalSequence, at_moments, on_skeleton_clock, signal_from, thinned
 from .skeleton_layouts import get_layout
-from .skeleton_recording import recording_from_array, recording_from_mapping, warn
+from .skeleton_recording import is_several, recording_from_array, recording_of, warn
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
@@ -379,6 +378,11 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """The prompts around action sentences (ids), as a batch; see `__call__`."""
         before, after = self.prompt_parts()
         ids = [before + list(sentence) + after for sentence in sentences]
+        if not ids:  # tokenizers pad no empty batch
+            empty: dict[str, Any] = {
+                name: np.zeros((0, 0), np.int64) if return_tensors else [] for name in self.model_input_names
+            }
+            return BatchEncoding(empty, tensor_type=return_tensors)
         return self.tokenizer.pad(
             {"input_ids": ids}, padding=padding, padding_side="left", return_tensors=return_tensors
         )
@@ -537,21 +541,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     ) -> SkeletonSequence:
         if isinstance(skeleton, (str, Path)):
             return self._read_file(Path(skeleton), layout, fps, **conventions)
-        if hasattr(skeleton, "to_sequence"):
-            return skeleton.to_sequence()
-        if isinstance(skeleton, Mapping):
-            return recording_from_mapping(skeleton, layout, fps=fps, **conventions).to_sequence()
-        if torch.is_tensor(skeleton):
-            skeleton = skeleton.detach().float().cpu().numpy()
-        try:
-            array = np.asarray(skeleton)
-        except ValueError:  # lists of unequal lengths
-            array = np.asarray(None)
-        if not np.issubdtype(array.dtype, np.number) or array.ndim < 2:
-            raise ValueError(
-                f"Expected a path, a SkeletonSequence, a mapping with joints, or a numeric array, got {skeleton!r:.80}."
-            )
-        return recording_from_array(array, layout, fps=fps, **conventions).to_sequence()
+        return recording_of(skeleton, layout, fps=fps, **conventions)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -597,7 +587,9 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             ValueError: a part is damaged, does not fit the others or was written by a newer release.
         """
         unknown = sorted(name for name in kwargs.keys() - _OPTIONS if kwargs[name] not in (None, ""))
-        if unknown and "_from_pipeline" not in kwargs:  # pipeline() passes the model's options to each part
+        if "_from_pipeline" in kwargs:  # which passes the model's options to each part
+            kwargs = {name: value for name, value in kwargs.items() if name in _OPTIONS}
+        elif unknown:
             raise TypeError(
                 f"Unknown option {', '.join(unknown)} of LlmArProcessor.from_pretrained; known: "
                 f"{', '.join(sorted(name for name in _OPTIONS if name[0] != '_'))}."
@@ -651,17 +643,6 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             raise ValueError(f"{path}: without the llm-action package only .npy files are read; pip install llm-action")
         array = np.load(path, allow_pickle=False)
         return recording_from_array(array, layout, fps=fps, name=path.name, **conventions).to_sequence()
-
-
-def is_several(skeletons: Any) -> bool:
-    """Whether an input is a collection (list, generator, data-set column ...) of sequences rather than one of them."""
-    if isinstance(skeletons, (list, tuple)):
-        first = skeletons
-        while isinstance(first, (list, tuple)) and first:
-            first = first[0]
-        return not isinstance(first, Number)  # else one array, written as nested lists
-    one = isinstance(skeletons, (str, Path, Mapping, np.ndarray, torch.Tensor)) or hasattr(skeletons, "joints")
-    return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 
 def prompt_with(titles: Mapping[str, str], prompt: str = DEFAULT_PROMPT) -> str:

@@ -36,7 +36,9 @@ class EncodedPrompts:
 
     def cache(self, rows: Tensor) -> DynamicCache:
         """A growing cache that starts with these prompts' states; `self` stays as it is."""
-        return DynamicCache([(keys[rows], values[rows]) for keys, values in self.layers])
+        return DynamicCache(
+            [(keys[rows.to(keys.device)], values[rows.to(keys.device)]) for keys, values in self.layers]
+        )
 
 
 def encode_prompts(
@@ -110,7 +112,7 @@ def encode_prompts_and_nodes(
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
-    ).last_hidden_state
+    ).last_hidden_state.to(mask.device)  # of the last layer, which may be elsewhere
     last = (mask * torch.arange(1, tokens + 1, device=mask.device)).argmax(1)
     known = full_mask.shape[1]
     layers = tuple((layer.keys[:, :, :known], layer.values[:, :, :known]) for layer in cache.layers)
@@ -133,7 +135,7 @@ def read_nodes(
         position_ids=_node_positions(tree, prompt_mask, nodes),
         past_key_values=cache,
         use_cache=True,
-    ).last_hidden_state
+    ).last_hidden_state.to(prompt_mask.device)
 
 
 def _visible(tree: LabelTree, prompt_mask: Tensor, past: Tensor, nodes: Tensor) -> Tensor:
@@ -188,7 +190,7 @@ def child_log_probs(
 
 def _token_log_probs(head: nn.Module, hidden: Tensor, parent: Tensor, tokens: Tensor) -> Tensor:
     """Log-probability of `tokens` (edges,) after `hidden[parent]`, among all tokens the head knows."""
-    logits = head(hidden)
+    logits = head(hidden).to(hidden.device)
     logits = logits.to(at_least_float32(logits.dtype))
     return logits[parent, tokens] - logits.logsumexp(-1)[parent]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Number
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,6 +139,48 @@ def recording_from_mapping(row: Mapping[str, Any], layout: Any = None, **known: 
     if np.isnan(float(said.get("fps", 1))):  # a table's missing value
         said["fps"] = None
     return recording_from_array(row["joints"], layout if layout is not None else row.get("layout"), **said)
+
+
+def recording_of(given: Any, layout: Any = None, **known: Any) -> SkeletonSequence:
+    """A recording in memory as a `SkeletonSequence`: one already, a `SkeletonRecording`, a mapping, numbers.
+
+    Args:
+        given: see there; a tensor and nested lists are numbers, too.
+        layout, known: what the caller says of a mapping or of numbers, as `SkeletonRecording` has it.
+
+    Raises:
+        ValueError: something else; joints that form no body.
+    """
+    if hasattr(given, "to_layout"):  # duck-typed: hub code has a class of its own
+        return given
+    if hasattr(given, "to_sequence"):
+        return given.to_sequence()
+    if isinstance(given, Mapping):
+        return recording_from_mapping(given, layout, **known).to_sequence()
+    if hasattr(given, "detach"):  # a tensor
+        given = given.detach().float().cpu().numpy()
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of unequal lengths
+        array = np.asarray(None)
+    if not np.issubdtype(array.dtype, np.number) or array.ndim < 2:
+        raise ValueError(
+            "Expected a recording: a SkeletonSequence, a mapping with joints, a numeric array, or, where files are "
+            f"read, a path; got {given!r:.80}."
+        )
+    return recording_from_array(array, layout, **known).to_sequence()
+
+
+def is_several(skeletons: Any) -> bool:
+    """Whether an input is a collection (list, generator, data-set column ...) of sequences rather than one of them."""
+    if isinstance(skeletons, (list, tuple)):
+        first = skeletons
+        while isinstance(first, (list, tuple)) and first:
+            first = first[0]
+        return not isinstance(first, Number)  # else one array, written as nested lists
+    one = isinstance(skeletons, (str, Path, Mapping, np.ndarray))
+    one = one or hasattr(skeletons, "detach") or hasattr(skeletons, "joints")  # a tensor, a sequence of any class
+    return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 
 def layout_for(num_joints: int, layout: Any = None) -> str:

@@ -204,8 +204,9 @@ def recognizer_trainer(
         **settings,
     }
     arguments = trainer_settings(stage, out / "recognizer", seed, **settings)
-    batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps
-    total = arguments.max_steps * batch_size * arguments.world_size
+    # of all processes: the order is the same for any number of them that share one batch
+    batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    total = arguments.max_steps * batch_size
     draws = BalancedDraws(examples["label"], total, seed)
     order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
     noise = None

@@ -115,8 +115,8 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            (None, "Expected a path"),
-            ([[[1.0, 2.0], [3.0]]], "Expected a path"),
+            (None, "Expected a recording"),
+            ([[[1.0, 2.0], [3.0]]], "Expected a recording"),
             (np.random.default_rng(0).normal(size=(4, 20, 3)), "layout="),
             ({"keypoints": np.zeros((4, 20, 3))}, "key joints"),
             ({"joints": [1.0, 2.0], "shape": [1, 4, 20, 3], "layout": "kinect20", "name": "a.b"}, "a.b: expected 240"),

@@ -1,0 +1,41 @@
+"""One pipeline that many threads share: each gets what it would get alone, and memory stays flat."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from transformers import pipeline
+
+import llm_action  # noqa: F401  registers the pipeline
+
+SCRIPT = Path(__file__).with_name("many_users.py")
+
+
+def test_sixteen_threads_are_answered_as_one_by_one(tiny_export, recordings):
+    sys.path.insert(0, str(SCRIPT.parent))
+    from many_users import requests_of
+
+    recognize = pipeline("skeleton-action-recognition", model=str(tiny_export), dtype="float32")
+    requests = requests_of(recognize, sorted(map(str, recordings.iterdir())))
+    expected = [request() for request in requests]
+    assert len({str(answer) for answer in expected}) > len(expected) // 2  # they differ
+    chosen = [number % len(requests) for number in range(3 * len(requests))]
+    with ThreadPoolExecutor(16) as users:
+        found = list(users.map(lambda number: requests[number](), chosen))
+    for number, answer in zip(chosen, found, strict=True):
+        assert answer == expected[number], number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_memory_stays_flat(tiny_export, recordings):
+    """Over 2,000 calls here; the command with 10,000 is in the script."""
+    command = [sys.executable, str(SCRIPT), str(tiny_export), str(recordings), "2000"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    print(done.stdout)
