@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from llm_action.commands.shared import (
@@ -51,6 +49,7 @@ def _render(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
     from llm_action.commands.recognizing import files_of
     from llm_action.modeling.prompt_states import KeptStates
+    from llm_action.skeleton_io.video import VIDEO_SUFFIXES
     from llm_action.visualization.drawing import writable
     from llm_action.visualization.rendering import SUFFIXES, Rendered, render
 
@@ -66,31 +65,20 @@ def _render(arguments: argparse.Namespace) -> None:
             continue
         ranking = recognize(sequence, states=states)
         recordings.append(Rendered(sequence, recognize.processor.decode(recognize.processor.encode(sequence)), ranking))
-    reader = _video_reader(files[0]) if len(files) == 1 and out.suffix != ".png" else None
-    if reader is not None:
-        _render_video(files[0], reader, recordings[0].ranking, out, options)
+    if len(files) == 1 and out.suffix != ".png" and Path(files[0]).suffix.lower() in VIDEO_SUFFIXES:
+        _render_video(files[0], recordings[0].ranking, out, options)
     else:
         render(recordings, out, arguments.fps)
     print(f"written to {out}")
 
 
-def _video_reader(file: str) -> ModuleType | None:
-    """What reads the pictures of a video; None of another file, or where videos cannot be read."""
-    try:
-        reader = import_module("llm_action.skeleton_io.video")
-    except ImportError:
-        return None
-    return reader if Path(file).suffix.lower() in reader.VIDEO_SUFFIXES else None
-
-
-def _render_video(
-    file: str, reader: ModuleType, ranking: Sequence[dict[str, Any]], out: Path, options: dict[str, Any]
-) -> None:
+def _render_video(file: str, ranking: Sequence[dict[str, Any]], out: Path, options: dict[str, Any]) -> None:
     from llm_action import read_skeleton
+    from llm_action.skeleton_io.video import pictures, video_facts
     from llm_action.visualization.rendering import overlaid, write_film
 
     in_pixels = read_skeleton(file, **{**options, "unit": "px", "mirrored": False})
-    write_film(overlaid(reader.pictures(file), in_pixels, ranking), out, reader.video_facts(file)[0])
+    write_film(overlaid(pictures(file), in_pixels, ranking), out, video_facts(file)[0])
 
 
 def _vocabulary(arguments: argparse.Namespace) -> None:
@@ -113,7 +101,7 @@ def _vocabulary(arguments: argparse.Namespace) -> None:
             "train or export the model with this version of llm-action."
         )
     entries = vocabulary(processor, statistics)
-    write_vocabulary(entries, config.layout, config.num_action_tokens, out, folder.name)
+    write_vocabulary(entries, config.layout, config.num_action_tokens, out, _model_name(arguments.model))
     print(f"{len(entries)} of {config.num_action_tokens} tokens are used, written to {out}")
 
 
@@ -142,7 +130,7 @@ def _explain(arguments: argparse.Namespace) -> None:
             errors.append(" ".join(str(error).split()))
             print(f"error: {errors[-1]}", file=sys.stderr)
     if found:
-        write_explanations(found, out, Path(arguments.model).name)
+        write_explanations(found, out, _model_name(arguments.model))
         write_json([one.to_dict() for one in found], out.with_suffix(".json"))
         for number, one in enumerate(found):
             beside = out.with_suffix(".png") if len(found) == 1 else out.with_name(f"{out.stem}_{number + 1}.png")
@@ -150,3 +138,12 @@ def _explain(arguments: argparse.Namespace) -> None:
         print(f"written to {out}, a picture a recording and a JSON beside it")
     if errors:
         raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not explained")
+
+
+def _model_name(model: str) -> str:
+    """What pages call a model: its Hub id, or its folder, of a run the run's."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" else folder.name

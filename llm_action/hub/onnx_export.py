@@ -70,7 +70,7 @@ def export_onnx(model: str | Path) -> list[Path]:
     if not (folder / STUDENT_FOLDER).is_dir():
         return [tokenizer]
     student = ActionStudent.from_pretrained(folder)
-    return [tokenizer, _write_student(student, folder / ONNX_FOLDER / STUDENT_FILE)]
+    return [tokenizer, write_student(student, folder / ONNX_FOLDER / STUDENT_FILE)]
 
 
 def _write_tokenizer(vqvae: ActionVQVAE, file: Path) -> Path:
@@ -89,7 +89,8 @@ def _write_tokenizer(vqvae: ActionVQVAE, file: Path) -> Path:
     return file
 
 
-def _write_student(student: ActionStudent, file: Path) -> Path:
+def write_student(student: ActionStudent, file: Path) -> Path:
+    """Writes a student as ONNX, checked as `export_onnx` says."""
     config = student.config
     generator = torch.Generator().manual_seed(0)
     shape = (_CHECKED, config.max_persons, config.num_frames, len(student.trunk.parents), 3)

@@ -35,7 +35,8 @@ def plot_explanation(explanation: Explanation, path: str | os.PathLike) -> Path:
     """
     path = writable(path, (".png", ".pdf", ".svg"))
     figure = Figure(figsize=(12.0, 6.4), layout="constrained")
-    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(1.15, 1)))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1.15, 1))
+    top, bottom = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     _draw_poses(top, explanation)
     curves, ranking = bottom.subplots(1, 2, width_ratios=(2.2, 1))
     _draw_posterior(curves, explanation)

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from llm_action.config.progress import ProgressBar
+from llm_action.experiments.bench.fast import fast_section
 from llm_action.experiments.bench.inputs import BenchInputs, Sizes, load_inputs, untrained_model
 from llm_action.experiments.bench.memory import memory_section
 from llm_action.experiments.bench.pipeline import batches_section, pipeline_section, streaming_section
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[BenchInputs, int], Section]] = {
     "training": training_section,
     "memory": memory_section,
     "precision": precision_section,
+    "fast": fast_section,
 }
 REPEATS = 3
 

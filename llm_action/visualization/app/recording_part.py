@@ -132,13 +132,21 @@ def _options() -> list[Any]:
         gr.Textbox(label=title("axes"), info="M persons, T frames, V joints, C channels", placeholder="CTVM"),
         gr.Textbox(label=title("columns"), placeholder="time, 25*(x, y, z)"),
         gr.Textbox(label=title("image_size"), placeholder="1920x1080"),
-        gr.Number(label=title("missing"), value=None),
+        gr.Textbox(label=title("missing"), placeholder="-1"),
     ]
 
 
 def _said(values: tuple[Any, ...]) -> dict[str, Any]:
     given = zip(OPTIONS, values, strict=True)
-    return {name: value for name, value in given if value is not None and value not in ("", _FROM_FILE)}
+    said = {name: value for name, value in given if value is not None and value not in ("", _FROM_FILE)}
+    if "missing" in said:
+        try:
+            said["missing"] = float(said["missing"])
+        except ValueError:
+            raise ValueError(
+                f"expected a number that marks missing joints, found {said['missing']!r}; change it or leave it empty"
+            ) from None
+    return said
 
 
 def _guarded(model: LoadingModel, action: Callable[[Any, Answer], tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:

@@ -21,7 +21,7 @@ OPTIONS = {
 """What a reader can be told, and what the page calls it."""
 
 _PARTS = re.compile(r"expected (?P<expected>.+?),? (?:found|got|came) (?P<came>.+?)(?:; (?P<remedy>.+))?$", re.I)
-_OPTION = re.compile(rf"\b({'|'.join(OPTIONS)})=")
+_OPTION = re.compile(rf"\b({'|'.join(OPTIONS)})=(\w|['\"(\[-])?")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def trouble(error: Exception, files: Sequence[str]) -> Trouble:
     text = " ".join(str(error).split())
     for file in files:  # uploads lie in folders nobody has seen
         text = text.replace(f"{file}: ", "").replace(file, Path(file).name)
-    options = [name for name in OPTIONS if name in _OPTION.findall(text)]
+    options = {found[1] for found in _OPTION.finditer(text)}
     text = _in_the_page_s_names(text).replace(" (write_npz)", "")
     found = _PARTS.search(text)
     remedy = _sentence((found["remedy"] or "") if found else "")
@@ -80,5 +80,5 @@ def _sentence(text: str) -> str:
 
 
 def _in_the_page_s_names(text: str) -> str:
-    named = _OPTION.sub(lambda found: f"“{OPTIONS[found[1]]}” ", text)
-    return named.replace("pass “", "choose “").strip()
+    named = _OPTION.sub(lambda found: f"“{OPTIONS[found[1]]}”" + (f" {found[2]}" if found[2] else ""), text)
+    return named.replace("pass “", "choose “")
