@@ -44,7 +44,7 @@ PIPELINES = {
 
 # All that a repository holds. A checkpoint's optimizer state and training arguments are pickles: never among them.
 ROOT_FILES = (
-    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json"),
+    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "lexicon.json"),
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"),
     *("*.py", "README.md", "LICENSE*"),
