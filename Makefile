@@ -5,7 +5,7 @@ LOWEST_PYTHON ?= python3.10
 LOWEST := .venv-lowest/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lowest check licences hooks clean
+.PHONY: help setup demo test test-all fuzz lowest check licences hooks clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -14,7 +14,7 @@ setup: $(STAMP)  ## install the package, its tests and its linters into .venv, i
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,dev,app]"
 	touch $@
 
 demo: setup  ## train and evaluate a small model on made-up skeletons, on a CPU; see runs/demo
@@ -25,6 +25,9 @@ test: setup  ## run the fast tests, some minutes on two cores
 
 test-all: setup  ## run all tests, the slow ones too: processes, kills and resumes, installs, the whole way to the Hub
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m ""
+
+fuzz: setup  ## try 10,000 hostile inputs on everything that reads (FOLDER=... adds real recordings), see tests/fuzz
+	$(BIN)/python -m tests.fuzz --inputs 10000 --keep runs/fuzz $(if $(FOLDER),--real $(FOLDER))
 
 lowest:  ## run the fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest (needs python3.10)
 	test -x $(LOWEST)/python || $(LOWEST_PYTHON) -m venv .venv-lowest

@@ -8,7 +8,17 @@ import sys
 import warnings
 from importlib import import_module
 
-from llm_action.commands import benchmarks, inference, measuring, open_vocabulary, sharing, tables, training
+from llm_action.commands import (
+    benchmarks,
+    explaining,
+    inference,
+    measuring,
+    open_vocabulary,
+    sharing,
+    tables,
+    training,
+    watching,
+)
 from llm_action.version import __version__
 
 _EXIT_BAD_INPUT = 2
@@ -37,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llm-action", description="Skeletons in, action names out.")
     parser.add_argument("--version", action="version", version=f"llm-action {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (inference, training, measuring, benchmarks, tables, open_vocabulary, sharing):
+    for group in (inference, watching, explaining, training, measuring, benchmarks, tables, open_vocabulary, sharing):
         group.add_commands(commands)
     return parser
 

@@ -9,10 +9,10 @@ from typing import Any
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
-from .hub_repository import reading
+from .hub_repository import check_finite, reading
 
 ADAPTER_FOLDER = "adapter"
 DEFAULT_ADAPTER = "default"
@@ -127,8 +127,9 @@ def check_tensors(model: PeftModel, adapter_name: str, folder: Path) -> None:
         ValueError: names some of the tensors.
     """
     expected = set(get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False))
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as tensors:
-        found = set(tensors.keys())
+    weights = load_file(folder / "adapter_model.safetensors")
+    check_finite(weights)
+    found = set(weights)
     if found != expected:
         missing, unexpected = sorted(expected - found), sorted(found - expected)
         raise ValueError(

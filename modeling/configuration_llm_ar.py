@@ -29,6 +29,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
     Args:
         layout: joints the model sees, a name of `skeleton_layouts.LAYOUTS`; others are mapped to it by joint name.
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
+        dimensions: 3, or 2 of a model that sees pictures: depths are 0.
         num_frames: frames a sequence is resampled to, default 64; a multiple of `downsample`.
         downsample: frames a token step stands for, a power of two, default 4 as in T2M-GPT.
         codebook_size: codes a codebook holds, default 512 (the setting of sibling papers).
@@ -62,6 +63,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     layout: str = "kinect20"
     own_layout: dict | None = None
+    dimensions: int = 3
     num_frames: int = 64
     downsample: int = 4
     codebook_size: int = 512
@@ -89,6 +91,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
         if self.own_layout is not None:
             get_layout(self.own_layout)
         self.own_layout = own_layout(self.layout)
+        if self.dimensions not in (2, 3):
+            raise ValueError(f"Expected dimensions 2 or 3, got {self.dimensions}.")
         if self.downsample < 1 or self.downsample & (self.downsample - 1):
             raise ValueError(f"Expected downsample to be a power of two, got {self.downsample}.")
         if self.num_frames < 1 or self.num_frames % self.downsample:
@@ -175,7 +179,10 @@ class LlmArConfig(PreTrainedConfig):
             None: attributes do not count.
         label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
             attributes are guessed.
+        background_label: the class that means that nothing is done, one of `label_names`; default None: there is none.
         active_adapters: of several adapters; default None: "default" alone.
+        temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
+            left-out training subjects by `llm-action calibrate`; default 1.
         id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 
@@ -194,7 +201,9 @@ class LlmArConfig(PreTrainedConfig):
     taught: list[str] | None = None
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
+    background_label: str | None = None
     active_adapters: list[str] | None = None
+    temperature: float = 1.0
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")
@@ -220,6 +229,13 @@ class LlmArConfig(PreTrainedConfig):
         """What results call the classes: `id2label`, where that has a name, else `label_names`."""
         renamed = self.id2label or {}
         return tuple(str(renamed.get(number, name)) for number, name in enumerate(self.label_names or ()))
+
+    @property
+    def background_name(self) -> str | None:
+        """What results call the class `background_label`."""
+        if self.background_label is None or self.background_label not in (self.label_names or ()):
+            return self.background_label
+        return self.class_names[(self.label_names or []).index(self.background_label)]
 
     def to_dict(self):
         version = written_format(self.sense_fingerprints)

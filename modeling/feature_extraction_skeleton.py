@@ -26,10 +26,11 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin, SkeletonNormalizer):
         normalize_bones: bool = False,
         own_layout: dict | None = None,
         geometry: int = GEOMETRY_VERSION,
+        dimensions: int = 3,
         **kwargs,
     ):
         SkeletonNormalizer.__init__(
-            self, layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry
+            self, layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry, dimensions
         )
         kwargs["auto_map"] = FEATURE_EXTRACTOR_AUTO_MAP
         FeatureExtractionMixin.__init__(self, **kwargs)

@@ -44,7 +44,14 @@ PIPELINES = {
 
 # All that a repository holds. A checkpoint's optimizer state and training arguments are pickles: never among them.
 ROOT_FILES = (
-    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "lexicon.json"),
+    *(
+        "config.json",
+        "model.safetensors",
+        "familiarity.safetensors",
+        "lexicon.json",
+        "processor_config.json",
+        "preprocessor_config.json",
+    ),
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"),
     *("*.py", "README.md", "LICENSE*"),
@@ -54,6 +61,7 @@ FOLDER_FILES = {
     "adapter/*": ("adapter_config.json", "adapter_model.safetensors"),
     "vqvae": ("config.json", "model.safetensors"),
     "student": ("config.json", "model.safetensors"),
+    "onnx": ("*.onnx",),
     "senses/*": ("config.json", "model.safetensors"),
     "base": ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"),
     "training": ("*.yaml", "*.json", "*.png"),
@@ -311,7 +319,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     with reading(file):
-        return json.loads(file.read_text(encoding="utf-8"))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def check_file_names(folder: str | Path) -> None:
@@ -321,9 +329,22 @@ def check_file_names(folder: str | Path) -> None:
         ValueError: names the index and the entry.
     """
     for index in Path(folder).rglob("*.index.json"):
-        for name in json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values():
-            if PurePosixPath(name).name != name or "\\" in name:
+        with reading(index):
+            names = list(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        for name in names:
+            if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
                 raise ValueError(f"{index}: expected names of files beside it, got {name!r}; do not use this model.")
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Refuses weights that are no numbers: everything computed with them would be none either.
+
+    Raises:
+        ValueError: names a tensor.
+    """
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise ValueError(f"{name} holds numbers that are not finite; export or download the model again.")
 
 
 @contextmanager
@@ -340,9 +361,9 @@ def reading(part: str | Path) -> Iterator[None]:
     except Exception as error:  # safetensors, json and torch each have their own
         if str(error).startswith(str(part)):
             raise  # names a part of this part
-        message = str(error)
-        if not isinstance(error, ValueError) or isinstance(error, json.JSONDecodeError):
-            message = f"damaged or of another model ({error}); export or download the model again."
+        message = f"{error!s:.1000}"
+        if not isinstance(error, ValueError) or isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+            message = f"damaged or of another model ({message}); export or download the model again."
         raise ValueError(f"{part}: {message}") from error
 
 

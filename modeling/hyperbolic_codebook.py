@@ -82,12 +82,12 @@ class HyperbolicCodebook(nn.Module):
         c = self.curvature
         return nearest(exp0(vectors, c), exp0(codes, c), c)
 
-    def soft_assignments(self, vectors: Tensor) -> Tensor:
-        """(points, codes) shares of the first level's codes in tangent vectors (points, code_dim), differentiable.
+    def soft_assignments(self, vectors: Tensor, level: int = 0) -> Tensor:
+        """(points, codes) shares of a level's codes in tangent vectors (points, code_dim), differentiable.
 
         softmax(-d^2 / 0.1), the form of sibling work; the temperature is this project's choice.
         """
-        return self._soften(vectors, self.codes[0])
+        return self._soften(vectors, self.codes[level])
 
     def distances(self, vectors: Tensor, codes: Tensor) -> Tensor:
         """(points, codes) distances of tangent vectors (points, code_dim) to (codes, code_dim), differentiable."""

@@ -14,7 +14,7 @@ from transformers.initialization import normal_
 from transformers.utils import ModelOutput
 
 from .configuration_llm_ar import ActionVQVAEConfig
-from .hub_repository import HubUpload, check_file_names, copy_code, weights_hash
+from .hub_repository import HubUpload, check_file_names, check_finite, copy_code, weights_hash
 from .hyperbolic_codebook import HyperbolicCodebook, Quantized
 from .skeleton_layouts import get_layout
 from .skeleton_trunk import JointMixing, SkeletonTrunk
@@ -197,6 +197,7 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
                     f"{pretrained_model_name_or_path}: the action tokenizer's weights have {len(names)} "
                     f"{kind.replace('_', ' ')}, such as {names[0]}; export or download the model again."
                 )
+        check_finite(model.state_dict())
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, save_directory, **kwargs):

@@ -34,7 +34,7 @@ from .base_model import (
 )
 from .class_prototypes import ClassPrototypes
 from .configuration_llm_ar import LlmArConfig
-from .hub_repository import HubUpload, check_file_names, check_parts, copy_code, reading
+from .hub_repository import HubUpload, check_file_names, check_finite, check_parts, copy_code, reading
 from .label_scoring import RankedLabels, rank_labels, ranked, score_labels
 from .label_tree import LabelTree
 from .prompt_states import KeptStates, common_words, encode_prompts, without_first
@@ -487,20 +487,22 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         try:
             base_folder = cls.base_resolver(base_name) if cls.base_resolver else base_name
             check_file_names(base_folder)
-            base = AutoModelForCausalLM.from_pretrained(
-                base_folder,
-                dtype="auto" if quantization_config is None else wanted or "auto",
-                device_map=device_map,
-                use_safetensors=True,
-                **options,
-            )
+            with reading(base_folder):
+                base = AutoModelForCausalLM.from_pretrained(
+                    base_folder,
+                    dtype="auto" if quantization_config is None else wanted or "auto",
+                    device_map=device_map,
+                    use_safetensors=True,
+                    **options,
+                )
         except OSError as error:
             raise OSError(
                 f"{folder}: the base model {base_name} was not found ({error}). Pass base_model=FOLDER or set "
                 f"{BASE_MODEL_VARIABLE}; `llm-action base-model` fetches the default one and prints its folder."
             ) from error
         config._attn_implementation = base.config._attn_implementation
-        check_base(base, config, base_name)  # before a change of dtype, which may round the weights
+        with reading(folder / "config.json"):
+            check_base(base, config, base_name)  # before a change of dtype, which may round the weights
         if quantization_config is not None:
             pass  # loaded in the dtype asked for
         elif wanted is None:
@@ -509,10 +511,11 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
             base.to(torch.float32 if wanted == torch.int8 else wanted)
         with reading(folder / ADAPTER_FOLDER):
             adapted = _adapted(base, folder / ADAPTER_FOLDER, is_trainable)
-        model = cls(config, adapted)
-        model.load_trained(folder)
-        model.lexicon = ActionLexicon.load(folder)
-        model.set_adapter(config.active_adapters or [DEFAULT_ADAPTER])
+        with reading(folder):
+            model = cls(config, adapted)
+            model.load_trained(folder)
+            model.lexicon = ActionLexicon.load(folder)
+            model.set_adapter(config.active_adapters or [DEFAULT_ADAPTER])
         model.action_embeddings.to(base.device)
         model.name_or_path, model.base_name = str(pretrained_model_name_or_path), str(base_name)
         if merge:
@@ -533,6 +536,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         self._check_not_merged()
         with reading(Path(folder) / _WEIGHTS):
             weights = load_file(Path(folder) / _WEIGHTS)
+            check_finite(weights)
             given = weights["action_embeddings.weight"].shape
         if given != self.action_embeddings.weight.shape:
             raise ValueError(

@@ -146,12 +146,15 @@ class NamedCandidates:
             states: of this call.
         """
         views = len(recordings[0].sentences)
+        temperature = self._model.config.temperature if self._tree is None else 1.0
         prompts = self._processor.prompts(recordings, return_tensors="pt").to(self._model.device)
-        k = top_k if views == 1 else None
+        k = top_k if views == 1 and temperature == 1 else None
         ranked = self._model.rank(**prompts, tree=self.tree, k=k, tolerance=SCORE_TOLERANCE, states=states)
         posteriors, numbers = ranked.posterior_bounds()[0], ranked.indices
+        if temperature != 1:
+            posteriors = (ranked.log_likelihoods / temperature).softmax(-1)
         if views == 1:
-            return posteriors, numbers
+            return posteriors[:, :top_k], numbers[:, :top_k]
         return _best_over_views(torch.zeros_like(posteriors).scatter(1, numbers, posteriors), views, top_k)
 
 

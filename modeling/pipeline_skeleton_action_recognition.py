@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from transformers import Pipeline
 from transformers.utils import logging
 
+from .explanation import Explanation, explain
+from .familiarity import familiarity_entries, familiarity_entry
 from .hub_repository import HubUpload
+from .motion_attribution import METHODS, MotionScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .processing_llm_ar import is_several
 from .prompt_states import KeptStates
+from .segmentation import Segmentation, segments
+from .segmentation import each_person as persons_of
 from .skeleton_recording import CONVENTIONS
+from .skeleton_sequence import SkeletonSequence
 from .skeleton_stream import StreamResult, recognize_streams
 from .student import ActionStudent
 
 logger = logging.get_logger(__name__)
 
+_OF_FILES = ("columns", "persons", "pose_model")  # what else can be said of files
 _ENCODED_AT_ONCE = 64  # sequences in memory
 _NOT_GIVEN = object()  # top_k=None means all labels
 
@@ -58,6 +68,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             with `is_trainable` is left as it is.
         views: test-time views of a sequence, whose posteriors are averaged, default 1, see `SkeletonFeatureExtractor`.
             Takes `views` times as long.
+        each_person: in the call, whether every person is recognised alone, default False.
         fast: at construction, whether the student beside the model (`llm-action distill`) answers where the candidates
             are labels trained on, in a hundredth of the time, default False. Other candidates are the language model's.
         hybrid: at construction, whether student and language model both answer there and their posteriors are averaged,
@@ -67,6 +78,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
 
     Returns:
         `[{"label", "score"}]`, best first, for one input; a list of such for several; an iterator for a generator.
+        Where the model knows how familiar motions are, every entry has "familiarity" as well: 0..1, the share of
+        familiar motions that are stranger than this one; and `"unfamiliar": True` below `familiarity.THRESHOLD`: then
+        none of the candidates may be what is done.
+        With `each_person` a list of such for one input, one a person, in the order of the recording's rows.
         Scores are the posterior over the candidates, from exact likelihoods (of a mapping and with `calibrate`: the
         shares of the calibrated likelihoods): over all candidates they sum to 1. Where
         `top_k` of many candidates are asked for, labels and order are exact as well, and a score may be up to
@@ -106,22 +121,54 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         if candidate_labels is not None:
             self._candidates()  # says at once what is wrong with them
 
-    def __call__(self, inputs: Any, candidate_labels=None, calibrate: bool | None = None, **kwargs):
+    def __call__(
+        self,
+        inputs: Any,
+        candidate_labels=None,
+        calibrate: bool | None = None,
+        each_person: bool = False,
+        **kwargs,
+    ):
         """See the class."""
         kwargs["candidates"] = self._candidates(candidate_labels, calibrate)
         kwargs["states"] = kwargs.get("states") or KeptStates()
+        if each_person:
+            return self._recognize_people(inputs, **kwargs)
         if self.student is not None and _are_known(kwargs["candidates"], self.student):
             return self._recognize_with_student(inputs, **kwargs)
+        return self._ask_language_model(inputs, **kwargs)
+
+    def _ask_language_model(self, inputs: Any, **kwargs) -> Any:
         if not is_several(inputs):
             return super().__call__([inputs], **kwargs)[0]  # a bare list of numbers would be taken for several inputs
         if isinstance(inputs, Sequence):
             return self._recognize_all(list(inputs), **kwargs)
         return super().__call__((one for one in inputs), **kwargs)
 
+    def _recognize_people(self, inputs: Any, **kwargs) -> list:
+        """One list of results for each input, one result for each of its persons."""
+        several = is_several(inputs)
+        recordings = [self._read(one, **kwargs) for one in (inputs if several else [inputs])]
+        people = [persons_of(recording) for recording in recordings]
+        alone = [person for persons in people for person in persons]
+        known = self.student is not None and _are_known(kwargs["candidates"], self.student)
+        results = iter((self._recognize_with_student if known else self._recognize_all)(alone, **kwargs))
+        answers = [[next(results) for _ in persons] for persons in people]
+        return answers if several else answers[0]
+
+    def _read_options(self, **kwargs) -> dict[str, Any]:
+        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
+        return self._preprocess_params | self._sanitize_parameters(**options)[0]
+
+    def _read(self, recording: Any, any_length: bool = False, **kwargs) -> SkeletonSequence:
+        """A recording with what the options say of it."""
+        options = self._read_options(**kwargs)
+        known = {name: value for name, value in options.items() if name not in ("views", "attributes")}
+        return self.processor.read(recording, any_length=any_length, **known)
+
     def _recognize_all(self, inputs: list, **kwargs) -> list:
         """A list's results: encoded together, recognised in the order of their sentences' lengths."""
-        options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
-        read = self._preprocess_params | self._sanitize_parameters(**options)[0]
+        read = self._read_options(**kwargs)
         encoded: list[dict[str, Any]] = []
         for start in range(0, len(inputs), _ENCODED_AT_ONCE):
             chunk = self.processor.encode_recordings(inputs[start : start + _ENCODED_AT_ONCE], **read)
@@ -129,6 +176,28 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["recording"].sentences[0]))
         ranked = super().__call__([encoded[index] for index in order], **kwargs) if encoded else []
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
+
+    def explain(self, recording: Any, *, method: str = METHODS[0], **options: Any) -> Explanation:
+        """Says why the language model calls a recording what it calls it, whether or not a student answers calls.
+
+        The model reads beginnings and windows of the recording, and the recording with frames and joints held still:
+        some 100 sentences, in batches.
+
+        Args:
+            recording: one input, as in a call.
+            method: how frames and joints get their weights, see `motion_attribution`, default "motion".
+            options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
+
+        Raises:
+            ValueError: bad input, a recording without a skeleton, or a method that the model does not allow.
+        """
+        candidates = self._candidates(options.pop("candidate_labels", None), options.pop("calibrate", None))
+        views, states = options.pop("views", 1), options.pop("states", None) or KeptStates()
+        read = {name: value for name, value in {**self._preprocess_params, **options}.items() if value is not None}
+        scorer = MotionScorer(self.model, self.processor, candidates, states)
+        asked = {"candidates": candidates, "states": states, "views": views, "top_k": None}
+        rank = functools.partial(self._ask_language_model, **asked)
+        return explain(scorer, recording, rank, method, **{name: read[name] for name in read if name != "views"})
 
     def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
         """What the student says, or its mean with what the language model says."""
@@ -144,7 +213,9 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         read.pop("attributes", None)
         sequences = [self.processor.read(one, **read) for one in inputs]
         if not self.hybrid:
-            return self.student.recognize(sequences, top_k, views, rank["labels"])
+            rankings = self.student.recognize(sequences, top_k, views, rank["labels"])
+            said = familiarity_entries(self.processor.familiarity, self.processor.feature_extractor, sequences)
+            return [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
         rankings = self.student.recognize(sequences, None, views, rank["labels"])
         asked = self._recognize_all(sequences, **{**kwargs, "top_k": None, "views": views})
         share = self.student.config.share
@@ -211,12 +282,60 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             **{name: read[name] for name in CONVENTIONS if name in read},
         )
 
+    def segment(
+        self, recording: Any, settings: Segmentation | None = None, *, candidate_labels=None, **options
+    ) -> list[dict[str, Any]]:
+        """Finds what is done when in a long recording, by every person.
+
+        Every window is recognised as a clip of its own, so memory does not grow with the recording; by the student
+        alone where there is one (`fast` or `hybrid`), for there are some 20 windows a second.
+
+        Args:
+            recording: one input of a call.
+            settings: windows, smoothing and threshold.
+            candidate_labels: a list of names, scored by the names alone; default the classes trained on.
+            options: layout, fps, views, states and what else is known of the recording, as in a call.
+
+        Returns:
+            `[{"start", "end", "peak", "label", "score", "person", "frames"}]` in the order of starts, times in seconds,
+            see `Segment`. Where a model was trained with a background class (`config.background_label`), what shows it
+            is left out.
+
+        Raises:
+            ValueError: bad input; candidates that are no list of names.
+        """
+        candidates = self._candidates(candidate_labels, bool(self._given[1]))
+        if not isinstance(candidates, NamedCandidates):
+            raise ValueError(
+                "Expected candidate_labels of segment() as a list of names, without calibrate: windows are scored by "
+                "names alone."
+            )
+        states = options.pop("states", None) or KeptStates()
+        sequence = self._read(recording, any_length=True, **options)
+        views = self._read_options(**options).get("views")
+        student = self.student if self.student is not None and _are_known(candidates, self.student) else None
+
+        @torch.no_grad()
+        def score_windows(windows: list[SkeletonSequence]) -> Any:
+            if student is not None:
+                columns = [student.config.labels.index(label) for label in candidates.labels]
+                return student.log_posterior(windows, views or 1)[:, columns].log_softmax(-1)
+            encoded = self.processor.encode_recordings(windows, views=views or 1)
+            shares, numbers = candidates.best(encoded, None, states)
+            posterior = np.zeros(shares.shape)
+            np.put_along_axis(posterior, numbers.cpu().numpy(), shares.double().cpu().numpy(), axis=1)
+            return np.log(posterior.clip(np.finfo(np.float64).tiny))
+
+        found = segments(sequence, score_windows, candidates.labels, settings, self.model.config.background_name)
+        return [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
+
     def _sanitize_parameters(
         self, top_k=_NOT_GIVEN, layout=None, fps=None, views=None, candidates=None, states=None, **conventions
     ):
-        unknown = set(conventions) - {*CONVENTIONS, "columns"}
+        unknown = set(conventions) - {*CONVENTIONS, *_OF_FILES}
         if unknown:
-            known = f"top_k, candidate_labels, calibrate, layout, fps, views, states, {', '.join(CONVENTIONS)}, columns"
+            own = ("top_k", "candidate_labels", "calibrate", "layout", "fps", "views", "states")
+            known = ", ".join((*own, *CONVENTIONS, *_OF_FILES))
             raise TypeError(f"Unknown option {', '.join(sorted(unknown))}; known: {known}.")
         options = {"layout": layout, "fps": fps, "views": views, **conventions}
         read: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -248,12 +367,16 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
 
     def _forward(self, model_inputs, candidates, states, top_k=5):
         recordings = model_inputs["recording"]  # a list of them in a batch
-        scores, numbers = candidates.best(recordings if isinstance(recordings, list) else [recordings], top_k, states)
-        return {"scores": scores, "numbers": numbers}
+        recordings = recordings if isinstance(recordings, list) else [recordings]
+        scores, numbers = candidates.best(recordings, top_k, states)
+        familiar = [np.nan if one.familiarity is None else one.familiarity for one in recordings]
+        return {"scores": scores, "numbers": numbers, "familiarity": torch.tensor(familiar)}
 
     def postprocess(self, model_outputs, labels):
         best = zip(model_outputs["scores"][0].tolist(), model_outputs["numbers"][0].tolist(), strict=True)
-        return [{"label": labels[number], "score": score} for score, number in best]
+        familiarity = float(model_outputs["familiarity"][0])
+        said = familiarity_entry(None if np.isnan(familiarity) else familiarity)
+        return [{"label": labels[number], "score": score, **said} for score, number in best]
 
     def save_pretrained(self, save_directory, **kwargs):
         """Writes all that `pipeline(model=folder)` loads: model, processor and code.
@@ -294,7 +417,8 @@ def _averaged(student: list[dict[str, Any]], model: list[dict[str, Any]], share:
     scores = {entry["label"]: (1 - share) * entry["score"] for entry in model}
     for entry in student:
         scores[entry["label"]] += share * entry["score"]
-    return [{"label": label, "score": scores[label]} for label in sorted(scores, key=lambda label: -scores[label])]
+    best = sorted(model, key=lambda entry: -scores[entry["label"]])
+    return [{**entry, "score": scores[entry["label"]]} for entry in best]
 
 
 def _kept(labels: Any) -> Any:

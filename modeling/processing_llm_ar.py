@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import BatchEncoding, ProcessorMixin
+from transformers.utils import cached_file
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
 from .configuration_llm_ar import SKELETON
+from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_features
 from .hub_repository import (
     FORMAT_VERSION,
     PROCESSOR_AUTO_MAP,
@@ -39,6 +41,11 @@ _SENSES = "senses"  # the folder of the further senses' action tokenizers
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
+_ABSENT: dict[str, Any] = {
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+    "_raise_exceptions_for_gated_repo": False,
+}  # a file that need not be there
 _OPTIONS = {
     *("revision", "token", "cache_dir", "local_files_only", "force_download", "trust_remote_code", "code_revision"),
     *("prompt", "motion_features", "first_action_id", "padding_side"),
@@ -54,11 +61,13 @@ class EncodedRecording:
         sentences: the action sentence of each test-time view, ids without the prompt.
         attributes: (attributes,) int64, the values that the joints show, see `value_numbers`; None if not asked for.
         motion_features: (views, features) float32, see `class_prototypes`; None of a processor that gives none.
+        familiarity: 0..1, see `Familiarity`; None of a processor that does not know.
     """
 
     sentences: list[list[int]]
     attributes: np.ndarray | None = None
     motion_features: np.ndarray | None = None
+    familiarity: float | None = None
 
 
 class LlmArProcessor(HubUpload, ProcessorMixin):
@@ -86,6 +95,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
         motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
             default False.
+        familiarity: how familiar motions are; saved to and loaded from `familiarity.safetensors`. Default None: it is
+            not known.
 
     Raises:
         ValueError: parts that do not fit each other.
@@ -105,6 +116,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         first_action_id: int | None = None,
         motion_features: bool = False,
         format_version: int = FORMAT_VERSION,
+        familiarity: Familiarity | None = None,
         senses: Mapping[str, ActionVQVAE] | None = None,
         sense_fingerprints: Mapping[str, str] | None = None,
     ):
@@ -132,6 +144,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         self.auto_map = PROCESSOR_AUTO_MAP
         self.vqvae_fingerprint = vqvae_fingerprint or vqvae.fingerprint()
         self._vqvae = vqvae.eval()
+        self._familiarity = familiarity
         self.first_action_id = len(tokenizer) if first_action_id is None else first_action_id
         if self.first_action_id < len(tokenizer):
             raise ValueError(
@@ -142,6 +155,15 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
     def vqvae(self) -> ActionVQVAE:
         """The action tokenizer's model."""
         return self._vqvae
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """What tells strange motions from familiar ones."""
+        return self._familiarity
+
+    @familiarity.setter
+    def familiarity(self, familiarity: Familiarity | None) -> None:
+        self._familiarity = familiarity
 
     @property
     def senses(self) -> dict[str, ActionVQVAE]:
@@ -177,6 +199,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             prompt_with({name: titles.get(name) or name.capitalize() for name in senses}, plain),
             first_action_id=self.first_action_id,
             motion_features=self.motion_features,
+            familiarity=self._familiarity,
             senses=senses,
         )
 
@@ -245,6 +268,11 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             values = value_numbers(seen[::views][shown], mask[::views][shown], extractor.layout) if attributes else None
             values_of = dict(zip(np.flatnonzero(shown), [] if values is None else values, strict=False))
             features = motion_features(seen) if self.motion_features else None
+            familiar: list[float | None] = [None] * len(read)
+            if self._familiarity is not None and shown.any():
+                shares = self._familiarity.familiarity(familiarity_features(seen[::views][shown], extractor.layout))
+                for number, share in zip(np.flatnonzero(shown), shares.tolist(), strict=True):
+                    familiar[number] = share
             for number in range(len(read)):
                 of_views = slice(number * views, (number + 1) * views)
                 encoded.append(
@@ -252,6 +280,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
                         sentences[of_views],
                         values_of.get(number),
                         None if features is None else features[of_views],
+                        familiar[number],
                     )
                 )
         return encoded
@@ -467,7 +496,14 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         """Readable form of ids, words as the base's tokenizer writes them."""
         return [self._token(int(index)) for index in ids]
 
-    def read(self, skeleton: Any, layout: Any = None, fps: float | None = None, **conventions: Any) -> SkeletonSequence:
+    def read(
+        self,
+        skeleton: Any,
+        layout: Any = None,
+        fps: float | None = None,
+        any_length: bool = False,
+        **conventions: Any,
+    ) -> SkeletonSequence:
         """Any accepted input as a `SkeletonSequence`; see `__call__`.
 
         A `SkeletonSequence` and a row of a prepared table are taken as they are. Of all else, what neither the input
@@ -476,6 +512,7 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         Args:
             skeleton: see `__call__`.
             layout, fps: of inputs that do not say theirs.
+            any_length: whether a recording too long for one label is no doubt, default False.
             conventions: axes, up, unit, mirrored, missing, image_size, as `SkeletonRecording` has them.
 
         Raises:
@@ -486,11 +523,11 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
             return _from_row(skeleton, layout, fps)
         sequence = self._inferred(skeleton, layout, fps, conventions)
-        if sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
+        if not any_length and sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
             seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
             doubt = (
                 f"it lasts {seconds:.0f} s, of which {self.feature_extractor.num_frames} moments are looked at for one "
-                "label; what is done in turn is named by stream()."
+                "label; what is done in turn is named by segment()."
             )
             warn(sequence.name, (doubt,))
         return sequence
@@ -521,12 +558,13 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         return ["input_ids", "attention_mask"]
 
     def to_dict(self) -> dict[str, Any]:
-        vqvae, senses = self.__dict__.pop("_vqvae"), self.__dict__.pop("_senses")  # they have folders of their own
+        own = ("_vqvae", "_senses", "_familiarity")  # they have files of their own
+        parts = {name: self.__dict__.pop(name) for name in own}
         try:
-            left_out = {"vqvae", "senses", *([] if senses else ["sense_fingerprints"])}
+            left_out = {"vqvae", "senses", "familiarity", *([] if parts["_senses"] else ["sense_fingerprints"])}
             return {key: value for key, value in super().to_dict().items() if key not in left_out}
         finally:
-            self._vqvae, self._senses = vqvae, senses
+            self.__dict__ |= parts
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         """Writes processor, tokenizer, the VQ-VAEs (`vqvae/`, `senses/NAME/`) and the code a Hub repository needs."""
@@ -537,6 +575,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             model.save_pretrained(folder / part)
             for module in (folder / part).glob("*.py"):
                 module.unlink()  # the root has the code
+        if self._familiarity is not None:
+            self._familiarity.save(folder)
         copy_code(folder)
         files = super().save_pretrained(save_directory)
         if push_to_hub:
@@ -581,7 +621,10 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
             with reading(f"{pretrained_model_name_or_path}/{_SENSES}/{name}"):
                 subfolder = f"{_SENSES}/{name}"
                 senses[name] = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **hub)
-        return {**processor_dict, "vqvae": vqvae, **({"senses": senses} if senses else {})}, kwargs
+        file = cached_file(pretrained_model_name_or_path, FAMILIARITY_FILE, **hub, **_ABSENT)
+        familiarity = None if file is None else Familiarity.load(file)
+        parts = {"vqvae": vqvae, "familiarity": familiarity, **({"senses": senses} if senses else {})}
+        return {**processor_dict, **parts}, kwargs
 
     def _token(self, index: int) -> str:
         action = index - self.first_action_id
@@ -662,10 +705,12 @@ def _from_row(row: Mapping[str, Any], layout: str | None, fps: float | None) -> 
 
 
 def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:
-    expected = (vqvae.config.layout, vqvae.config.num_frames)
-    given = (feature_extractor.layout, feature_extractor.num_frames)
+    expected = (vqvae.config.layout, vqvae.config.num_frames, vqvae.config.dimensions)
+    given = (feature_extractor.layout, feature_extractor.num_frames, feature_extractor.dimensions)
     if expected != given:
-        raise ValueError(f"The VQ-VAE expects (layout, num_frames) {expected}, the feature extractor gives {given}.")
+        raise ValueError(
+            f"The VQ-VAE expects (layout, num_frames, dimensions) {expected}, the feature extractor gives {given}."
+        )
     if fingerprint is not None and fingerprint != vqvae.fingerprint():
         raise ValueError(
             f"The VQ-VAE's fingerprint is {vqvae.fingerprint()}, this processor was saved with {fingerprint}: its "

@@ -214,7 +214,8 @@ def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth
     seen = np.isfinite(joints).all(axis=-1) & (joints[..., :2] != 0).any(axis=-1)
     third = joints[..., 2][seen]
     if len(third) == 0:
-        return "depth"
+        flat = np.isfinite(joints[..., :2]).all(axis=-1) & (joints[..., :2] != 0).any(axis=-1)
+        return "constant" if flat.any() else "depth"
     if third.min() == third.max():
         return "constant"
     marks = np.isin(third, (0, 1, 2)).all()

@@ -75,7 +75,7 @@ class SignalSequence:
             if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
                 raise ValueError("expected times in seconds that rise from sample to sample; sort them, drop doubles")
             if self.rate is None and len(self.times) > 1:
-                self.rate = float(1 / np.median(np.diff(self.times)))
+                self.rate = float((len(self.times) - 1) / (self.times[-1] - self.times[0]))
         elif self.start is not None and self.rate is None:
             raise ValueError(
                 f"the rate is missing: a signal that starts at {self.start} s needs its samples per second as rate, "

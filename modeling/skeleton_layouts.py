@@ -280,14 +280,14 @@ def _read_layout(path: Path) -> SkeletonLayout:
         raise FileNotFoundError(f"{path}: no such layout file; check the path")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a layout as JSON, found broken JSON ({error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object with name and joints, found {type(content).__name__}")
     try:
         return SkeletonLayout.from_dict({"name": path.stem, **content})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error!s:.1000}") from None
 
 
 def _registered(layout: SkeletonLayout) -> SkeletonLayout:

@@ -16,6 +16,7 @@ from .skeleton_geometry import (
 )
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 from .skeleton_layouts import own_layout as _own_layout
+from .skeleton_recording import warn
 from .skeleton_sequence import SkeletonSequence
 
 # Test-time views: yaw (radians), begin and end (shares of the whole). Where somebody faces and when a recording begins
@@ -32,6 +33,10 @@ VIEWS = (
 )
 _LANDMARKS = get_layout("kinect20")  # has the joints that place, size and turn a person
 _TORSO_ENDS = [_LANDMARKS.index(joint) for joint in ("hip_center", "shoulder_center")]
+_NO_DEPTH = (
+    "it has no depth (pixels of a picture), and the model was trained on recordings in three dimensions: what moves "
+    "towards the camera or away is not seen. A model trained with dimensions=2 reads pixels as well as they allow."
+)
 _MOSTLY = 0.5  # share of frames without a torso from which only those with one are measured
 
 
@@ -44,6 +49,7 @@ class SkeletonNormalizer:
     and, if `align_facing`, turned about the vertical so that the first person faces along -z on average, right along x
     (`skeleton_geometry.normalize_geometry`); if `normalize_bones`, every bone keeps its direction and gets the length
     it has in the reference body (`skeleton_geometry.normalize_bones`); frames are resampled linearly to `num_frames`.
+    With `dimensions=2` what has depths is looked at from the front, without them, and placed and sized once more.
 
     The torso is measured in the frames in which it was seen. Of somebody whose hips are never seen it follows from
     shoulders and arms by people's proportions, and the hips are put one torso length below the shoulders. Joints that
@@ -59,9 +65,10 @@ class SkeletonNormalizer:
             bone's length is the only cue of depth.
         geometry: version of the steps from upright to facing, default the newest; what was saved before there were
             versions is version 1. A model is read with the one that it was trained with.
+        dimensions: 3 (default), or 2 of a model that sees pictures: all depths are 0.
 
     Raises:
-        ValueError: a geometry newer than this package.
+        ValueError: a geometry newer than this package, other dimensions.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class SkeletonNormalizer:
         normalize_bones: bool = False,
         own_layout: dict | None = None,
         geometry: int = GEOMETRY_VERSION,
+        dimensions: int = 3,
     ):
         if not 1 <= geometry <= GEOMETRY_VERSION:
             raise ValueError(
@@ -88,6 +96,9 @@ class SkeletonNormalizer:
         self.align_facing = align_facing
         self.normalize_bones = normalize_bones
         self.geometry = geometry
+        if dimensions not in (2, 3):
+            raise ValueError(f"Expected dimensions 2 or 3, got {dimensions}.")
+        self.dimensions = dimensions
 
     def arrays(self, sequences: list[SkeletonSequence], views: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Normalises and resamples a batch.
@@ -115,7 +126,24 @@ class SkeletonNormalizer:
         return skeletons, person_mask
 
     def normalize(self, sequence: SkeletonSequence) -> np.ndarray:
-        """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths."""
+        """One sequence, all steps but the resampling: (1..max_persons, frames, joints, 3) float32 in torso lengths.
+
+        Warns with a `RecordingWarning` of a recording without depth, if the model knows such with depth.
+        """
+        if sequence.joints.shape[-1] < self.dimensions:
+            warn(sequence.name, (_NO_DEPTH,))
+        return self.as_seen(self.normalize_in_space(sequence))
+
+    def as_seen(self, normalized: np.ndarray) -> np.ndarray:
+        """What the model sees of a sequence from `normalize_in_space`: of two dimensions without depth, else all."""
+        if self.dimensions == 3:
+            return normalized
+        flat = normalized * np.array([1, 1, 0], np.float32)
+        landmarks = map_joints(flat, self.layout, _LANDMARKS.name)
+        return normalize_geometry(flat, landmarks, 1.0, self.align_facing).astype(np.float32)
+
+    def normalize_in_space(self, sequence: SkeletonSequence) -> np.ndarray:
+        """As `normalize`, but with depth if the sequence has one, whatever the model's dimensions."""
         persons, landmarks, unit = self._cleaned(sequence)
         geometry = normalize_geometry_1 if self.geometry == 1 else normalize_geometry
         persons = geometry(persons, landmarks, unit, self.align_facing)
@@ -131,7 +159,8 @@ class SkeletonNormalizer:
         """
         seen = np.zeros((views, self.max_persons, self.num_frames, *normalized.shape[2:]), np.float32)
         for view, (yaw, start, end) in zip(seen, VIEWS[:views], strict=True):
-            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ about_vertical(-yaw).T
+            turn = about_vertical(-yaw if self.dimensions == 3 else 0.0)
+            view[: len(normalized)] = resample(normalized, self.num_frames, start, end) @ turn.T
         return seen
 
     def torso_length(self, sequence: SkeletonSequence) -> float:

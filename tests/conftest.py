@@ -100,7 +100,9 @@ TINY_CONFIG = """
 dataset: utd_mhad
 base_model: {base}
 vqvae:
-  model: {{num_frames: 16, codebook_size: 32, code_dim: 8, hidden_size: 32, num_layers: 1, num_heads: 2}}
+  model:
+    {{num_frames: 16, downsample: 2, codebook_size: 32, code_dim: 8, trunk_widths: [16, 16, 32],
+     hidden_size: 32, num_layers: 1, num_heads: 2}}
   steps: 80
   batch_size: 8
   learning_rate: 2e-3

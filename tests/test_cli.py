@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,21 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = ("recognize", "evaluate", "ledger", "info", "base-model", "train", "train-vqvae", "train-recognizer", "demo")
+COMMANDS = (
+    "recognize",
+    "segment",
+    "watch",
+    "pose",
+    "evaluate",
+    "ledger",
+    "info",
+    "base-model",
+    "app",
+    "train",
+    "train-vqvae",
+    "train-recognizer",
+    "demo",
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +81,48 @@ class TestHelp:
         assert run("recognise")[0] == 2
 
 
+class TestSegment:
+    @pytest.fixture
+    def long_recording(self, recordings, tmp_path):
+        from llm_action import read_skeleton
+        from llm_action.skeleton_io import write_npz
+
+        clips = [read_skeleton(sorted(recordings.glob(f"a{number}_*"))[0]) for number in (3, 4, 27)]
+        joints = np.concatenate([clip.joints for clip in clips], axis=1)
+        write_npz(replace(clips[0], joints=joints, fps=30.0), tmp_path / "long.npz")
+        return tmp_path / "long.npz", joints.shape[1] / 30
+
+    def test_segments_are_printed_and_written(self, run, tiny_export, long_recording, tmp_path):
+        file, seconds = long_recording
+        code, out, _ = run("segment", tiny_export, file, "--json", tmp_path / "found.json")
+        rows = json.loads((tmp_path / "found.json").read_text())
+        assert code == 0 and rows and len(out.splitlines()) == len(rows)
+        for row, line in zip(rows, out.splitlines(), strict=True):
+            assert 0 <= row["start"] <= row["peak"] <= row["end"] <= seconds
+            assert row["label"] in ("wave", "clap", "squat") and row["person"] == 0 and row["label"] in line
+
+    def test_a_student_in_the_folder_answers(self, run, tiny_export, long_recording, tmp_path):
+        import torch
+
+        from llm_action.modeling.student import ActionStudent, StudentConfig
+
+        model = tmp_path / "model"
+        shutil.copytree(tiny_export, model)
+        student = ActionStudent(StudentConfig(["nothing", "swim"], num_frames=16))
+        with torch.no_grad():
+            student.outputs.bias.copy_(torch.tensor([-50.0, 50.0]))
+        student.save_pretrained(model)
+        code, out, err = run("segment", model, long_recording[0])
+        assert code == 0 and len(out.splitlines()) == 1 and "swim 1.000" in out and "base model" not in err
+        with torch.no_grad():
+            student.outputs.bias.copy_(torch.tensor([50.0, -50.0]))
+        student.save_pretrained(model)
+        assert run("segment", model, long_recording[0])[1] == "nothing is done that the model knows\n"
+
+    def test_no_model(self, run, long_recording):
+        assert_bad_input(run("segment", "nowhere/at/all", long_recording[0]), "nowhere/at/all")
+
+
 class TestRecognize:
     def test_a_line_a_file(self, run, tiny_export, recordings):
         files = sorted(recordings.glob("*_s1_*"))
@@ -103,6 +161,27 @@ class TestRecognize:
 
         np.save(tmp_path / "one.npy", read_skeleton(file).to_layout("kinect20").joints[:, :1])
         assert run("recognize", tmp_path / "one.npy", "--model", tiny_export, "--layout", "kinect20")[0] == 0
+
+    def test_each_person_and_a_strange_motion(self, run, tiny_export, file, tmp_path):
+        from llm_action import read_skeleton
+        from llm_action.skeleton_io import write_npz
+
+        one = read_skeleton(file)
+        strange = np.random.default_rng(0).normal(size=(1, *one.joints.shape[1:])) * [0.2, 1, 0.2] + [0, 1, 3]
+        both = replace(one, joints=np.concatenate([one.joints, strange]).astype(np.float32))
+        write_npz(both, tmp_path / "two.npz")
+        command = ["recognize", tmp_path / "two.npz", "--model", tiny_export, "--each-person"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            out = run(*command)[1].splitlines()
+            alone = run("recognize", file, "--model", tiny_export)[1].partition(": ")[2].strip()
+            rows = [json.loads(line) for line in run(*command, "--json")[1].splitlines()]
+        assert [line.partition(": ")[0] for line in out] == [f"{tmp_path / 'two.npz'}, person {one}" for one in (0, 1)]
+        assert out[0].partition(": ")[2] == alone and "unfamiliar" not in alone
+        assert out[1].endswith("(unfamiliar: none of these may be right)")
+        assert [row["person"] for row in rows] == [0, 1]
+        assert [row["ranking"][0].get("unfamiliar", False) for row in rows] == [False, True]
+        assert all(0 <= entry["familiarity"] <= 1 for row in rows for entry in row["ranking"])
 
     def test_a_bad_file_stops_nothing(self, run, tiny_export, recordings, tmp_path):
         good = sorted(recordings.glob("*_s1_*"))[:2]

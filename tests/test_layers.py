@@ -12,6 +12,7 @@ FLOORS = (
     "commands",
     "demo",
     "the package's face",
+    "registration",
     "experiments",
     "training",
     "evaluation",

@@ -14,7 +14,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import llm_action
 from llm_action.datasets import load_benchmark
-from llm_action.modeling import feature_extraction_skeleton
+from llm_action.modeling import skeleton_normalization
 from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -112,9 +112,9 @@ def test_a_recording_is_normalised_once(tiny_export, files, arrays, monkeypatch,
     recognize.model.config.label_lexicon = {"waving": "arms: right arm"}
     processor.motion_features = True
     cleaned = []
-    fill_missing = feature_extraction_skeleton.fill_missing
+    fill_missing = skeleton_normalization.fill_missing
     monkeypatch.setattr(
-        feature_extraction_skeleton, "fill_missing", lambda *given: cleaned.append(1) or fill_missing(*given)
+        skeleton_normalization, "fill_missing", lambda *given: cleaned.append(1) or fill_missing(*given)
     )
     for ask, recordings in (
         (lambda: recognize(files[0], **options), 1),
@@ -282,10 +282,11 @@ class TestOptions:
         assert [one[0]["label"] for one in batch] == [
             recognize(file, candidate_labels=names)[0]["label"] for file in files
         ]
-        assert recognize(files[0], candidate_labels=["swim"]) == [{"label": "swim", "score": 1.0}]
+        (only,) = recognize(files[0], candidate_labels=["swim"])
+        assert (only["label"], only["score"]) == ("swim", 1.0)
         for other_form in (iter(names), tuple(names), np.array(names)):
             found = recognize(files[:1], candidate_labels=other_form, top_k=None)[0]
-            assert found == [{"label": one["label"], "score": pytest.approx(one["score"], rel=1e-4)} for one in ranking]
+            assert found == [{**one, "score": pytest.approx(one["score"], rel=1e-4)} for one in ranking]
 
     def test_the_best_of_many_candidates(self, recognize, files):
         """A list that is searched rather than scored: labels and order exact, scores to the documented tolerance."""

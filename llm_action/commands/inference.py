@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, add_reading_options, load_pipeline, reading_options
+from llm_action.commands.shared import add_command, add_reading_options, check_model, load_pipeline, reading_options
 
 
 def add_commands(commands) -> None:
@@ -33,6 +33,7 @@ def add_commands(commands) -> None:
         help="write a row a file; the same command goes on where it ended",
     )
     recognize.add_argument("--verbose", action="store_true", help="print what was inferred of each recording")
+    recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
     recognize.add_argument(
@@ -44,6 +45,14 @@ def add_commands(commands) -> None:
         help="JSON file of what labels mean, to choose among its labels, or among --labels with its help",
     )
     _add_model_options(recognize)
+
+    segment = add_command(commands, "segment", _segment, "say what is done when in a long recording")
+    segment.add_argument("model", metavar="MODEL", help="model folder or Hub id; a student in the folder answers")
+    segment.add_argument("file", metavar="FILE", help="a recording in any readable format")
+    segment.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
+    segment.add_argument("--language-model", action="store_true", help="ask the language model, not the student")
+    segment.add_argument("--json", type=Path, metavar="PATH", help="write the segments here")
+    add_reading_options(segment)
 
     stream = add_command(commands, "stream", _stream, "play a recording as a stream and print its label track")
     stream.add_argument("file", metavar="FILE", help="a recording in any readable format")
@@ -61,6 +70,12 @@ def add_commands(commands) -> None:
     )
     stream.add_argument("--json", action="store_true", help="print one JSON object a window")
     _add_model_options(stream)
+
+    app = add_command(commands, "app", _app, "show a page in the browser that names the action of recordings")
+    app.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    app.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
+    app.add_argument("--open", action="store_true", help="open the page in the browser")
 
     base = add_command(commands, "base-model", _base_model, "fetch a base model if need be and print its folder")
     base.add_argument("name", nargs="?", help="folder, .gguf file or Hub id; default SmolLM2-135M-Instruct")
@@ -83,7 +98,7 @@ def _recognize(arguments: argparse.Namespace) -> None:
     signals = _signals(arguments)
     files = files_of(arguments.files) or [", ".join(signals.values())]
     read, rank = (arguments.fast and not signals and _student(arguments)) or _language_model(arguments, signals)
-    each = partial(recognise_each, read=read, rank=rank)
+    each = partial(recognise_each, read=read, rank=rank, each_person=arguments.each_person)
     if arguments.out is not None:
         errors = write_results(arguments.out, files, each)
         for error in errors if len(files) > 1 else ():
@@ -99,8 +114,37 @@ def _recognize(arguments: argparse.Namespace) -> None:
         raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not recognised")
 
 
+def _segment(arguments: argparse.Namespace) -> None:
+    from llm_action import read_skeleton
+    from llm_action.commands.shared import check_model
+    from llm_action.config.atomic_files import write_json
+    from llm_action.modeling.segmentation import BACKGROUND, segments
+    from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
+
+    check_model(arguments.model)
+    recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
+    if (Path(arguments.model) / STUDENT_FOLDER).is_dir() and not arguments.language_model:
+        answers, config = ActionStudent.from_pretrained(arguments.model), Path(arguments.model) / "config.json"
+        background = json.loads(config.read_text(encoding="utf-8")).get("background_label") or BACKGROUND
+        found = segments(recording, answers.log_posterior, answers.config.labels, background=background)
+        rows = [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
+    else:
+        rows = load_pipeline(arguments.model).segment(recording)
+    if arguments.json:
+        write_json(rows, arguments.json)
+    for row in rows:
+        print(
+            f"{row['start']:.2f} to {row['end']:.2f} s, person {row['person']}: {row['label']} {row['score']:.3f}, "
+            f"most at {row['peak']:.2f} s"
+        )
+    if not rows:
+        print("nothing is done that the model knows")
+
+
 def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
+    from llm_action.modeling.familiarity import FAMILIARITY_FILE, Familiarity, familiarity_entries
+    from llm_action.modeling.segmentation import each_person
     from llm_action.modeling.student import ActionStudent
     from llm_action.skeleton_io import read_skeleton
 
@@ -108,8 +152,17 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     if arguments.descriptions or not set(arguments.labels or ()) <= set(student.config.labels):
         print("some labels are new to the student: the language model answers", file=sys.stderr)
         return None
-    read = partial(read_skeleton, layout=arguments.layout, **reading_options(arguments))
-    return read, lambda sequence: student.recognize([sequence], arguments.top_k, labels=arguments.labels)[0]
+    file = Path(arguments.model) / FAMILIARITY_FILE
+    familiarity, normalizer = Familiarity.load(file) if file.is_file() else None, student.normalizer()
+
+    def rank(sequence: Any) -> list[Any]:
+        people = each_person(sequence) if arguments.each_person else [sequence]
+        rankings = student.recognize(people, arguments.top_k, labels=arguments.labels)
+        said = familiarity_entries(familiarity, normalizer, people)
+        answers = [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
+        return answers if arguments.each_person else answers[0]
+
+    return partial(read_skeleton, layout=arguments.layout, **reading_options(arguments)), rank
 
 
 def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> tuple[Callable, Callable]:
@@ -118,7 +171,7 @@ def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> t
     from llm_action.modeling.prompt_states import KeptStates
 
     recognize = load_pipeline(arguments.model)
-    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates()}
+    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates(), "each_person": arguments.each_person}
     if arguments.descriptions:
         file, labels = arguments.descriptions, arguments.labels
         options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
@@ -183,6 +236,21 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
     for index, frame in enumerate(frames):
         time.sleep(max(0.0, start + index / fps - time.monotonic()))
         yield frame
+
+
+def _app(arguments: argparse.Namespace) -> None:
+    check_model(arguments.model)
+    try:
+        from llm_action.visualization.app.page import launch_app
+    except ModuleNotFoundError as error:
+        raise ValueError(f"expected {error.name}, which the page needs; pip install 'llm-action[app]'") from None
+    launch_app(
+        lambda: load_pipeline(arguments.model),
+        arguments.model,
+        server_name=arguments.host,
+        server_port=arguments.port,
+        inbrowser=arguments.open,
+    )
 
 
 def _info(arguments: argparse.Namespace) -> None:

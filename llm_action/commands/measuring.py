@@ -37,6 +37,24 @@ def add_commands(commands) -> None:
     tokens.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
     tokens.add_argument("--plot", type=Path, metavar="PNG", help="draw what the language biases did here")
 
+    faithfulness = add_command(
+        commands, "faithfulness", _faithfulness, "delete what explanations say counts, and see what the answer loses"
+    )
+    faithfulness.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    faithfulness.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
+    faithfulness.add_argument("--data", help="folder of the data set, raw or prepared; the synthetic one needs none")
+    faithfulness.add_argument("--protocol", help="default: the data set's own")
+    faithfulness.add_argument(
+        "--subjects",
+        nargs="+",
+        type=int,
+        default=[],
+        help="training subjects that the model has not seen, to choose a method on; default the test part",
+    )
+    faithfulness.add_argument("--deleting", default="interpolate", help="hold or interpolate (default)")
+    faithfulness.add_argument("--limit", type=int, help="so many sequences, evenly spread (default all)")
+    faithfulness.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
+
     add_command(commands, "ledger", _ledger, "print every evaluation on a test part as a table")
 
     curves = add_command(commands, "learning-curves", _learning_curves, "draw the losses of a run")
@@ -108,6 +126,24 @@ def _tested_split(dataset: str, data: str | None, protocol: str | None):
     train, test = (among_tested(table.select(np.flatnonzero(parts == part)), protocol) for part in ("train", "test"))
     labels = test.features["label"].names
     return Split(train, test, labels, protocol, dataset=dataset_name(dataset))
+
+
+def _faithfulness(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from llm_action.config.atomic_files import write_json
+    from llm_action.experiments.faithfulness import faithfulness_lines, measure_faithfulness
+
+    split = _tested_split(arguments.dataset, arguments.data, arguments.protocol)
+    table = split.test
+    if arguments.subjects:
+        table = split.train.select(np.flatnonzero(np.isin(split.train["subject"], arguments.subjects)))
+    if not len(table):
+        raise ValueError(f"expected training subjects, got {arguments.subjects} of which there is no sequence")
+    measured = measure_faithfulness(load_pipeline(arguments.model), table, arguments.deleting, limit=arguments.limit)
+    print("\n".join(faithfulness_lines(measured)))
+    if arguments.json:
+        write_json(measured, arguments.json)
 
 
 def _evaluate_vqvae(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("file", "label", "score", "ranking", "warning", "error")
+COLUMNS = ("file", "person", "label", "score", "unfamiliar", "ranking", "warning", "error")
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Recognised:
         notes: what was inferred on the way.
         doubts: what may be wrong with the recording.
         error: why it could not be recognised.
+        person: number of the person, where each is recognised alone.
     """
 
     file: str
@@ -32,11 +33,29 @@ class Recognised:
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     error: str = ""
+    person: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.file if self.person is None else f"{self.file}, person {self.person}"
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether the motion is strange to the model."""
+        return any(one.get("unfamiliar", False) for one in self.ranking)
 
     def row(self) -> dict[str, Any]:
         best = self.ranking[0] if self.ranking else {"label": "", "score": ""}
-        ranking = json.dumps(self.ranking) if self.ranking else ""
-        return {"file": self.file, **best, "ranking": ranking, "warning": " ".join(self.doubts), "error": self.error}
+        return {
+            "file": self.file,
+            "person": "" if self.person is None else self.person,
+            "label": best["label"],
+            "score": best["score"],
+            "unfamiliar": "yes" if self.unfamiliar else "",
+            "ranking": json.dumps(self.ranking) if self.ranking else "",
+            "warning": " ".join(self.doubts),
+            "error": self.error,
+        }
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
@@ -56,9 +75,9 @@ def files_of(paths: Iterable[str]) -> list[str]:
 
 
 def recognise_each(
-    files: Iterable[str], read: Callable[[str], Any], rank: Callable[[Any], list[dict[str, Any]]]
+    files: Iterable[str], read: Callable[[str], Any], rank: Callable[[Any], list[Any]], each_person: bool = False
 ) -> Iterator[Recognised]:
-    """Recognises files one by one; `read` makes a sequence of a file, `rank` a ranking of it."""
+    """Recognises files one by one; `read` makes a sequence of a file, `rank` a ranking of it, or one a person."""
     from llm_action.modeling.skeleton_recording import RecordingWarning
 
     for file in files:
@@ -67,12 +86,16 @@ def recognise_each(
             try:
                 sequence = read(file)
                 skeleton = sequence.get("skeleton") if isinstance(sequence, dict) else sequence
-                found = Recognised(file, rank(sequence), tuple(skeleton.notes if skeleton else ()))
+                rankings, notes = rank(sequence), tuple(skeleton.notes if skeleton else ())
+                if each_person:
+                    found = [Recognised(file, one, notes, person=number) for number, one in enumerate(rankings)]
+                else:
+                    found = [Recognised(file, rankings, notes)]
             except (ValueError, OSError) as error:
-                found = Recognised(file, error=" ".join(str(error).split()))
+                found = [Recognised(file, error=" ".join(str(error).split()))]
         doubts = [warning for warning in caught if issubclass(warning.category, RecordingWarning)]
-        found.doubts = tuple(str(doubt.message) for doubt in doubts)
-        yield found
+        found[0].doubts = tuple(str(doubt.message) for doubt in doubts)
+        yield from found
 
 
 def print_result(found: Recognised, as_json: bool, verbose: bool) -> None:
@@ -82,10 +105,13 @@ def print_result(found: Recognised, as_json: bool, verbose: bool) -> None:
     if found.error:
         print(f"error: {found.error}", file=sys.stderr, flush=True)
     elif as_json:
-        said = {"file": found.file, "ranking": found.ranking}
+        person = {} if found.person is None else {"person": found.person}
+        said = {"file": found.file, **person, "ranking": found.ranking}
         print(json.dumps({**said, "notes": found.notes} if verbose else said), flush=True)
     else:
-        print(f"{found.file}: " + ", ".join(f"{one['label']} {one['score']:.3f}" for one in found.ranking), flush=True)
+        strange = " (unfamiliar: none of these may be right)" if found.unfamiliar else ""
+        names = ", ".join(f"{one['label']} {one['score']:.3f}" for one in found.ranking)
+        print(f"{found.name}: {names}{strange}", flush=True)
         for note in found.notes if verbose else ():
             print(f"  {note}", flush=True)
 
@@ -98,7 +124,7 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
     Returns:
         The errors of all files that could not be recognised.
     """
-    from tqdm import tqdm
+    from llm_action.config.progress import ProgressBar
 
     done = [row for row in _rows(out) if row["file"] in set(files) and not row["error"]]
     unfinished = out.with_name(out.name + ".tmp")
@@ -112,7 +138,7 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
     with out.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         todo = [name for name in files if name not in finished]
-        for found in tqdm(recognise(todo), total=len(files), initial=len(done), unit="file", disable=None):
+        for found in ProgressBar(recognise(todo), total=len(files), initial=len(done), unit="file", disable=None):
             writer.writerow(found.row())
             file.flush()
             if found.error:
@@ -123,7 +149,9 @@ def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], 
 def _rows(out: Path) -> list[dict[str, str]]:
     if not out.is_file():
         return []
-    with out.open(newline="", encoding="utf-8") as file:
+    from llm_action.config.reading import damaged
+
+    with damaged(out, "change --out"), out.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError(f"{out}: expected results of llm-action recognize, found another file; change --out")

@@ -25,13 +25,18 @@ def add_reading_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--image-size", metavar="WxH", help="width and height of the video, e.g. 1920x1080")
     group.add_argument("--missing", type=float, metavar="NUMBER", help="a number that marks missing joints, beside 0")
     group.add_argument(
-        "--mirrored", action=argparse.BooleanOptionalAction, default=None, help="the axes are left-handed (Unity)"
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the axes are left-handed (Unity); of a video: it is mirrored",
     )
+    group.add_argument("--persons", type=int, help="of a video: how many are looked for (default 2)")
+    group.add_argument("--pose-model", metavar="TASK", help="of a video: a .task file of MediaPipe's")
 
 
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was said with `add_reading_options`, without layout."""
-    names = ("axes", "up", "unit", "image_size", "missing", "mirrored")
+    names = ("axes", "up", "unit", "image_size", "missing", "mirrored", "persons", "pose_model")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from llm_action.commands.shared import add_command
@@ -17,6 +16,10 @@ def add_commands(commands) -> None:
     export.add_argument("--include-base", action="store_true", help="copy the base model into base/, for offline use")
     export.add_argument("--base-model", metavar="USER/NAME", help="Hub id of a base that was a local copy in training")
 
+    export.add_argument(
+        "--onnx", action="store_true", help="also write the action tokenizer and the student as ONNX, checked"
+    )
+
     push = add_command(commands, "push", _push, "share a model folder on the Hub")
     push.add_argument("folder", help="model folder")
     push.add_argument("repository", metavar="USER/NAME")
@@ -25,6 +28,11 @@ def add_commands(commands) -> None:
     push.add_argument(
         "--results", nargs="+", type=Path, default=[], metavar="JSON", help="files of llm-action evaluate --json"
     )
+
+    data = add_command(commands, "push-data", _push_data, "share prepared data on the Hub, to train on from anywhere")
+    data.add_argument("folder", help="folder that llm-action prepare wrote")
+    data.add_argument("repository", metavar="USER/NAME")
+    data.add_argument("--private", action="store_true", default=None, help="make a new repository private")
 
     pull = add_command(commands, "pull", _pull, "fetch a model from the Hub and print its folder")
     pull.add_argument("repository", metavar="USER/NAME")
@@ -35,16 +43,28 @@ def add_commands(commands) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from llm_action.hub.model_folder import copy_model
 
-    print(copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model))
+    folder = copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model)
+    if arguments.onnx:
+        from llm_action.hub.onnx_export import export_onnx
+
+        export_onnx(folder)
+    print(folder)
 
 
 def _push(arguments: argparse.Namespace) -> None:
+    from llm_action.config.reading import read_json
     from llm_action.hub.model_folder import add_result
     from llm_action.hub.uploader import push
 
     for file in arguments.results:
-        add_result(arguments.folder, json.loads(file.read_text(encoding="utf-8")))
+        add_result(arguments.folder, read_json(file))
     print(push(arguments.folder, arguments.repository, arguments.private, arguments.space))
+
+
+def _push_data(arguments: argparse.Namespace) -> None:
+    from llm_action.hub.uploader import push_data
+
+    print(push_data(arguments.folder, arguments.repository, arguments.private))
 
 
 def _pull(arguments: argparse.Namespace) -> None:

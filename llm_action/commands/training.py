@@ -17,7 +17,10 @@ def add_commands(commands) -> None:
     )
     prepare.add_argument("--source", required=True, help="folder of the unpacked release, or of your own data")
     prepare.add_argument("--out", required=True, help="folder to write")
-    prepare.add_argument("--csv", help="folder: CSV with the columns path, label and if wanted subject, camera, split")
+    prepare.add_argument(
+        "--csv",
+        help="folder: CSV with the columns path, label and if wanted start, end (seconds), subject, camera, split",
+    )
     add_reading_options(prepare)
     prepare.add_argument("--fps", type=float, help="frames per second of files that do not state theirs")
     prepare.add_argument(
@@ -52,6 +55,15 @@ def add_commands(commands) -> None:
     distill.add_argument("model", metavar="MODEL", help="model folder that llm-action train wrote")
     distill.add_argument("--data", help="folder of the data set it was trained on; the synthetic one needs none")
     distill.add_argument("--steps", type=int, default=3000, help="training steps of the student (default 3000)")
+
+    calibrate = add_command(
+        commands, "calibrate", _calibrate, "fit how sure a model may be, on what a training left out"
+    )
+    calibrate.add_argument("model", metavar="MODEL", help="model folder, which gets the temperatures")
+    calibrate.add_argument(
+        "run_folder", metavar="RUN", help="run folder of the same training with holdout_subjects or holdout_cameras"
+    )
+    calibrate.add_argument("--data", help="folder of the data set; the synthetic one needs none")
 
     demo = add_command(commands, "demo", _demo, "the whole path on made-up skeletons")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default runs/demo")
@@ -124,6 +136,15 @@ def _run_training(stage, arguments: argparse.Namespace) -> None:
     with run_of(arguments) as (experiment, out):
         stage(experiment, arguments.data, out, resume=not arguments.restart)
     print(f"written to {out}")
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from llm_action.training.calibrate import calibrate
+
+    found = calibrate(arguments.model, arguments.run_folder, arguments.data)
+    print(f"{arguments.model}: temperature {found.temperature:.2f}, fitted on {found.sequences} left-out recordings")
+    if found.share is not None:
+        print(f"student: temperature {found.student_temperature:.2f}, share {found.share:.2f} of the mean of both")
 
 
 def _distill(arguments: argparse.Namespace) -> None:

@@ -12,9 +12,10 @@ import yaml
 
 from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
-from llm_action.config.fields import build, check_names, converted, override, read_fields
-from llm_action.config.sections import Augmentation, OnTrial, RecognizerStage, SenseStage, VQVAEStage
+from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
+from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
+from llm_action.modeling.segmentation import BACKGROUND
 
 
 @dataclass
@@ -22,7 +23,8 @@ class Experiment:
     """A whole run: data, both stages, export.
 
     Args:
-        dataset: key of `llm_action.datasets.BENCHMARKS`, or a folder that `llm-action prepare` wrote.
+        dataset: key of `llm_action.datasets.BENCHMARKS`, a folder that `llm-action prepare` wrote, or user/name or
+            user/name@revision of such a table on the Hub, which is read part by part.
         protocol: a protocol column; None for the benchmark's own.
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.
@@ -30,15 +32,19 @@ class Experiment:
             `llm_action.datasets.extra_datasets`. The test part stays the data set's own.
         seed: of everything random.
         max_persons: persons of a recording that are kept, those who move most.
+        dimensions: 2 trains both stages on what `cameras` see of recordings in three dimensions, for a model that is
+            asked about pixels; None for as many as the recordings have.
         align_facing: whether everybody is turned to face the camera, see `SkeletonFeatureExtractor`.
         holdout_subjects, holdout_cameras: training subjects and cameras left out of training and scored instead of the
             test part, for choosing settings.
         training_examples_per_class: of the training part, chosen by the seed; 0 for all.
+        background: name of the class that means that nothing is done, where the data has it; long recordings are then
+            segmented without it.
         unseen: names of classes left out of the training of both stages; they stay in the test part.
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
         senses: further senses than the skeleton by name, as the data set's columns are called, each a `SenseStage`.
-        augmentation, vqvae, recognizer, on_trial: see their classes.
+        augmentation, cameras, vqvae, recognizer, on_trial: see their classes.
 
     Raises:
         ValueError: settings that do not go together.
@@ -51,14 +57,17 @@ class Experiment:
     extra_datasets: list[dict[str, str]] = field(default_factory=list)
     seed: int = 0
     max_persons: int = 2
+    dimensions: int | None = None
     align_facing: bool = True
     holdout_subjects: list[int] = field(default_factory=list)
     holdout_cameras: list[int] = field(default_factory=list)
     training_examples_per_class: int = 0
+    background: str = BACKGROUND
     unseen: list[str] = field(default_factory=list)
     hub_model_id: str | None = None
     report_to: str = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    cameras: Cameras = field(default_factory=Cameras)
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
     on_trial: OnTrial = field(default_factory=OnTrial)
@@ -79,6 +88,8 @@ class Experiment:
         for source in self.extra_datasets:
             if not isinstance(source, dict) or not {"dataset"} <= set(source) <= {"dataset", "data"}:
                 raise ValueError(f"extra_datasets: expected {{dataset: NAME, data: FOLDER}}, got {source!r}.")
+        if self.dimensions not in (None, 2, 3):
+            raise ValueError(f"dimensions: expected 2 or 3, got {self.dimensions!r}.")
         if self.training_examples_per_class < 0:
             raise ValueError(
                 f"training_examples_per_class: expected 0 for all or a number, got {self.training_examples_per_class}."
@@ -110,10 +121,8 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
     for name, sense in experiment.senses.items():
         sense.model = _vqvae_fields(sense.model, f"{path}: senses: {name}: model")
-    try:
+    with naming(where):
         tokenizer_config(experiment)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
     return experiment
 
 

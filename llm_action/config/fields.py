@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
+
+from llm_action.config.reading import read_text, shortened
+
+_MOST = 100_000  # entries of an experiment
 
 
 def read_fields(path: Path) -> dict[str, Any]:
@@ -15,13 +22,30 @@ def read_fields(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: no YAML, or something else than a mapping.
     """
+    return _mapping(read_text(path), str(path))
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected YAML: {error}") from None
+        fields = yaml.safe_load(text) or {}
+        if _entries(fields, _MOST) < 0:
+            raise ValueError(f"more than {_MOST} entries, counting each where it is referred to")
+    except Exception as error:  # dates that are none, numbers too long and nesting too deep have errors of their own
+        raise ValueError(f"{where}: expected YAML: {shortened(str(error))}") from None
     if not isinstance(fields, dict):
-        raise ValueError(f"{path}: expected fields of Experiment, got {fields!r:.80}.")
+        raise ValueError(f"{where}: expected fields of Experiment, got {shown(fields)}.")
     return fields
+
+
+def _entries(value: Any, left: int) -> int:
+    """How many entries are left of so many; below 0 for anchors that stand for each other again and again."""
+    inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, (list, set)) else ()
+    left -= 1
+    for each in inside:
+        if left < 0:
+            break
+        left = _entries(each, left)
+    return left
 
 
 def override(fields: dict[str, Any], change: str) -> None:
@@ -46,8 +70,8 @@ def override(fields: dict[str, Any], change: str) -> None:
         fields = fields[section]
     try:
         fields[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ValueError(f"Expected a YAML value in the override {change!r}.") from None
+    except Exception:  # as in a file
+        raise ValueError(f"Expected a YAML value in the override {shown(change)}.") from None
 
 
 def _merge(fields: dict[str, Any], others: dict[str, Any]) -> None:
@@ -68,7 +92,7 @@ def build(cls: type, fields: Any, where: str) -> Any:
         ValueError: an unknown field, a value of the wrong type, or one that the dataclass itself refuses.
     """
     if not isinstance(fields, dict):
-        raise ValueError(f"{where}: expected fields of {cls.__name__}, got {fields!r}.")
+        raise ValueError(f"{where}: expected fields of {cls.__name__}, got {shown(fields)}.")
     known = {entry.name: entry for entry in dataclasses.fields(cls)}
     check_names(fields, known, cls.__name__, where)
     defaults, kinds, values = cls(), get_type_hints(cls), {}
@@ -81,28 +105,40 @@ def build(cls: type, fields: Any, where: str) -> Any:
         elif default is not None:
             value = converted(value, type(default), f"{where}: {name}")
         if get_origin(kinds[name]) is Literal and value not in get_args(kinds[name]):
-            raise ValueError(f"{where}: {name}: expected {' or '.join(get_args(kinds[name]))}, got {value!r}.")
+            raise ValueError(f"{where}: {name}: expected {' or '.join(get_args(kinds[name]))}, got {shown(value)}.")
         values[name] = value
-    try:
+    with naming(where):
         return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
 
 
 def check_names(fields: dict[str, Any], known: Any, owner: str, where: str) -> None:
     """Raises a ValueError that names the fields the owner has not."""
-    unknown = sorted(set(fields) - set(known))
+    unknown = sorted(map(str, set(fields) - set(known)))
     if unknown:
-        raise ValueError(f"{where}: unknown {', '.join(unknown)}; {owner} has {', '.join(known)}.")
+        raise ValueError(f"{where}: unknown {shortened(', '.join(unknown))}; {owner} has {', '.join(known)}.")
 
 
 def converted(value: Any, kind: type, where: str) -> Any:
     """A value as the type wanted; YAML reads 1e-3 as text. Raises a ValueError where it is something else."""
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        with suppress(ValueError, OverflowError):
+            number = float(value)
+            if math.isfinite(number):
+                return number
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ValueError(f"{where}: expected {kind.__name__}, got {value!r}.")
+    raise ValueError(f"{where}: expected {'a finite number' if kind is float else kind.__name__}, got {shown(value)}.")
+
+
+def shown(value: Any) -> str:
+    """A value as errors show it, not at any length."""
+    return shortened(repr(value))
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Makes a ValueError that begins with a place of whatever a dataclass has against its fields."""
+    try:
+        yield
+    except Exception as error:  # huggingface_hub's strict dataclasses have errors of their own
+        raise ValueError(f"{where}: {shortened(str(error))}") from None

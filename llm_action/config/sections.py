@@ -29,18 +29,59 @@ class Augmentation:
     """
 
     yaw: float = 0.9
-    pitch: float = 0.4
+    pitch: float = 0.6
     roll: float = 0.2
-    scale: float = 0.2
-    stretch: float = 0.1
-    shortest_crop: float = 0.6
-    noise: float = 0.01
-    limb_scale: float = 0.07
-    speed: float = 0.5
+    scale: float = 0.3
+    stretch: float = 0.2
+    shortest_crop: float = 0.5
+    noise: float = 0.02
+    limb_scale: float = 0.1
+    speed: float = 0.7
 
     def __post_init__(self):
         if not 0 <= self.speed < 1:
             raise ValueError(f"speed: expected 0 or more and below 1, got {self.speed}.")
+
+
+@dataclass
+class Cameras:
+    """Where models of two dimensions see recordings from, and the errors of the pose estimator between.
+
+    The errors are MediaPipe's on videos of one person: NTU RGB+D's beside the Kinect's joints (constant and drifting
+    errors), and others alone (jitter, and landmarks with a visibility below 0.3). Wrists, hands and feet have twice
+    those of other joints.
+
+    Args:
+        yaw, pitch, roll: radians, uniform in +- these; they stand in for those of `Augmentation`.
+        nearest, farthest: distance of the camera, torso lengths (about half a metre), uniform between.
+        offset, drift, jitter: standard deviations of each coordinate's constant error, of one that changes over half a
+            second, and of one in each frame; torso lengths.
+        lost: share of the time in which an arm's or a leg's joints are not found.
+        longest_loss: frames; losses last from 1 to so many.
+
+    Raises:
+        ValueError: a camera within the body, or a share outside 0..1.
+    """
+
+    yaw: float = 1.05
+    pitch: float = 0.2
+    roll: float = 0.1
+    nearest: float = 5.0
+    farthest: float = 12.0
+    offset: float = 0.07
+    drift: float = 0.03
+    jitter: float = 0.02
+    lost: float = 0.12
+    longest_loss: int = 36
+
+    def __post_init__(self):
+        if not 2 <= self.nearest <= self.farthest:
+            raise ValueError(
+                f"nearest: expected 2 torso lengths or more, no more than farthest, got {self.nearest} and "
+                f"{self.farthest}."
+            )
+        if not 0 <= self.lost < 1:
+            raise ValueError(f"lost: expected 0 or more and below 1, got {self.lost}.")
 
 
 @dataclass
@@ -64,7 +105,7 @@ class VQVAEStage:
     """
 
     model: dict[str, Any] = field(default_factory=dict)
-    steps: int = 1500
+    steps: int = 2000
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -98,7 +139,7 @@ class SignalAugmentation:
     """
 
     rotation: float = 0.0
-    scale: float = 0.2
+    scale: float = 0.3
     noise: float = 0.05
 
 

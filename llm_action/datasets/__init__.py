@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
 from . import msr_action3d, ntu, nw_ucla, smarthome, uav_human, utd_mhad
 from .benchmark import Benchmark
-from .prepared import is_prepared, open_prepared, prepared_benchmark
+from .hub_table import hub_manifest, is_hub_table, open_hub_table
+from .prepared import described, is_prepared, open_prepared, prepared_benchmark
 from .table import build_table, row_to_senses, row_to_sequence, row_to_signal, sequence_to_row, table_features
 
 __all__ = [
@@ -104,18 +106,22 @@ def load_benchmark(name: str, data_dir: str | os.PathLike[str] | None = None) ->
 
 def open_dataset(
     dataset: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
-) -> tuple[Benchmark, Dataset]:
-    """Opens a data set: a benchmark, or a folder that `llm-action prepare` wrote.
+) -> tuple[Benchmark, Any]:
+    """Opens a data set: a benchmark, a folder that `llm-action prepare` wrote, or such a table on the Hub.
 
     Args:
-        dataset: key of `BENCHMARKS`, or a folder that `llm-action prepare` wrote.
+        dataset: key of `BENCHMARKS`, a folder that `llm-action prepare` wrote, or user/name or user/name@revision of a
+            table that `llm-action push-data` put on the Hub; that one is a `HubTable`, read part by part.
         data_dir: of a benchmark, the folder of the unpacked release or the one `llm-action prepare` made of it.
 
     Raises:
         ValueError: unknown data set, or a prepared folder of another one.
         FileNotFoundError: a folder is not there.
+        OSError: the Hub has no such table, or cannot be reached.
     """
     benchmark = describe_dataset(dataset)
+    if is_hub_table(dataset):
+        return benchmark, open_hub_table(str(dataset))
     if is_prepared(dataset):
         return benchmark, open_prepared(dataset)
     if data_dir is not None and is_prepared(data_dir):
@@ -129,17 +135,20 @@ def open_dataset(
 
 
 def describe_dataset(dataset: str | os.PathLike[str]) -> Benchmark:
-    """Says the classes, layout and protocols of a benchmark or of a prepared folder.
+    """Says the classes, layout and protocols of a benchmark, of a prepared folder or of such a table on the Hub.
 
     Raises:
-        ValueError: neither of the two; the known data sets are listed.
+        ValueError: none of these; the known data sets are listed.
+        OSError: the Hub has no such table, or cannot be reached.
     """
     if str(dataset) in BENCHMARKS:
         return BENCHMARKS[str(dataset)]
     if is_prepared(dataset):
         return prepared_benchmark(dataset)
+    if is_hub_table(dataset):
+        return described(hub_manifest(str(dataset)), str(dataset))
     remedy = "; run llm-action prepare folder on it first" if Path(dataset).is_dir() else ""
     raise ValueError(
-        f"unknown data set {str(dataset)!r}; known: {', '.join(BENCHMARKS)}, or a folder that llm-action prepare "
-        f"wrote{remedy}"
+        f"unknown data set {str(dataset)!r}; known: {', '.join(BENCHMARKS)}, a folder that llm-action prepare "
+        f"wrote, or user/name on the Hub{remedy}"
     )

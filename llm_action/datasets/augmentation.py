@@ -11,10 +11,12 @@ import numpy as np
 from datasets import Dataset
 from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import Augmentation, SignalAugmentation
 from llm_action.datasets import row_to_sequence, row_to_signal
+from llm_action.datasets.cameras import Film
+from llm_action.datasets.hub_table import HubTable, PartByPart
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.signal_sequence import at_moments, thinned
@@ -22,13 +24,19 @@ from llm_action.modeling.skeleton_normalization import interpolated, resample
 
 
 def augment(
-    persons: np.ndarray, ranges: Augmentation, num_frames: int, rng: np.random.Generator, joint_dropout: float = 0.0
+    persons: np.ndarray,
+    ranges: Augmentation,
+    num_frames: int,
+    rng: np.random.Generator,
+    joint_dropout: float = 0.0,
+    film: Film | None = None,
 ) -> np.ndarray:
     """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike.
 
     Args:
         persons: normalised, in torso lengths.
         joint_dropout: see `OnTrial`.
+        film: shows persons as a camera sees them, in place of a turn; see `cameras`.
     """
     persons = interpolated(persons, drawn_moments(persons.shape[1], ranges, num_frames, rng))
     if joint_dropout:
@@ -36,10 +44,12 @@ def augment(
     if ranges.limb_scale:
         persons = persons * (1 + rng.normal(0, ranges.limb_scale, (1, 1, persons.shape[2], 1)))
     yaw, pitch, roll = (rng.uniform(-most, most) for most in (ranges.yaw, ranges.pitch, ranges.roll))
-    turn = _about(2, roll) @ _about(0, pitch) @ _about(1, yaw)
+    turn = _about(2, roll) @ _about(0, pitch) @ _about(1, yaw) if film is None else np.eye(3)
+    persons = persons if film is None else film(persons, rng)
     sizes = rng.uniform(1 - ranges.scale, 1 + ranges.scale) * rng.uniform(1 - ranges.stretch, 1 + ranges.stretch, 3)
     persons = persons @ (turn.T * sizes)
-    return (persons + rng.normal(0, ranges.noise, persons.shape)).astype(np.float32)
+    noise = rng.normal(0, ranges.noise, persons.shape)
+    return (persons + (noise if film is None else noise * [1, 1, 0])).astype(np.float32)
 
 
 def augment_signal(
@@ -111,9 +121,20 @@ def _about(axis: int, angle: float) -> np.ndarray:
     return turn
 
 
-def normalized(table: Dataset, feature_extractor: SkeletonFeatureExtractor, title: str) -> list[np.ndarray]:
-    """Normalises every sequence without resampling: a list of (persons, frames, joints, 3) in torso lengths."""
-    return [feature_extractor.normalize(row_to_sequence(row)) for row in tqdm(table.with_format("numpy"), desc=title)]
+def normalized(
+    table: Dataset | HubTable, feature_extractor: SkeletonFeatureExtractor, title: str
+) -> Sequence[np.ndarray]:
+    """Normalises every sequence without resampling: (persons, frames, joints, 3) each, in torso lengths.
+
+    They keep their depth whatever the model's dimensions: `SkeletonNormalizer.as_seen` is what it sees of them. Those
+    of a table on the Hub are normalised part by part, as they are asked for.
+    """
+    if isinstance(table, HubTable):
+        return PartByPart(table, lambda row: feature_extractor.normalize_in_space(row_to_sequence(row)))
+    return [
+        feature_extractor.normalize_in_space(row_to_sequence(row))
+        for row in ProgressBar(table.with_format("numpy"), desc=title)
+    ]
 
 
 def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.ndarray | None]:
@@ -141,10 +162,16 @@ class AugmentedStream(TorchDataset):
 
     Seed and number decide an item, so it is the same for any number of workers or ranks, and after a resume. Every
     pass over the sequences has an order of its own.
+
+    Attributes:
+        by_part: whether the sequences are of a table on the Hub, so that items are to be asked for in their order.
     """
+
+    by_part = False
 
     def __init__(self, labels: Sequence[int] | np.ndarray, length: int, seed: int):
         self.labels, self.length, self.seed = labels, length, seed
+        self._turn, self._order = -1, np.zeros(0, int)
 
     def __len__(self) -> int:
         return self.length
@@ -152,8 +179,13 @@ class AugmentedStream(TorchDataset):
     def drawn(self, item: int) -> tuple[int, np.random.Generator]:
         """The number of an item's sequence, and what augments it."""
         turn, place = divmod(item, len(self.labels))
-        index = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.labels))[place]
-        return int(index), np.random.default_rng((self.seed, 2, item))
+        if self._turn != turn:
+            self._turn, self._order = turn, self.order(np.random.default_rng((self.seed, 1, turn)))
+        return int(self._order[place]), np.random.default_rng((self.seed, 2, item))
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """The order of a pass."""
+        return rng.permutation(len(self.labels))
 
 
 class AugmentedSkeletons(AugmentedStream):
@@ -164,6 +196,7 @@ class AugmentedSkeletons(AugmentedStream):
         labels: class ids.
         length: number of items.
         joint_dropout: see `OnTrial`.
+        film: see `augment`.
     """
 
     def __init__(
@@ -176,15 +209,20 @@ class AugmentedSkeletons(AugmentedStream):
         length: int,
         seed: int,
         joint_dropout: float = 0.0,
+        film: Film | None = None,
     ):
         super().__init__(labels, length, seed)
         self.sequences, self.augmentation, self.joint_dropout = sequences, augmentation, joint_dropout
-        self.num_frames, self.max_persons = num_frames, max_persons
+        self.num_frames, self.max_persons, self.film = num_frames, max_persons, film
+        self.by_part = isinstance(sequences, PartByPart)
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
         index, rng = self.drawn(item)
-        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout)
+        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout, self.film)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        return self.sequences.table.shuffled(rng) if isinstance(self.sequences, PartByPart) else super().order(rng)
 
 
 class AugmentedSignals(AugmentedStream):
@@ -234,7 +272,7 @@ def padded(persons: np.ndarray, max_persons: int) -> dict[str, np.ndarray]:
     return {"skeletons": skeletons, "person_mask": np.arange(max_persons) < len(persons)}
 
 
-def plain_batch(sequences: list[np.ndarray], num_frames: int, max_persons: int) -> dict[str, np.ndarray]:
+def plain_batch(sequences: Sequence[np.ndarray], num_frames: int, max_persons: int) -> dict[str, np.ndarray]:
     """Makes a batch without augmentation.
 
     Args:

@@ -10,11 +10,11 @@ documents alone, not from their skeletons.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from llm_action.config.reading import read_json
 from llm_action.modeling.label_descriptions import LabelDescription, parse_description
 from llm_action.modeling.label_tree import label_key
 
@@ -64,10 +64,7 @@ def read_descriptions(file: str | os.PathLike[str]) -> dict[str, LabelDescriptio
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: expected a JSON file of label descriptions, found no such file")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: expected JSON: {error}") from None
+    content = read_json(file)
     labels = content.get("labels") if isinstance(content, dict) else None
     if not isinstance(labels, dict):
         raise ValueError(f'{file}: expected {{"labels": {{NAME: ...}}}}; copy {TEMPLATE}')

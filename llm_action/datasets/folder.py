@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llm_action.modeling.configuration_llm_ar import SKELETON
+from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
 from llm_action.skeleton_io.signals import read_signal
 
+from .annotations import background_spans, duration_of
 from .benchmark import Benchmark, Sample, Scan, Sense, checked_folder
 
 PROTOCOL = "split"
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
          "valid": "validation", "validation": "validation"}  # fmt: skip
-_COLUMNS = ("path", "label", "subject", "camera", "split")
+_COLUMNS = ("path", "label", "start", "end", "subject", "camera", "split")
 _RESERVED = ("name", "layout", "fps", "shape", "joints")
 _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 
@@ -37,6 +41,10 @@ def scan_folder(
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
     camera (whole numbers) and split ("train", "test", "validation" or empty). Every further column is a sense, with the
     path of a file that `read_signal` reads, or empty where a recording lacks it.
+
+    A CSV with start and end as well, in seconds, annotates long recordings, a line an action. They are cut, and what
+    lies between the actions of a recording becomes the class "nothing" (see `annotations`). Lines without start and end
+    are whole files.
 
     A source that is a file of many clips (a pyskl pickle, an NTU conversion) is taken whole: its labels (named by the
     lines of a `label_map.txt` beside it, else "class 7") and its splits, "xsub_train" and "xsub_val" as the protocol
@@ -63,6 +71,7 @@ def scan_folder(
         raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
     root = checked_folder(source, "your data")
     rows = class_folders(root) if listing is None else _listed(root, Path(listing))
+    rows += _between(rows, partial(read_skeleton, layout=layout, **conventions))
     labels = tuple(sorted({row["label"] for row in rows}))
     if len(labels) < 2:
         raise ValueError(f"{root}: expected two classes or more, found only {labels[0]!r}; make one folder a class")
@@ -164,7 +173,8 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
         if absent:
             found = ", ".join(reader.fieldnames or ()) or "nothing"
             raise ValueError(
-                f"{listing}: expected the columns path and label (and if wanted subject, camera, split), found {found}"
+                f"{listing}: expected the columns path and label (and if wanted start, end, subject, camera, split), "
+                f"found {found}"
             )
         senses = [name for name in reader.fieldnames or () if name not in _COLUMNS]
         if wrong := [name for name in senses if not name.isidentifier() or name in (*_RESERVED, PROTOCOL, SKELETON)]:
@@ -188,6 +198,12 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list
         except ValueError:
             raise ValueError(f"{where}: expected {column} as a whole number, found {value(column)!r}") from None
 
+    def seconds(column: str) -> float:
+        try:
+            return float(value(column))
+        except ValueError:
+            raise ValueError(f"{where}: expected {column} in seconds, found {value(column)!r}") from None
+
     path, part = root / value("path"), value("split").lower()
     if not value("path") or not path.is_file():
         raise FileNotFoundError(f"{where}: expected a file, found no {path}; paths are relative to {root}")
@@ -201,12 +217,18 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list
         raise ValueError(f"{where}: expected a label, found none")
     if part and part not in PARTS:
         raise ValueError(f"{where}: expected split train, test, validation or nothing, found {part!r}")
+    span = (seconds("start"), seconds("end")) if value("start") or value("end") else None
+    if span and not 0 <= span[0] < span[1] < math.inf:
+        raise ValueError(f"{where}: expected an end after the start, found {span[0]:g} to {span[1]:g} seconds")
+    if span and signals:
+        raise ValueError(f"{where}: expected start and end or further senses, found both; only skeletons are cut")
     return {
         "path": path,
         "label": value("label"),
         "subject": number("subject"),
         "camera": number("camera"),
         "split": PARTS.get(part, ""),
+        "span": span,
         "signals": {sense: str(file) for sense, file in signals.items()},
     }
 
@@ -222,10 +244,31 @@ def _senses(rows: list[dict[str, Any]]) -> dict[str, Sense]:
     return senses
 
 
+def _between(rows: list[dict[str, Any]], read: Callable[[Path], Any]) -> list[dict[str, Any]]:
+    """Rows of what lies between the annotated actions of every long recording; none of one that cannot be read."""
+    recordings: dict[Path, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row.get("span"):
+            recordings.setdefault(row["path"], []).append(row)
+    found = []
+    for path, actions in recordings.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RecordingWarning)  # said when it is prepared
+                duration = duration_of(read(path))
+        except ValueError:
+            continue  # said when its actions are prepared
+        for span in background_spans([row["span"] for row in actions], duration):
+            found.append({**actions[0], "label": BACKGROUND, "span": span})
+    return found
+
+
 def _split_by_hash(rows: list[dict[str, Any]]) -> None:
-    """Fills in `split`: whole subjects where they are known, else files of each class."""
+    """Fills in `split`: whole subjects where they are known, else whole long recordings, else files of each class."""
     if len({row["subject"] for row in rows}) > 1:
         _hold_out(rows, lambda row: str(row["subject"]))
+    elif any(row.get("span") for row in rows):
+        _hold_out(rows, lambda row: row["path"].name)
     else:
         for label in sorted({row["label"] for row in rows}):
             _hold_out([row for row in rows if row["label"] == label], lambda row: row["path"].name)
@@ -242,5 +285,7 @@ def _sample(row: dict[str, Any], root: Path, labels: tuple[str, ...]) -> Sample:
     path = row["path"]
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     about = {"name": name, "label": labels.index(row["label"]), "subject": row["subject"], "camera": row["camera"]}
+    if span := row.get("span"):
+        about |= {"name": f"{name} {span[0]:.2f}-{span[1]:.2f}", "span": span}
     signals = {"signals": row["signals"]} if row.get("signals") else {}
     return path, {**about, **signals, "splits": {PROTOCOL: row["split"]}}

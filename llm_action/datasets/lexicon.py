@@ -7,7 +7,6 @@ from skeletons.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from llm_action.config.reading import read_json
 from llm_action.modeling.action_lexicon import ActionLexicon, Match, Movement
 from llm_action.modeling.label_descriptions import LabelDescription, parse_description
 
@@ -60,10 +60,7 @@ def read_lexicon(file: str | os.PathLike[str]) -> tuple[WrittenMovement, ...]:
         FileNotFoundError: no such file.
         ValueError: not a file of movements; the text names the entry and what was expected.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: expected JSON: {error}") from None
+    content = read_json(Path(file))
     if not isinstance(content, dict) or not isinstance(content.get("movements"), list):
         raise ValueError(f'{file}: expected {{"about": ..., "movements": [...]}}')
     return tuple(_movement(entry, f"{file}: movement {number}") for number, entry in enumerate(content["movements"]))

@@ -28,16 +28,18 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import DatasetInfo
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import file_hash
 from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
 from llm_action.modeling.skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_clip, read_skeleton
 
+from .annotations import Span, cut
 from .benchmark import Benchmark, Sample, Scan
 from .prepared import DOUBTFUL, MANIFEST, is_prepared, read_manifest
 from .table import read_signals, sequence_to_row, table_features
@@ -64,16 +66,35 @@ class Cleaning:
     fps: float | None = None
     conventions: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self, path: Path, clip: int | None = None) -> SkeletonSequence:
-        """Reads a sequence, or one clip of a file, without noise bodies, surplus persons and tracking gaps."""
-        if clip is None:
-            sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
-        else:
+    def read(self, path: Path, clip: int | None = None, span: Span | None = None) -> SkeletonSequence:
+        """Reads a sequence without noise bodies, surplus persons and tracking gaps.
+
+        Args:
+            clip: number of a clip in a file of many.
+            span: of a long recording, what is cut out of it.
+        """
+        if clip is not None:
             sequence = read_clip(path, clip, self.layout, self.fps, **self.conventions)
+        elif span is not None:
+            sequence = cut(_long_recording(path, self), span)
+        else:
+            sequence = read_skeleton(path, self.layout, self.fps, **self.conventions)
         persons = primary_persons(drop_noise_bodies(sequence.joints), self.max_persons)
         joints = fill_missing(persons, get_layout(sequence.layout).parents)
         first = sequence.first_frame
         return SkeletonSequence(joints, sequence.layout, sequence.fps, name=sequence.name, first_frame=first)
+
+
+_long: dict[Any, SkeletonSequence] = {}
+
+
+def _long_recording(path: Path, cleaning: Cleaning) -> SkeletonSequence:
+    """A recording that many clips are cut from, kept until another one is asked for."""
+    key = (path, repr(cleaning))
+    if key not in _long:
+        _long.clear()
+        _long[key] = read_skeleton(path, cleaning.layout, cleaning.fps, **cleaning.conventions)
+    return _long[key]
 
 
 @dataclass(frozen=True)
@@ -203,10 +224,8 @@ def begun(folder: Path, job: Job) -> bool:
 
 
 def _plan_of(folder: Path) -> str | None:
-    try:
-        return json.loads((folder / _PLAN).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError):
-        return None
+    plan = recorded(folder / _PLAN)
+    return plan.get("sha256") if isinstance(plan, dict) else None
 
 
 @contextmanager
@@ -230,7 +249,7 @@ def write_parts(folder: Path, job: Job, indices: Collection[int], workers: int |
     todo = [index for index in indices if part_fault(folder, index) is not None]
     total = sum(len(parts[index]) for index in indices)
     done = total - sum(len(parts[index]) for index in todo)
-    progress = tqdm(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
+    progress = ProgressBar(total=total, initial=done, desc=benchmark.name, unit="file", disable=None)
     workers = workers or available_cores()
     with progress, _parts_are_kept(folder):
         if workers == 1:
@@ -276,9 +295,8 @@ def part_fault(folder: Path, index: int) -> str | None:
     path = _part_path(folder, index)
     if not path.is_file():
         return f"{path.name} is missing"
-    try:
-        report = json.loads(_report_path(folder, index).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    report = recorded(_report_path(folder, index))
+    if not isinstance(report, dict) or not {"bytes", "sha256"} <= report.keys():
         return f"{_report_path(folder, index).name} is missing or damaged"
     if path.stat().st_size != report["bytes"] or file_hash(path) != report["sha256"]:
         return f"{path.name} is damaged"
@@ -342,12 +360,12 @@ def _rows(
     rows = []
     for path, about in samples:
         about = dict(about)
-        clip = about.pop("clip", None)
-        place = str(path) if clip is None else about["name"]
+        clip, span = about.pop("clip", None), about.pop("span", None)
+        place = str(path) if clip is None and span is None else about["name"]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RecordingWarning)
             try:
-                sequence = cleaning.read(path, clip)
+                sequence = cleaning.read(path, clip, span)
                 about["signals"] = read_signals(about.get("signals", {}), benchmark.senses)
                 row = sequence_to_row(sequence, **about)
             except (ValueError, FileNotFoundError) as error:

@@ -13,6 +13,7 @@ from llm_action.config.experiment import Experiment
 from llm_action.datasets import describe_dataset, open_dataset
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.extra_datasets import joined, relabelled
+from llm_action.datasets.hub_table import HubTable
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.label_descriptions import LabelDescription
 
@@ -81,6 +82,11 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
         table = table.cast_column("label", ClassLabel(names=labels))
     left_out = frozenset(labels[number] for number in unseen)
     trained, tested = table.select(np.flatnonzero(train)), table.select(np.flatnonzero(test))
+    if experiment.extra_datasets and isinstance(trained, HubTable):
+        raise ValueError(
+            f"{experiment.dataset}: a table on the Hub is read part by part and cannot be joined with extra_datasets; "
+            "name a folder that llm-action prepare wrote."
+        )
     if experiment.extra_datasets:
         trained = joined(trained, experiment.extra_datasets, experiment.unseen)
         labels = trained.features["label"].names
@@ -91,7 +97,7 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
 def dataset_name(dataset: str) -> str:
     """The name of a data set without its path: a benchmark's own, or that of a folder prepared from one's own data."""
     name = describe_dataset(dataset).name
-    return Path(dataset).name if name == "folder" else name
+    return Path(dataset.partition("@")[0]).name if name == "folder" else name
 
 
 def label_numbers(labels: list[str], names: list[str]) -> list[int]:
@@ -127,6 +133,12 @@ def _few_of_each(train: np.ndarray, labels: np.ndarray, experiment: Experiment) 
         of_label = order[train[order] & (labels[order] == label)]
         kept[of_label[: experiment.training_examples_per_class]] = True
     return kept
+
+
+def model_dimensions(experiment: Experiment, split: Split) -> int:
+    """Says in how many dimensions the model sees persons: as the experiment says, else as the recordings have."""
+    channels = (int(shape[-1]) for shape in split.train["shape"] if shape is not None and len(shape))
+    return experiment.dimensions or max(channels, default=3)
 
 
 def model_layout(experiment: Experiment) -> str:

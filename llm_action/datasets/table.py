@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Sequence as ListOf
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.signal_sequence import SignalSequence, on_skeleton_clock
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -159,7 +159,7 @@ def build_table(
         ValueError: a file that cannot be read; it is named.
     """
     features = table_features(labels, protocols, senses)
-    progress = tqdm(list(files), desc=title, unit="seq", disable=None)
+    progress = ProgressBar(list(files), desc=title, unit="seq", disable=None)
     rows = []
     for path, about in progress:
         signals = read_signals(about.get("signals", {}), senses)

@@ -8,7 +8,8 @@ choice).
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import log_softmax
 
 BINS = 15
 _DRAWS = 1000
@@ -31,6 +32,25 @@ def calibration_metrics(log_posterior: np.ndarray, targets: np.ndarray) -> dict[
         "calibration_error": float(calibration_errors(np.exp(log_posterior.max(1)), correct[None])[0]),
         "calibration_error_by_chance": error_by_chance(log_posterior, float(correct.mean())),
     }
+
+
+def fitted_temperature(log_posterior: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature at which log-probabilities (sequences, classes) have the least negative log-likelihood.
+
+    Of sequences that are all right it would be 0; it is then 1: nothing says that the classifier is too unsure.
+    """
+    if (log_posterior.argmax(1) == targets).all():
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        return float(-tempered(log_posterior, np.exp(log_temperature))[np.arange(len(targets)), targets].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(_COLDEST, _HOTTEST), method="bounded").x))
+
+
+def tempered(log_posterior: np.ndarray, temperature: float) -> np.ndarray:
+    """Log-probabilities (sequences, classes) divided by a temperature, normalised again."""
+    return log_softmax(log_posterior / temperature, axis=1)
 
 
 def calibration_errors(confidences: np.ndarray, correct: np.ndarray, bins: int = BINS) -> np.ndarray:

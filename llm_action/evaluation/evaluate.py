@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from torch import Tensor
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.datasets import row_to_senses, row_to_sequence
 from llm_action.datasets.split import Split
 from llm_action.evaluation.ledger import Origin, enter, ledger_file
@@ -133,7 +133,7 @@ def table_scores(score: Scorer, table: Dataset, batch_size: int = 16, senses: Se
         raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
     order = np.argsort([shape[0] for shape in table["shape"]], kind="stable")  # prompts of one length together
     rows = table.select(order)
-    starts = tqdm(range(0, len(rows), batch_size), desc="scoring sequences")
+    starts = ProgressBar(range(0, len(rows), batch_size), desc="scoring sequences")
     batches = [score(sequences_of(rows, start, start + batch_size, senses)) for start in starts]
     return np.concatenate(batches)[np.argsort(order)]
 

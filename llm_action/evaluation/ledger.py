@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from llm_action.config.experiment import Experiment
+from llm_action.config.reading import read_text
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
@@ -131,10 +132,10 @@ def read_ledger(path: Path | None = None) -> list[dict[str, Any]]:
     """
     path = path or Path(os.environ.get(LEDGER_VARIABLE) or _DEFAULT)
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
+    for number, line in enumerate(read_text(path).splitlines() if path.is_file() else (), 1):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: line {number}: expected an entry as JSON, got {line!r:.80}") from error
         entries.append(entry)
     return entries

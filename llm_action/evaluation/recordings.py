@@ -10,17 +10,29 @@ from torch import Tensor
 
 from llm_action.config.experiment import Experiment, tokenizer_config
 from llm_action.datasets.augmentation import AugmentedSkeletons, normalized, plain_batch
+from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split, model_layout
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 
-def feature_extractor(experiment: Experiment, align_facing: bool | None = None) -> SkeletonFeatureExtractor:
-    """The normalisation of an experiment, with facing alignment switched if `align_facing` is not None."""
+def feature_extractor(
+    experiment: Experiment, align_facing: bool | None = None, dimensions: int | None = None
+) -> SkeletonFeatureExtractor:
+    """The normalisation of an experiment, with facing alignment switched if `align_facing` is not None.
+
+    Args:
+        dimensions: of recordings of whose dimensions the experiment says nothing, default 3.
+    """
     frames = tokenizer_config(experiment).num_frames
     align = experiment.align_facing if align_facing is None else align_facing
     return SkeletonFeatureExtractor(
-        model_layout(experiment), frames, experiment.max_persons, align, experiment.on_trial.normalize_bones
+        model_layout(experiment),
+        frames,
+        experiment.max_persons,
+        align,
+        experiment.on_trial.normalize_bones,
+        dimensions=experiment.dimensions or dimensions or 3,
     )
 
 
@@ -40,7 +52,9 @@ class Recordings:
 
     def plain(self) -> tuple[np.ndarray, np.ndarray]:
         """skeletons (sequences, persons, frames, joints, 3), zeros for absent persons, and person_mask."""
-        batch = plain_batch(self.sequences, self.extractor.num_frames, self.persons)
+        batch = plain_batch(
+            [self.extractor.as_seen(persons) for persons in self.sequences], self.extractor.num_frames, self.persons
+        )
         return batch["skeletons"], batch["person_mask"]
 
     def augmented(self, batch_size: int, batches: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -53,7 +67,8 @@ class Recordings:
         frames, seed = self.extractor.num_frames, self.experiment.seed
         sources = (self.sequences, np.arange(len(self.sequences)), self.experiment.augmentation)
         joint_dropout = self.experiment.on_trial.joint_dropout
-        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, joint_dropout)
+        film = filming(self.extractor, self.experiment.cameras)
+        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, joint_dropout, film)
         for start in range(0, len(stream), batch_size):
             items = [stream[item] for item in range(start, start + batch_size)]
             skeletons, person_mask, rows = (

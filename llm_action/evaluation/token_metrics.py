@@ -49,7 +49,7 @@ def token_metrics(processor: LlmArProcessor, table: Dataset, words: Tensor | Non
         tokens_per_second: of motion, where the frame rate is known.
     """
     vqvae, extractor = processor.vqvae.eval(), processor.feature_extractor
-    sequences = normalized(table, extractor, "reconstructing")
+    sequences = [extractor.as_seen(persons) for persons in normalized(table, extractor, "reconstructing")]
     torsos = torch.tensor([extractor.torso_length(row_to_sequence(row)) for row in table.with_format("numpy")])
     codes, errors, velocity_errors, stable, millimetres, seconds = [], [], [], [], [], 0.0
     for start in range(0, len(sequences), _CHUNK):

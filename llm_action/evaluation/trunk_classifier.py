@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.evaluation.evaluate import Classifier, over_views
 from llm_action.evaluation.ledger import weights_fingerprint
 from llm_action.evaluation.recordings import Recordings
@@ -27,7 +28,10 @@ from llm_action.modeling.student import ActionStudent, StudentConfig
 BATCH = 32
 STEPS = 2400
 LEARNING_RATE = 2e-3
-READERS = {"small": {"hidden_size": 64, "num_layers": 1}, "large": {"hidden_size": 128, "num_layers": 2}}
+READERS: dict[str, dict[str, Any]] = {
+    "small": {"hidden_size": 64, "num_layers": 0},
+    "large": {"hidden_size": 128, "num_layers": 2},
+}
 _LONGEST_AVERAGE = 500  # steps
 _LONGEST_GRADIENT = 5.0
 _SMOOTHING = 0.1
@@ -77,6 +81,7 @@ def student_config(recordings: Recordings, size: str) -> StudentConfig:
         normalize_bones=extractor.normalize_bones,
         own_layout=extractor.own_layout,
         geometry=extractor.geometry,
+        dimensions=extractor.dimensions,
         widths=SIZES[size],
         hidden_size=reader["hidden_size"],
         num_layers=reader["num_layers"],
@@ -106,7 +111,7 @@ def fit_averaged(
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
-    for step, (skeletons, person_mask, *targets) in enumerate(tqdm(batches, desc=title, total=steps), 1):
+    for step, (skeletons, person_mask, *targets) in enumerate(ProgressBar(batches, desc=title, total=steps), 1):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = model(skeletons, person_mask)
         loss = loss_of(scores.float(), *targets)

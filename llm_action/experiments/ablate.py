@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.config.reading import read_json
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.probe import probe_tokens
 from llm_action.experiments.cached_runs import settings, trained_tokenizer, training_seconds
@@ -126,5 +126,5 @@ TABLES = {
 
 def _token_figures(file: Path) -> dict[str, float]:
     """The table's numbers among those that stage 1 wrote; of one that has a value a level, the mean."""
-    figures = json.loads(file.read_text(encoding="utf-8"))
+    figures = read_json(file)
     return {c.metric: float(np.mean(figures[c.metric])) for c in VQVAE_COLUMNS if c.metric in figures}

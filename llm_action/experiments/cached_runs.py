@@ -14,6 +14,7 @@ from typing import Any
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.reading import read_json
 from llm_action.datasets.split import Split
 from llm_action.experiments.controls import fitted_recognizer
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -91,7 +92,7 @@ def trained_student(experiment: Experiment, data_dir: str | None, work: Path) ->
 
 def training_seconds(run: Path) -> float:
     """Wall-clock seconds of a run's stages."""
-    return sum(json.loads((run / "seconds.json").read_text(encoding="utf-8")).values())
+    return sum(read_json(run / "seconds.json").values())
 
 
 def _folder(parent: Path, experiment: Experiment, data_dir: str | None, *without: str) -> Path:

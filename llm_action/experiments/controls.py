@@ -51,7 +51,7 @@ def fitted_recognizer(
     if stage.inputs == "features":
         features = Features(model, processor)
         processor = FeatureProcessor.beside(processor, features)
-    examples = write_sentences(experiment, processor, split)
+    examples = write_sentences(experiment, processor, split, out / "sentences.arrow")
     if stage.inputs == "features":
         model.action_embeddings = features  # type: ignore[assignment]  # takes the table's place
     if stage.train == "full":

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from llm_action.config.progress import ProgressBar
 from llm_action.evaluation.evaluate import Scorer
 from llm_action.evaluation.probe import BATCH, Probe, joint_inputs, probe_steps
 from llm_action.evaluation.recordings import Recordings
@@ -97,7 +97,7 @@ def train_alignment(
     among_seen[list(seen)] = torch.arange(len(seen))
     targets_of = embeddings[list(seen)]
     batches = recordings.augmented(BATCH, steps)
-    for skeletons, person_mask, targets in tqdm(batches, desc="training the alignment baseline", total=steps):
+    for skeletons, person_mask, targets in ProgressBar(batches, desc="training the alignment baseline", total=steps):
         cosines = F.normalize(encoder(joint_inputs(skeletons, person_mask)), dim=-1) @ targets_of.T
         loss = F.cross_entropy(cosines / _TEMPERATURE, among_seen[targets])
         optimizer.zero_grad()

@@ -7,7 +7,6 @@ The default one is SmolLM2-135M-Instruct, small enough for a laptop's CPU and a 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -33,6 +32,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from llm_action.config.reading import damaged, read_json
 from llm_action.modeling.base_model import base_location, fast_dtype
 from llm_action.modeling.configuration_llm_ar import LlmArConfig
 
@@ -115,7 +115,8 @@ def check_llama_folder(folder: Path) -> Path:
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise ValueError(f"{folder}: expected a base model with a config.json, which is not there")
-    model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
+    with damaged(config_file, "download the model again"):
+        model_type = dict(read_json(config_file)).get("model_type")
     if model_type != "llama":
         raise ValueError(f"{config_file}: expected model_type 'llama', got {model_type!r}; choose a LLaMA base model")
     missing = [file.name for file in _weight_files(folder) if not file.is_file()]
@@ -133,8 +134,8 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return [folder / "model.safetensors"]
-    weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    return [folder / file for file in sorted(set(weight_map.values()))]
+    with damaged(index, "download the model again"):
+        return [folder / file for file in sorted(set(read_json(index)["weight_map"].values()))]
 
 
 def _first_that_works(name: str, sources: dict[str, Callable[[], Path]]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +21,7 @@ from huggingface_hub import (
 )
 from jinja2 import Environment, FileSystemLoader
 
+from llm_action.config.reading import read_json
 from llm_action.datasets import BENCHMARKS
 from llm_action.hub.training_record import FOLDER, METRICS, read_record, update_record
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
@@ -56,6 +56,7 @@ _LICENSES = {
     "meta-llama/Llama-3.3": "llama3.3",
 }
 _DEFAULT_LICENSE = "apache-2.0"
+_GRADIO = "6.31.0"  # that the page of the demo Space is tested with
 
 
 def write_card(folder: str | os.PathLike[str], name: str | None = None) -> Path:
@@ -132,13 +133,14 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
     )
 
 
-def dataset_card(table: Dataset, name: str, dataset: str) -> DatasetCard:
+def dataset_card(table: Dataset, name: str, dataset: str, files: str | None = None) -> DatasetCard:
     """The card of a table as `llm_action.datasets` makes it.
 
     Args:
         table: with the columns of `load_benchmark`.
         name: the Hub id that the examples load.
         dataset: key of `BENCHMARKS`; only the synthetic one is this project's to license.
+        files: pattern of the repository's files that hold the table; default those that `push_to_hub` of it writes.
     """
     frames = np.array([shape[1] for shape in table["shape"]])
     labels = table.features["label"].names
@@ -148,7 +150,9 @@ def dataset_card(table: Dataset, name: str, dataset: str) -> DatasetCard:
     texts = [name for name, feature in table.features.items() if getattr(feature, "dtype", None) == "string"]
     columns = [name for name in texts if set(table.unique(name)) <= {*parts, ""}]
     protocols = {name: {part: table[name][:].count(part) for part in parts} for name in columns}
+    configs: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": files}]} if files else {}
     data = DatasetCardData(
+        **configs,
         pretty_name=_title(dataset),
         language="en",
         license=_DEFAULT_LICENSE if own else "other",
@@ -181,6 +185,7 @@ def space_card(model_id: str, license: str | None = None) -> SpaceCard:
         colorFrom="blue",
         colorTo="green",
         sdk="gradio",
+        sdk_version=_GRADIO,
         python_version="3.11",
         app_file="app.py",
         pinned=False,
@@ -257,4 +262,4 @@ def _size_category(rows: int) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}

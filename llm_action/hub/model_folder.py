@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from llm_action.config.reading import read_json
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.hub.cards import write_card
 from llm_action.hub.training_record import read_record, record_evaluation, record_training
@@ -193,27 +194,29 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
                 f"{folder}: expected a model folder written by llm-action train, {part} is missing."
             )
         with reading(folder / part):
-            parts[part] = json.loads((folder / part).read_text(encoding="utf-8"))
+            parts[part] = read_json(folder / part)
     model, vqvae, adapter, processor = parts.values()
     files = [file for file in folder.rglob("*") if file.is_file()]
-    return {
-        "folder": str(folder),
-        "classes": model["label_names"],
-        "base_model": model["base_model"],
-        "base_fingerprint": model["base_fingerprint"],
-        "vqvae_fingerprint": model["vqvae_fingerprint"],
-        "layout": vqvae["layout"],
-        "geometry": vqvae["geometry"],
-        "codebook": f"{vqvae['num_levels']} x {vqvae['codebook_size']} codes of width {vqvae['code_dim']}",
-        "frames": vqvae["num_frames"],
-        "tokens_per_person": ActionVQVAEConfig.from_dict(vqvae).tokens_per_person,
-        "prompt": processor["prompt"],
-        **sense_lines(folder),
-        "lora_rank": adapter["r"],
-        "lora_targets": sorted(adapter["target_modules"]),
-        "student": (folder / STUDENT_FOLDER / "config.json").is_file(),
-        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
-    }
+    with reading(folder):
+        return {
+            "folder": str(folder),
+            "classes": model["label_names"],
+            "base_model": model["base_model"],
+            "base_fingerprint": model["base_fingerprint"],
+            "vqvae_fingerprint": model["vqvae_fingerprint"],
+            "layout": vqvae["layout"],
+            "dimensions": vqvae.get("dimensions", 3),
+            "geometry": vqvae["geometry"],
+            "codebook": f"{vqvae['num_levels']} x {vqvae['codebook_size']} codes of width {vqvae['code_dim']}",
+            "frames": vqvae["num_frames"],
+            "tokens_per_person": ActionVQVAEConfig.from_dict(vqvae).tokens_per_person,
+            "prompt": processor["prompt"],
+            **sense_lines(folder),
+            "lora_rank": adapter["r"],
+            "lora_targets": sorted(adapter["target_modules"]),
+            "student": (folder / STUDENT_FOLDER / "config.json").is_file(),
+            "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+        }
 
 
 def sense_lines(folder: Path) -> dict[str, str]:
@@ -229,7 +232,7 @@ def sense_lines(folder: Path) -> dict[str, str]:
 
 
 def _include_base(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     base = resolve_base_model(os.environ.get(BASE_MODEL_VARIABLE) or config["base_model"])
     found = weights_fingerprint(base)
     if config["base_fingerprint"] is not None and found != config["base_fingerprint"]:
@@ -248,7 +251,7 @@ def _include_base(folder: Path) -> None:
 
 def _note_base(folder: Path, name: str) -> None:
     for file, key in (("config.json", "base_model"), ("adapter/adapter_config.json", "base_model_name_or_path")):
-        content = json.loads((folder / file).read_text(encoding="utf-8"))
+        content = read_json(folder / file)
         content[key] = name
         (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     recipe = folder / "training" / "experiment.yaml"

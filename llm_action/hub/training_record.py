@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from llm_action.config.atomic_files import write_json, write_text
+from llm_action.config.reading import read_json
 from llm_action.version import __version__
 from llm_action.visualization.figures import plot_confusion, plot_learning_curve, plot_rank_frequency
 
@@ -31,7 +31,7 @@ _LIBRARIES = ("transformers", "peft", "torch", "huggingface_hub")
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The record of a model folder; an empty one if there is none."""
     file = Path(folder) / _RECORD
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def update_record(folder: str | os.PathLike[str], **entries: Any) -> None:
@@ -53,17 +53,17 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
         experiment = _without_paths(experiment)
         write_text(yaml.safe_dump(experiment, sort_keys=False), folder / FOLDER / "experiment.yaml")
     if (run / "processor" / "metrics.json").is_file():
-        metrics = json.loads((run / "processor" / "metrics.json").read_text(encoding="utf-8"))
+        metrics = read_json(run / "processor" / "metrics.json")
         entries["tokenizer"] = {name: value for name, value in metrics.items() if name != "loss"}
     if not (folder / "config.json").is_file():  # an action tokenizer's folder: stage 2 is another model's
         update_record(folder, **entries)
         return
     if (run / "sentences" / "statistics.json").is_file():
-        statistics = json.loads((run / "sentences" / "statistics.json").read_text(encoding="utf-8"))
+        statistics = read_json(run / "sentences" / "statistics.json")
         plot_rank_frequency(np.array(statistics.pop("counts")), folder / FOLDER / "rank_frequency.png")
         entries["sentences"] = statistics
     if (run / "recognizer" / "history.json").is_file():
-        history = json.loads((run / "recognizer" / "history.json").read_text(encoding="utf-8"))
+        history = read_json(run / "recognizer" / "history.json")
         if any("loss" in entry for entry in history):
             plot_learning_curve(history, folder / FOLDER / "learning_curve.png")
     update_record(folder, **entries)
@@ -86,6 +86,7 @@ def _is_path(text: str) -> bool:
 
 def _public_name(name: str) -> str:
     """A data set's or model's name; of a path of this machine the last part alone."""
+    name = re.sub(r"@[0-9a-f]{40}$", "", name)  # the commit of a data set on the Hub
     is_name = re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None and not Path(name).exists()
     return name if is_name else Path(name).resolve().name
 

@@ -1,4 +1,4 @@
-"""The way of a model folder and of its demo Space to the Hub."""
+"""The way of a model folder, of its demo Space and of prepared data to the Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from llm_action import version
-from llm_action.hub.cards import TEMPLATES, card_license, space_card, write_card
+from llm_action.config.atomic_files import file_hash
+from llm_action.datasets.hub_table import INDEX, write_index
+from llm_action.datasets.prepared import MANIFEST, is_prepared, open_prepared, read_manifest
+from llm_action.hub.cards import TEMPLATES, card_license, dataset_card, space_card, write_card
 from llm_action.hub.model_folder import check_model
 from llm_action.modeling import hub_repository
 from llm_action.modeling.hub_repository import check_login, explain_refusal, is_hub_id, repository_files, upload
@@ -56,6 +59,51 @@ def push(
     write_card(folder, repo_id)
     if space:
         push_space(repo_id, private, card_license(folder))
+    return str(commit.commit_url)
+
+
+def push_data(folder: str | os.PathLike[str], repo_id: str, private: bool | None = None) -> str:
+    """Uploads a folder that `llm-action prepare` wrote, to train on from anywhere; returns the commit's URL.
+
+    Trainings read it part by part (`datasets.hub_table`), and so does `datasets.load_dataset`. An interrupted upload
+    goes on where it stopped.
+
+    Args:
+        repo_id: "user/name", made if need be.
+        private: of a new repository; default public, or what the organisation has set.
+
+    Raises:
+        ValueError: no prepared folder, or a part is damaged.
+        OSError: nobody is logged in, the Hub refused or the connection broke.
+    """
+    folder = Path(folder)
+    if not is_hub_id(repo_id):
+        raise ValueError(f"Expected the repository as user/name, got {repo_id!r}.")
+    if not is_prepared(folder):
+        raise ValueError(f"{folder}: expected a folder that llm-action prepare wrote, found no manifest.json.")
+    table, manifest = open_prepared(folder), read_manifest(folder)
+    for part in manifest["parts"]:
+        if file_hash(folder / part["file"]) != part["sha256"]:
+            raise ValueError(f"{folder / part['file']}: is damaged; run llm-action prepare again.")
+    check_login(repo_id)
+    api = HfApi()
+    with tempfile.TemporaryDirectory() as name:
+        staged = Path(name)
+        for file in (MANIFEST, *(part["file"] for part in manifest["parts"])):
+            (staged / file).symlink_to((folder / file).resolve())
+        write_index(folder, staged / INDEX)
+        dataset_card(table, repo_id, manifest["dataset"], "data-*.arrow").save(staged / "README.md")
+        try:
+            api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                repo_type="dataset",
+                folder_path=staged,
+                commit_message="Upload data",
+                delete_patterns=["data-*.arrow"],  # parts of an earlier table
+            )
+        except (HfHubHTTPError, RuntimeError) as error:
+            raise OSError(explain_refusal(repo_id, error)) from error
     return str(commit.commit_url)
 
 

@@ -112,9 +112,10 @@ def clip_list(
     Raises:
         FileNotFoundError, ValueError: as `read_skeleton`.
     """
-    if not holds_clips(Path(path)):
-        return []
-    found = _all_clips(Path(path), ReadOptions(layout, None, **options))
+    with naming(Path(path)):
+        if not holds_clips(Path(path)):
+            return []
+        found = _all_clips(Path(path), ReadOptions(layout, None, **options))
     return [
         (getattr(one, "name", "") or f"clip {number}", label, splits)
         for number, (one, label, splits) in enumerate(found)

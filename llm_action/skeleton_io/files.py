@@ -4,36 +4,65 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from llm_action.config.reading import read_text, shortened
 
-def bad_file(path: Path, expected: str, found: str, remedy: str) -> ValueError:
+__all__ = [
+    "bad_file",
+    "check_room",
+    "check_unpacked",
+    "naming",
+    "natural_key",
+    "parse_json",
+    "parse_rows",
+    "rate_of",
+    "read_json",
+    "read_text",
+]
+
+# An archive may unpack to so many bytes, or to so many times its size; compressed recordings are a tenth of theirs.
+_UNPACKED, _PACKING = 1 << 26, 100
+_ROOM = 20_000_000  # numbers that persons by frames may have, whoever is seen
+
+
+def bad_file(path: Path | str, expected: str, found: str, remedy: str) -> ValueError:
     """The error of every reader: the file, what was expected, what came, what to do."""
-    return ValueError(f"{path}: expected {expected}, found {found}; {remedy}")
+    return ValueError(f"{path}: expected {expected}, found {shortened(found)}; {remedy}")
 
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Every ValueError from within names the file."""
+    """Makes a ValueError that names the file of everything that its content makes go wrong; an OSError passes."""
     try:
         yield
-    except ValueError as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy, json, scipy and zipfile each have their own
+        if type(error) is not ValueError:
+            found, remedy = f"{type(error).__name__}: {error}", "the file is likely damaged: fetch it again"
+            raise bad_file(path, "what files of this format hold", found, remedy) from error
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {shortened(str(error)) if len(str(error)) > 1000 else error}") from None
 
 
-def read_text(path: Path) -> str:
-    """The file as text; ValueError when it is binary."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise bad_file(path, "a text file", "binary data", "check that the suffix fits the format") from None
+def check_unpacked(archive: zipfile.ZipFile, names: Iterable[str]) -> None:
+    """Refuses members of an archive that would fill the memory: far larger than the archive, as no recording is.
+
+    Raises:
+        ValueError: says both sizes.
+    """
+    infos = [archive.getinfo(name) for name in names]
+    packed, unpacked = sum(info.compress_size for info in infos), sum(info.file_size for info in infos)
+    if unpacked > max(_UNPACKED, _PACKING * packed):
+        raise ValueError(f"an archive of {packed / 1e6:.1f} MB that unpacks to {unpacked / 1e6:.0f} MB")
 
 
 def read_json(path: Path) -> Any:
@@ -46,14 +75,31 @@ def parse_json(path: Path, text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise bad_file(path, "JSON", f"broken JSON ({error})", "fetch the file again") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         lines = text.strip().splitlines()
         try:
-            if len(lines) > 1 and error.msg == "Extra data":
+            if len(lines) > 1 and "Extra data" in str(error):
                 return [json.loads(line) for line in lines]
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             pass
         raise bad_file(path, "JSON", f"broken JSON ({error})", "the file is likely cut short: fetch it again") from None
+
+
+def check_room(persons: int, frames: int, numbers: int, seen: int) -> None:
+    """Refuses ids that change so often that nearly all of persons by frames would be empty, and fill the memory.
+
+    Args:
+        numbers: of a person in a frame.
+        seen: persons in all frames together.
+
+    Raises:
+        ValueError: says how many ids there are.
+    """
+    if persons * frames * numbers > _ROOM and persons * frames > 20 * seen:
+        raise ValueError(
+            f"expected persons who keep their id, found {persons} ids in {frames} frames, in which {seen} were seen; "
+            "give each person one id"
+        )
 
 
 def parse_rows(path: Path, lines: list[str], expected: str) -> np.ndarray:

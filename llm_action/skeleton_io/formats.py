@@ -28,9 +28,11 @@ from .smarthome import read_smarthome
 from .tables import read_table
 from .ultralytics import is_ultralytics, is_ultralytics_folder, read_ultralytics, read_ultralytics_folder
 from .utd_mhad import read_utd_mhad
+from .video import VIDEO_SUFFIXES, is_video, read_video
 
 SKELETON_SUFFIXES = (
     ".skeleton", ".txt", ".csv", ".tsv", ".mat", ".json", ".jsonl", ".npy", ".npz", ".pkl", ".pickle", ".bvh",
+    *VIDEO_SUFFIXES,
 )  # fmt: skip
 Found = tuple[SkeletonRecording | ValueError, int | str | None, tuple[str, ...]]
 
@@ -62,16 +64,12 @@ _FOREIGN = (
     (b"Kaydara FBX", "an FBX animation", "export it as BVH (in Blender: File, Export, Motion Capture)"),
     (b"\x89HDF", "an HDF5 file", "open it with h5py (MATLAB 7.3 files, too) and save the joints as .npz (write_npz)"),
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
-    (b"RIFF", "a video", "take the skeletons out of it with a pose estimator first"),
 )
 _FOREIGN_SUFFIXES = {
     ".c3d": ("C3D markers", "markers on the skin are no joints: read them with ezc3d or c3d, take the joints' places "
              "from them (most motion-capture programs export BVH) and save those as .npz (write_npz)"),
     ".fbx": ("an FBX animation", "export it as BVH (in Blender: File, Export, Motion Capture)"),
     ".trc": ("OpenSim's TRC markers", "save them as csv with columns like left_wrist_x"),
-    ".mp4": ("a video", "take the skeletons out of it with a pose estimator first"),
-    ".avi": ("a video", "take the skeletons out of it with a pose estimator first"),
-    ".mov": ("a video", "take the skeletons out of it with a pose estimator first"),
 }  # fmt: skip
 _BINARY_SUFFIXES = {".npy": "arrays saved by numpy", ".npz": "arrays saved by numpy", ".mat": "a MATLAB file",
                     ".pkl": "a pickle", ".pickle": "a pickle"}  # fmt: skip
@@ -97,11 +95,16 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
         if isinstance(found[0][0], ValueError):
             raise found[0][0]
         return found[0][0]
-    try:
-        return _READERS[kind](path, options)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:  # of damaged content
-        problem, remedy = f"{type(error).__name__}: {error}", "the file is likely damaged"
-        raise bad_file(path, "what files of this format hold", problem, remedy) from None
+    return _READERS[kind](path, options)
+
+
+def is_video_file(path: Path) -> bool:
+    """Whether a file is a video.
+
+    Raises:
+        FileNotFoundError, ValueError: as `recording`.
+    """
+    return _kind(path) == "video"
 
 
 def holds_clips(path: Path) -> bool:
@@ -135,7 +138,7 @@ def clips(path: Path, options: ReadOptions) -> Iterator[Found]:
 
 
 def _kind(path: Path) -> str:
-    """folder, numpy, pickle, matlab, json or text."""
+    """folder, video, numpy, pickle, matlab, json or text."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such skeleton file; check the path")
     if path.is_dir():
@@ -145,6 +148,8 @@ def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
     if not head:
         raise bad_file(path, "a skeleton file", "an empty file", "fetch it again or leave it out")
+    if is_video(head, suffix):
+        return "video"
     if suffix in _FOREIGN_SUFFIXES:
         raise bad_file(path, "a skeleton file", *_FOREIGN_SUFFIXES[suffix])
     for first, found, remedy in _FOREIGN:
@@ -204,6 +209,7 @@ def _read_text(path: Path, options: ReadOptions) -> SkeletonRecording:
 
 _READERS: dict[str, Callable[[Path, ReadOptions], SkeletonRecording]] = {
     "folder": _read_folder,
+    "video": read_video,
     "numpy": _read_numpy,
     "matlab": lambda path, options: read_utd_mhad(path),
     "json": _read_json,

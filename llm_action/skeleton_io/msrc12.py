@@ -13,7 +13,7 @@ import numpy as np
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import bad_file, rate_of, read_text
+from .files import bad_file, parse_rows, rate_of, read_text
 
 NUM_JOINTS = 20
 _TICK_OFFSET, _TICKS_PER_SECOND = 24937.5, 49875.0  # of XQPCTick, from the data set's own reader
@@ -43,7 +43,7 @@ def read_action_points(path: Path) -> list[tuple[int, str]]:
     """
     path = Path(path)
     tags = path.with_suffix(".tagstream")
-    times = np.loadtxt(path.read_text().splitlines(), usecols=0, ndmin=1)
+    times = parse_rows(path, [line.partition(" ")[0] for line in read_text(path).splitlines()], "rows of numbers")[:, 0]
     points = []
     for line in read_text(tags).splitlines()[1:]:
         tick, _, tag = line.partition(";")

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import bad_file, parse_rows, read_text
+from .files import bad_file, check_room, parse_rows, read_text
 
 KINECT_FPS = 30.0
 _WORDS = 12  # of a joint line
@@ -53,6 +53,7 @@ def read_ntu(path: Path) -> SkeletonRecording:
     body, frame = np.array(bodies.places).T
     num_joints = bodies.values.shape[1]
     num_channels = 3 if num_joints == 25 else 2
+    check_room(int(body.max()) + 1, bodies.num_frames, num_joints * num_channels, len(body))
     joints = np.full((body.max() + 1, bodies.num_frames, num_joints, num_channels), np.nan, np.float32)
     joints[body, frame] = bodies.values[..., :num_channels]
     states = np.zeros(joints.shape[:3], np.float32)

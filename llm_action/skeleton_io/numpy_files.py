@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from llm_action.modeling.skeleton_layouts import get_layout, own_layout
 from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
-from .files import bad_file
+from .files import bad_file, check_unpacked
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
 from .options import ReadOptions
 
@@ -120,14 +119,18 @@ def load_numpy(path: Path, lazily: bool = False) -> np.ndarray | dict[str, np.nd
         lazily: leave a `.npy` on disk until parts of it are asked for.
     """
     try:
-        content = np.load(path, allow_pickle=False, mmap_mode="r" if lazily else None)
+        content = np.load(path, allow_pickle=False, mmap_mode="r")  # which finds a header that the data do not fill
         if isinstance(content, np.ndarray):
-            return content
+            if min(content.shape, default=1) < 1 or content.dtype.kind not in "biufc":
+                raise ValueError(f"{content.dtype} of shape {content.shape}")
+            return content if lazily else np.array(content)
         with content:
             names = content.files
             if _OTHER_ARCHIVES[1][0] & set(names):
                 raise ValueError(f"{', '.join(names)}; {_OTHER_ARCHIVES[1][1]}")
+            check_unpacked(content.zip, content.zip.namelist())
             return {name: content[name] for name in names}
-    except (ValueError, OSError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile and zlib each have their own
         remedy = "save plain numbers with np.save or np.savez; pickled objects are not read"
-        raise bad_file(path, "arrays saved by numpy", str(error), remedy) from None
+        found = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise bad_file(path, "arrays saved by numpy", found, remedy) from None

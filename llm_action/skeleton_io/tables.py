@@ -29,7 +29,7 @@ from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_la
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for, recording_from_array
 
 from .azure_kinect import in_azure_frame
-from .files import bad_file, rate_of
+from .files import bad_file, check_room, rate_of
 from .joint_names import standard_joints
 from .msrc12 import is_msrc12, read_msrc12
 from .options import ReadOptions
@@ -263,6 +263,7 @@ def _long(
     layout, places = _placed(path, names, options)
     times, frame_of = np.unique(moments, return_inverse=True)
     ids = {name: number for number, name in enumerate(dict.fromkeys(persons))}
+    check_room(len(ids), len(times), layout.num_joints * len(channels), -(-len(cells) // layout.num_joints))
     array = np.full((len(ids), len(times), layout.num_joints, len(channels)), np.nan)
     for row, joint in enumerate(joints):
         place = places[names.index(joint)]
@@ -372,6 +373,7 @@ def _frames(
             turns.append(counts[person])
         moment = np.array(turns, float)
     times, frame_of = np.unique(moment, return_inverse=True)
+    check_room(len(ids), len(times), joints[0].size, len(joints))
     array = np.full((len(ids), len(times), *joints.shape[1:]), np.nan)
     for row, person in enumerate(column["person"]):
         array[ids[person], frame_of[row]] = joints[row]

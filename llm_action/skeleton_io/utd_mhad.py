@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
 from .files import bad_file
+from .matlab import load_mat
 
 KINECT_FPS = 30.0
 
@@ -27,11 +27,7 @@ def read_utd_mhad(path: Path) -> SkeletonRecording:
     Raises:
         ValueError: not a MATLAB file, no `d_skel`, or a shape other than (20, 3, frames).
     """
-    try:
-        content = scipy.io.loadmat(path, variable_names=["d_skel"])
-    except Exception as error:  # scipy lets many kinds out on damaged files
-        remedy = "the file is likely cut short or of another format: fetch it again"
-        raise bad_file(path, "a MATLAB file", f"{type(error).__name__}: {error}", remedy) from None
+    content = load_mat(path, ["d_skel"])
     skeleton = content.get("d_skel")
     if skeleton is None:
         raise bad_file(path, "variable 'd_skel'", "none", "only UTD-MHAD skeleton files are read from .mat")

@@ -23,15 +23,17 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.config.folder_lock import lock_beside, sole_writer
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
 from llm_action.config.sections import Augmentation, RecognizerStage
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.augmentation import augment, padded, plain_batch
 from llm_action.datasets.benchmark import checked_folder
+from llm_action.datasets.cameras import filming
 from llm_action.datasets.folder import class_folders
 from llm_action.hub.model_folder import export
 from llm_action.modeling.class_prototypes import ClassPrototypes, motion_features
@@ -40,6 +42,7 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
+from llm_action.training.familiarity import changed_features
 from llm_action.training.precision import base_dtype
 from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, Rehearsal, read_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit
@@ -156,6 +159,8 @@ def adapt_recognizer(
     none = np.zeros_like(next(iter(known.features.values()))[:0])
     model.prototypes = ClassPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
     processor.motion_features = True
+    if processor.familiarity is not None and new.familiar:
+        processor.familiarity = processor.familiarity.with_classes(list(new.familiar.values()))
     _name_classes(model, names, processor)
     examples = naming_examples(known.sentences, processor)
     with TemporaryDirectory() if work is None else nullcontext(work) as folder:
@@ -192,13 +197,14 @@ def augmented_sentences(
 ) -> list[list[int]]:
     """The plain action sentence of every normalised sequence and the augmented ones."""
     extractor = processor.feature_extractor
+    film = filming(extractor)
     sentences: list[list[int]] = []
     for index, persons in enumerate(normalized):
-        plain = plain_batch([persons], extractor.num_frames, extractor.max_persons)
+        plain = plain_batch([extractor.as_seen(persons)], extractor.num_frames, extractor.max_persons)
         rows = [{name: part[0] for name, part in plain.items()}]
         for version in range(adaptation.sentences):
             rng = np.random.default_rng((adaptation.seed, index, version))
-            seen = augment(persons, adaptation.augmentation, extractor.num_frames, rng)
+            seen = augment(persons, adaptation.augmentation, extractor.num_frames, rng, film=film)
             rows.append(padded(seen, extractor.max_persons))
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in plain}
         sentences += processor.encode_features(batch["skeletons"], batch["person_mask"])
@@ -231,7 +237,7 @@ def read_examples(
     if not rows:
         raise FileNotFoundError(f"{root}: expected recordings to learn from, found test and validation folders alone")
     recordings: dict[str, list[SkeletonSequence]] = {}
-    for row in tqdm(rows, desc="reading recordings"):
+    for row in ProgressBar(rows, desc="reading recordings"):
         recordings.setdefault(row["label"], []).append(read_skeleton(row["path"], layout, **conventions))
     return _shown_by(recordings, processor, adaptation)
 
@@ -242,10 +248,13 @@ def _shown_by(
     """Action sentences, plain and augmented, and motion features of sequences by class."""
     extractor, known = processor.feature_extractor, Rehearsal({}, {})
     for label, given in sequences.items():
-        normalized = [extractor.normalize(sequence) for sequence in given]
+        normalized = [extractor.normalize_in_space(sequence) for sequence in given]
         known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
-        views = [motion_features(extractor.views_of(persons, _VIEWS)) for persons in normalized]
+        views = [motion_features(extractor.views_of(extractor.as_seen(persons), _VIEWS)) for persons in normalized]
         known.features[label] = np.stack(views)
+        if processor.familiarity is not None:
+            changed = [changed_features(persons, extractor, adaptation.seed) for persons in normalized]
+            known.familiar[label] = np.stack(changed)
     return known
 
 
@@ -276,7 +285,7 @@ def _name_classes(model: LlmArForActionRecognition, names: list[str], processor:
 def _prepare_work_folder(work: Path, made_from: dict[str, object]) -> None:
     """Keeps the checkpoints of an interrupted run of the same inputs; those of any other go."""
     record = work / "made_from.json"
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == made_from:
+    if recorded(record) == made_from:
         return
     shutil.rmtree(work, ignore_errors=True)
     write_json(made_from, record)

@@ -5,13 +5,13 @@ Their order is that of their steps. File times are not looked at: a clock may ju
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from transformers import TrainerCallback
 
 from llm_action.config.atomic_files import file_hash, write_json
+from llm_action.config.reading import recorded
 from llm_action.training.launching import launched_processes
 
 RECORD = "checksums.json"
@@ -39,9 +39,8 @@ def record_checkpoint(checkpoint: Path) -> None:
 
 def checkpoint_fault(checkpoint: Path) -> str | None:
     """Says what is wrong with a checkpoint, by its content; None of one that is whole."""
-    try:
-        record = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    record = recorded(checkpoint / RECORD)
+    if not isinstance(record, dict):
         return "was not written to its end"
     for name, digest in record.items():
         file = checkpoint / name

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.config.progress import ProgressBar
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.ledger import config_hash, recognizer_fingerprint
 from llm_action.evaluation.recordings import Recordings
@@ -163,11 +163,11 @@ def teacher_posteriors(recognize: SkeletonActionRecognitionPipeline, recordings:
             total.index_add_(0, rows[group], torch.zeros_like(shares).scatter(1, numbers, shares).float())
 
     skeletons, person_mask = map(torch.from_numpy, recordings.plain())
-    for rows in tqdm(torch.arange(count).split(_SCORED_AT_ONCE), desc="asking the language model"):
+    for rows in ProgressBar(torch.arange(count).split(_SCORED_AT_ONCE), desc="asking the language model"):
         ask(skeletons[rows], person_mask[rows], rows)
     batches = versions * count // _SCORED_AT_ONCE
     augmented = recordings.augmented_rows(_SCORED_AT_ONCE, batches)
-    for batch in tqdm(augmented, desc="asking again, of augmented ones", total=batches):
+    for batch in ProgressBar(augmented, desc="asking again, of augmented ones", total=batches):
         ask(*batch)
     return total / total.sum(1, keepdim=True)
 

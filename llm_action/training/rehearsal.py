@@ -11,9 +11,8 @@ either file, so they stay where they were written: they are never pushed.
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,13 @@ from datasets import Dataset, load_from_disk
 from safetensors.numpy import load_file, save_file
 
 from llm_action.config.atomic_files import write_json
+from llm_action.config.reading import read_json
 from llm_action.datasets import row_to_sequence
 from llm_action.modeling.class_prototypes import motion_features
+from llm_action.modeling.explanation import REHEARSAL_FILE
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 
-REHEARSAL_FILE, FEATURES_FILE = "rehearsal.json", "rehearsal.safetensors"
+FEATURES_FILE = "rehearsal.safetensors"
 _EACH = 20  # of a class
 
 
@@ -36,15 +37,18 @@ class Rehearsal:
     Attributes:
         sentences: action sentences (token ids) of each class.
         features: motion features (sequences, views, features) of each class.
+        familiar: features (sequences, views, features) of each class for `Familiarity`; not written, so none of what
+            was read from a model folder.
     """
 
     sentences: dict[str, list[list[int]]]
     features: dict[str, np.ndarray]
+    familiar: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_rehearsal(folder: Path, known: Rehearsal) -> None:
     """Writes up to 20 sentences and sequences of each class into a model folder, evenly spread over those known."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     kept = {label: [of_label[i] for i in _spread(len(of_label))] for label, of_label in known.sentences.items()}
     _write({label: rows[_spread(len(rows))] for label, rows in known.features.items()}, folder)
     write_json({"vqvae_fingerprint": config["vqvae_fingerprint"], "sentences": kept}, folder / REHEARSAL_FILE)
@@ -59,8 +63,8 @@ def read_rehearsal(folder: Path) -> Rehearsal | None:
     files = folder / REHEARSAL_FILE, folder / FEATURES_FILE
     if not all(file.is_file() for file in files):
         return None
-    kept = json.loads(files[0].read_text(encoding="utf-8"))
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kept = read_json(files[0])
+    config = read_json(folder / "config.json")
     if kept["vqvae_fingerprint"] != config["vqvae_fingerprint"]:
         raise ValueError(f"{files[0]}: belongs to another action tokenizer than the model; delete it, or export again.")
     return Rehearsal(kept["sentences"], load_file(files[1]))
@@ -73,15 +77,18 @@ def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
         table_folder: see `llm_action.training.sentences.training_sentences`.
         model_folder: the recognizer, whose config names the classes.
     """
-    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(model_folder / "config.json")
     first, names = config["base_vocab_size"], config["label_names"]
-    found: dict[str, dict[tuple[int, ...], None]] = {name: {} for name in names}
+    found: dict[str, dict[bytes, None]] = {name: {} for name in names}  # numbers as Python has them take ten times that
     for batch in load_from_disk(str(table_folder)).select_columns(["input_ids", "label"]).iter(1000):
         for ids, label in zip(batch["input_ids"], batch["label"], strict=True):
-            actions = np.flatnonzero(np.asarray(ids) >= first)
+            tokens = np.asarray(ids, np.int32)
+            actions = np.flatnonzero(tokens >= first)
             begin = 0 if config.get("sense_fingerprints") else actions[0]  # a sentence of several senses has words
-            found[names[label]][tuple(ids[begin : actions[-1] + 1])] = None
-    sentences = {name: [list(sentence) for sentence in sentences] for name, sentences in found.items()}
+            found[names[label]][tokens[begin : actions[-1] + 1].tobytes()] = None
+    sentences = {
+        name: [np.frombuffer(each, np.int32).tolist() for each in distinct] for name, distinct in found.items()
+    }
     features = load_file(table_folder / FEATURES_FILE)
     return Rehearsal(sentences, {name: features[key] for key, name in _keys(names).items() if key in features})
 

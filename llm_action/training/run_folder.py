@@ -6,16 +6,19 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerState, TrainingArguments
+from transformers import ProgressCallback, Trainer, TrainerState, TrainingArguments
 
 from llm_action.config.arguments import add_training_arguments
 from llm_action.config.experiment import Experiment, load_experiment, save_experiment
 from llm_action.config.folder_lock import sole_writer
+from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import RecognizerStage, VQVAEStage
+from llm_action.datasets.hub_table import pinned
 from llm_action.training.checkpoints import KeepCheckpoints, has_checkpoints, last_checkpoint, remove_checkpoints
 from llm_action.training.faults import StopOnNonFinite, explained_faults
 from llm_action.training.launching import launched_processes, start_all_processes
@@ -35,6 +38,7 @@ def run_of(arguments: argparse.Namespace) -> Iterator[tuple[Experiment, Path]]:
     out.mkdir(parents=True, exist_ok=True)
     with sole_run(out), explained_faults(out, out / "recognizer", out / "vqvae"):
         record = out / "experiment.yaml"
+        experiment = replace(experiment, dataset=_pinned(experiment.dataset, record))
         begun = record.is_file() and _has_begun(out)
         if begun and not arguments.restart and load_experiment(record) != experiment:
             raise ValueError(
@@ -42,6 +46,12 @@ def run_of(arguments: argparse.Namespace) -> Iterator[tuple[Experiment, Path]]:
             )
         save_experiment(experiment, record)
         yield experiment, out
+
+
+def _pinned(dataset: str, record: Path) -> str:
+    """The data set's name with its commit where it is on the Hub: a run goes on with the data that it began with."""
+    recorded = load_experiment(record).dataset if record.is_file() else ""
+    return recorded if recorded.partition("@")[0] == dataset else pinned(dataset)
 
 
 def sole_run(out: Path) -> AbstractContextManager[None]:
@@ -87,6 +97,15 @@ def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: in
     )
 
 
+class StepsLeft(ProgressCallback):
+    """The Trainer's bar, with the time left in words."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.training_bar = ProgressBar(total=state.max_steps, desc="training steps", dynamic_ncols=True)
+        self.current_step = 0
+
+
 def fit(trainer: Trainer, resume: bool) -> None:
     """Trains; if `resume`, from the last whole checkpoint on. A training that had ended is only loaded."""
     folder, is_main = Path(trainer.args.output_dir), trainer.is_world_process_zero()
@@ -102,6 +121,8 @@ def fit(trainer: Trainer, resume: bool) -> None:
             trainer._load_from_checkpoint(str(checkpoint))
             trainer.state = state
             return
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(StepsLeft())
     trainer.add_callback(StopOnNonFinite())
     trainer.add_callback(KeepCheckpoints())
     with explained_faults(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -12,13 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from datasets import Dataset, load_from_disk
+from datasets import Dataset, Features, Value, load_from_disk
+from datasets import Sequence as ListOf
+from datasets.arrow_writer import ArrowWriter
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.progress import ProgressBar
+from llm_action.config.reading import recorded
 from llm_action.datasets.augmentation import aligned_signals, augment, augment_signal, normalized, padded
+from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
 from llm_action.modeling.configuration_llm_ar import SKELETON
@@ -30,6 +33,9 @@ from llm_action.training.requests import Requests, examples_each
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
+_COLUMNS = Features(
+    input_ids=ListOf(Value("int64")), answer_length=Value("int64"), prompt_length=Value("int64"), label=Value("int64")
+)
 _SHOWN_TOKENS = 5
 
 
@@ -43,25 +49,31 @@ def training_sentences(experiment: Experiment, processor: LlmArProcessor, split:
         "versions": versions_read(experiment, len(split.train)),
     }
     record = folder / "made_from.json"
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
+    if recorded(record) == wanted:
         return load_from_disk(str(folder))
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    table = write_sentences(experiment, processor, split)
+    rows = folder.with_name(folder.name + ".arrow.tmp")
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    table = write_sentences(experiment, processor, split, rows)
     table.save_to_disk(str(temporary))
     write_json(sentence_statistics(table, processor, len(split.train)), temporary / "statistics.json")
     write_table_features(split.train, split.trained_labels, processor.feature_extractor, temporary)
+    rows.unlink()
     write_json(wanted, temporary / record.name)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
     return load_from_disk(str(folder))
 
 
-def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split) -> Dataset:
+def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Split, file: Path) -> Dataset:
     """Writes prompt and answer ids of every training sequence, in as many versions as the training reads.
 
     There are `1 + sentences` versions, the plain one and augmented ones. Chance decides for each sequence which of them
     are written, `versions_read` how many. A sentence has several rows if more is asked, see `Requests`.
+
+    Args:
+        file: takes the rows as they are made; the table returned is that file, memory-mapped.
 
     Returns:
         Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
@@ -73,8 +85,8 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
     requests_about = Requests(experiment, processor, split.labels)
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     before, after = processor.prompt_parts()
-    rows: dict[str, list] = {"input_ids": [], "answer_length": [], "prompt_length": [], "label": []}
-    for versions in tqdm(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
+    writer = ArrowWriter(path=str(file), features=_COLUMNS)
+    for versions in ProgressBar(_chosen_versions(experiment, len(sequences)), desc="writing action sentences"):
         for start in range(0, len(sequences), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(sequences)))
             batch = _seen(versions, sequences, chunk, experiment, extractor)
@@ -84,11 +96,15 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
             for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
                 rng = np.random.default_rng((experiment.seed, 8, versions[index], index))
                 for request, answer in requests_about(classes[index], skeletons[mask], rng):
-                    rows["input_ids"].append(before + sentence + request + answer)
-                    rows["answer_length"].append(len(answer))
-                    rows["prompt_length"].append(len(before) + len(sentence) + len(after))
-                    rows["label"].append(numbers[classes[index]])
-    return Dataset.from_dict(rows)
+                    row = {
+                        "input_ids": before + sentence + request + answer,
+                        "answer_length": len(answer),
+                        "prompt_length": len(before) + len(sentence) + len(after),
+                        "label": numbers[classes[index]],
+                    }
+                    writer.write(row)
+    writer.finalize()
+    return Dataset.from_file(str(file))
 
 
 class SenseSentences:
@@ -186,10 +202,12 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         "unseen",
         "seed",
     )
+    cameras = {} if experiment.dimensions != 2 else {"cameras": vars(experiment.cameras)}
     stage = ("sentences", "label_names", "answers", "descriptions", "question_share")
     return {
         **{name: getattr(experiment, name) for name in data},
         **{name: getattr(experiment.recognizer, name) for name in stage},
+        **cameras,
         **({"senses": _sense_settings(experiment)} if experiment.senses else {}),
         "augmentation": {**vars(experiment.augmentation), "joint_dropout": experiment.on_trial.joint_dropout},
     }
@@ -219,15 +237,15 @@ def _chosen_versions(experiment: Experiment, sequences: int) -> np.ndarray:
 
 def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
     """Makes a batch of the sequences `indices`, each in its version."""
-    rows = []
+    rows, film = [], filming(extractor, experiment.cameras)
     for index in indices:
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
             dropout = experiment.on_trial.joint_dropout
-            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout)
+            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout, film)
         else:
-            persons = resample(persons, extractor.num_frames).astype(np.float32)
+            persons = resample(extractor.as_seen(persons), extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 

@@ -7,7 +7,6 @@ A stage that is finished is not done again; an interrupted one goes on from its 
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.reading import recorded
 from llm_action.training.launching import launched_processes
+from llm_action.training.report import REPORT_FILE, write_report
 from llm_action.training.run_folder import sole_run, stage_command
 from llm_action.training.train_recognizer import train_recognizer
 from llm_action.training.train_senses import train_senses
@@ -23,7 +24,7 @@ from llm_action.training.train_vqvae import train_vqvae
 
 
 def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool = True) -> dict[str, Any]:
-    """Trains both stages; writes `out/processor`, `out/model` and `out/seconds.json` (the seconds of each stage).
+    """Trains both stages; writes `out/processor`, `out/model`, `out/seconds.json` (of each stage) and a report.
 
     Raises:
         BlockingIOError: another process trains in the folder.
@@ -39,7 +40,7 @@ def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool 
             "train_recognizer": (train_recognizer, "model/config.json"),
         }
         record = out / "seconds.json"
-        seconds = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and resume else {}
+        seconds = (recorded(record) if resume else None) or {}
         for name, (stage, result) in stages.items():
             processes.wait_for_everyone()
             finished = (out / result).is_file()
@@ -51,6 +52,9 @@ def train(experiment: Experiment, data_dir: str | None, out: Path, resume: bool 
             seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - started, 1)
             if processes.is_main_process:
                 write_json(seconds, record)
+                (out / REPORT_FILE).unlink(missing_ok=True)  # it was another model's
+        if processes.is_main_process and not (out / REPORT_FILE).is_file():
+            write_report(experiment, data_dir, out, seconds)
         return seconds
 
 

@@ -31,12 +31,14 @@ from llm_action.datasets.lexicon import shipped_lexicon
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub.model_folder import export
+from llm_action.hub.token_statistics import TokenStatistics, write_token_statistics
 from llm_action.hub.uploader import push
-from llm_action.modeling.label_tree import LabelTree, label_token_ids
+from llm_action.modeling.label_tree import LabelTree, label_key, label_token_ids
 from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.attribute_statistics import gather_attribute_statistics, training_lexicon
 from llm_action.training.example_order import BalancedDraws, Passes
+from llm_action.training.familiarity import gather_familiarity
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
 from llm_action.training.rehearsal import trained_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit, stage_command, trainer_settings
@@ -133,22 +135,33 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     model.config.attribute_statistics = asdict(gather_attribute_statistics(experiment, processor, split))
     model.config.label_lexicon = training_lexicon(experiment)
     model.lexicon = shipped_lexicon().without(experiment.unseen) if experiment.unseen else shipped_lexicon()
+    model.config.background_label = background_class(experiment.background, model.config.label_names)
     trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)
     history, weights = trainer.state.log_history, trainer.full_state_dict()
     if trainer.is_world_process_zero():
         write_json(history, out / "recognizer" / "history.json")
         save_experiment(experiment, out / "experiment.yaml")
-        rehearsal = partial(_write_trained_rehearsal, out / "sentences")
-        export(model, processor, out / "model", run=out, state_dict=weights, finish=rehearsal)
+        processor.familiarity = gather_familiarity(experiment, processor.feature_extractor, split)
+        known = partial(_write_sentences_known, out / "sentences", processor)
+        export(model, processor, out / "model", run=out, state_dict=weights, finish=known)
         if experiment.hub_model_id is not None:
             trainer._finish_current_push()
             push(out / "model", experiment.hub_model_id, message="End of training")
     return {"loss": history}
 
 
-def _write_trained_rehearsal(sentences: Path, folder: Path) -> None:
-    write_rehearsal(folder, trained_rehearsal(sentences, folder))
+def _write_sentences_known(sentences: Path, processor: LlmArProcessor, folder: Path) -> None:
+    """Writes the rehearsal of a model, and how its training sentences use their tokens."""
+    known = trained_rehearsal(sentences, folder)
+    write_rehearsal(folder, known)
+    first, config = processor.first_action_id, processor.vqvae.config
+    write_token_statistics(TokenStatistics.gathered(known.sentences, first, config), folder)
+
+
+def background_class(background: str, label_names: list[str] | None) -> str | None:
+    """The class of an experiment's background as the model spells it; None where there is no such class."""
+    return next((name for name in label_names or () if label_key(name) == label_key(background)), None)
 
 
 def saved_weights(folder: Path) -> dict[str, Any]:

@@ -16,18 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import SequentialSampler
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment, save_experiment, tokenizer_config
 from llm_action.config.sections import OnTrial, VQVAEStage
 from llm_action.datasets.augmentation import AugmentedSkeletons, normalized
-from llm_action.datasets.split import load_split, model_layout
+from llm_action.datasets.cameras import filming
+from llm_action.datasets.split import load_split, model_dimensions, model_layout
 from llm_action.evaluation.language_likeness import mmd, zipf_divergence
 from llm_action.evaluation.probe import probe_joints, probe_tokens
+from llm_action.evaluation.recordings import feature_extractor
 from llm_action.evaluation.token_metrics import token_metrics, word_sample
 from llm_action.hub.base_models import resolve_base_model
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
@@ -173,6 +175,14 @@ class VQVAETrainer(HubTrainer):
         super().__init__(*args, **kwargs)
         self.measure = measure
 
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = train_dataset or self.train_dataset
+        if getattr(
+            dataset, "by_part", False
+        ):  # its order needs few parts of the table at a time, and is random already
+            return SequentialSampler(dataset)
+        return super()._get_train_sampler(train_dataset)
+
     def compute_loss_context_manager(self):
         contexts = super().compute_loss_context_manager()
         contexts.enter_context(fast_arithmetic(self.args.device))
@@ -200,10 +210,13 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     base_config = AutoConfig.from_pretrained(base)
     split = load_split(experiment, data_dir)
     stage, trial = experiment.vqvae, experiment.on_trial
-    config = tokenizer_config(experiment, layout=model_layout(experiment), embedding_dim=base_config.hidden_size)
-    extractor = SkeletonFeatureExtractor(
-        config.layout, config.num_frames, experiment.max_persons, experiment.align_facing, trial.normalize_bones
+    config = tokenizer_config(
+        experiment,
+        layout=model_layout(experiment),
+        dimensions=model_dimensions(experiment, split),
+        embedding_dim=base_config.hidden_size,
     )
+    extractor = feature_extractor(experiment, dimensions=config.dimensions)
     words = word_sample(base, experiment.seed)
     model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words, trial)
     mmd_before = float(mmd(model.vqvae.token_embeddings().detach(), words))
@@ -226,6 +239,7 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         stage.steps * stage.batch_size * settings.world_size,
         experiment.seed,
         trial.joint_dropout,
+        filming(extractor, experiment.cameras),
     )
     tokenizer = AutoTokenizer.from_pretrained(base)
 

@@ -52,10 +52,15 @@ def animate_skeletons(
 
     panels = [_row_of_panels(row) for row in rows]
     pictures = [_picture(panels, titles, frame, (k + 1) / len(shown)) for k, frame in enumerate(shown)]
+    return write_gif(pictures, path, fps * len(shown) / longest)
+
+
+def write_gif(pictures: list[Image.Image], path: Path, fps: float) -> Path:
+    """Writes pictures of one size as an endless GIF, in the colours of the one in the middle."""
     palette = pictures[len(pictures) // 2].quantize(64)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    milliseconds = max(20, round(1000 * longest / fps / len(shown)))
     temporary = path.with_name(path.name + ".tmp")
+    milliseconds = max(20, round(1000 / fps))
     pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
     os.replace(temporary, path)
     return path

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_layouts import SkeletonLayout, get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 VIEW_YAW, VIEW_PITCH = np.deg2rad(20.0), np.deg2rad(12.0)
@@ -18,6 +19,8 @@ BACKGROUND, FLOOR, INK = (255, 255, 255), (224, 224, 224), (40, 40, 40)
 PERSON_COLOURS = (
     ((70, 70, 70), (31, 119, 180), (214, 69, 43)),
     ((150, 150, 150), (44, 160, 140), (200, 140, 30)),
+    ((110, 90, 130), (112, 72, 168), (201, 66, 130)),
+    ((120, 120, 90), (90, 130, 40), (150, 90, 50)),
 )
 
 
@@ -53,7 +56,6 @@ class SkeletonPanel:
         self.layout = get_layout(sequence.layout)
         self.points = project(sequence)
         self.floor = _floor_lines(sequence.joints) if sequence.joints.shape[-1] == 3 else np.empty((0, 2, 2))
-        self.colours = [_joint_colour(joint) for joint in self.layout.joints]
         low, high = _bounds(self.points)
         self.centre = (low + high) / 2
         self.extent = extent or needed_extent(sequence)
@@ -66,20 +68,26 @@ class SkeletonPanel:
             canvas.line([*start, *end], fill=FLOOR, width=OVERSAMPLING)
         frame = min(frame, self.points.shape[1] - 1)
         for person, pixels in enumerate(self._pixels(self.points[:, frame])):
-            self._draw_person(canvas, pixels, PERSON_COLOURS[person % len(PERSON_COLOURS)])
+            palette = PERSON_COLOURS[person % len(PERSON_COLOURS)]
+            draw_person(canvas, pixels, self.layout, palette, max(2, self.size // 75))
         return image.resize((self.size // OVERSAMPLING,) * 2, Image.Resampling.BOX)
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
         return self.size / 2 + (points - self.centre) * [1, -1] * self.size / self.extent
 
-    def _draw_person(self, canvas: ImageDraw.ImageDraw, pixels: np.ndarray, palette: tuple) -> None:
-        width = max(2, self.size // 75)
-        seen = np.isfinite(pixels).all(axis=1)
-        for joint, parent in self.layout.bones:
-            if seen[joint] and seen[parent]:
-                canvas.line([*pixels[joint], *pixels[parent]], fill=palette[self.colours[joint]], width=width)
-        for joint in np.flatnonzero(seen).tolist():
-            canvas.circle(tuple(pixels[joint]), width * 0.8, fill=palette[self.colours[joint]])
+
+def draw_person(
+    canvas: ImageDraw.ImageDraw, pixels: np.ndarray, layout: SkeletonLayout, palette: tuple, width: float
+) -> None:
+    """Draws one person's joints (joints, 2), NaN where missing, with lines so wide; the head is a disk."""
+    seen = np.isfinite(pixels).all(axis=1)
+    sides = [joint_colour(joint) for joint in layout.joints]
+    for joint, parent in layout.bones:
+        if seen[joint] and seen[parent]:
+            canvas.line([*pixels[joint], *pixels[parent]], fill=palette[sides[joint]], width=round(width))
+    for joint in np.flatnonzero(seen).tolist():
+        radius = width * (2.0 if layout.standard[joint] == "head" else 0.8)
+        canvas.circle(tuple(pixels[joint]), radius, fill=palette[sides[joint]])
 
 
 def needed_extent(sequence: SkeletonSequence) -> float:
@@ -106,17 +114,23 @@ def _floor_lines(joints: np.ndarray) -> np.ndarray:
     return _project_points(np.array(across + along))
 
 
-def _joint_colour(name: str) -> int:
+def joint_colour(name: str) -> int:
+    """Which of a person's three colours a joint has: the middle's, the left's or the right's."""
     return 1 if name.startswith("left_") else 2 if name.startswith("right_") else 0
 
 
 def write_title(image: Image.Image, text: str, at: tuple[int, int], width: int) -> None:
     """Centred text above a panel, shortened to its width."""
-    font = ImageFont.load_default(size=13)
-    canvas = ImageDraw.Draw(image)
-    while len(text) > 1 and canvas.textlength(text, font=font) > width - 6:
-        text = text[:-2].rstrip("…") + "…"
+    font, canvas = ImageFont.load_default(size=13), ImageDraw.Draw(image)
+    text = shortened(text, font, canvas, width - 6)
     canvas.text((at[0] + width / 2, at[1]), text, fill=INK, font=font, anchor="ma")
+
+
+def shortened(text: str, font: Any, canvas: ImageDraw.ImageDraw, width: float) -> str:
+    """A text that is no wider than so many pixels."""
+    while len(text) > 1 and canvas.textlength(text, font=font) > width:
+        text = text[:-2].rstrip("…") + "…"
+    return text
 
 
 def writable(path: str | os.PathLike, suffixes: tuple[str, ...]) -> Path:

@@ -54,7 +54,7 @@ def test_the_registry_describes_every_benchmark(name):
 
 def test_rows_hold_what_the_files_hold(utd_folder):
     table = load_benchmark("utd_mhad", utd_folder)
-    assert set(table.column_names) == COLUMNS | {"cross_subject"}
+    assert set(table.column_names) == COLUMNS | {"cross_subject", "inertial"}
     assert table.features["label"].names == list(BENCHMARKS["utd_mhad"].labels)
     rows = {row["name"]: row for row in table}
     assert set(rows) == {"a1_s1_t2", "a27_s8_t2", "a10_s2_t2"}

@@ -168,3 +168,77 @@ def test_a_pickle_of_many_clips_is_prepared_whole_with_its_splits(tmp_path):
     assert list(table["name"]) == names and list(table["label"]) == [0, 1] * 3
     assert list(table["xsub"]) == ["train"] * 4 + ["test"] * 2
     assert list(table["xview"]) == ["test"] * 2 + ["train"] * 4
+
+
+def long_recording(path, marks, fps=25.0, seconds=20, empty=50):
+    """Frames that say their number in y of the first joint; nobody is seen in the first ones."""
+    joints = np.random.default_rng(0).normal(size=(1, 1, 20, 3)).repeat(int(seconds * fps), 1) * 0.3 + [0, 1, 3]
+    joints[0, :, 0, 1] = 1 + np.arange(joints.shape[1]) / 1000
+    joints[:, :empty] = np.nan
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, joints=joints, layout="kinect20", fps=fps, up="y", unit="m")
+    return [f"{path.name},{label},{start},{end}" for label, start, end in marks]
+
+
+def frames_of(row):
+    """The frames of a long recording that a row of the table shows."""
+    joints = np.asarray(row["joints"]).reshape(row["shape"])
+    numbers = np.round((joints[0, :, 0, 1] - 1) * 1000).astype(int)
+    assert (np.diff(numbers) == 1).all()
+    return int(numbers[0]), int(numbers[-1]) + 1
+
+
+def test_long_recordings_are_cut_by_their_annotations(tmp_path):
+    marks = [("wave", 4, 6), ("kick", 6, 8.2), ("wave", 14.5, 16.5)]
+    lines = long_recording(tmp_path / "a.npz", marks) + long_recording(tmp_path / "b.npz", [("kick", 5, 7)])
+    record(tmp_path / "c.npz", layout="kinect20", joints=20, channels=3)
+    listing = tmp_path / "list.csv"
+    listing.write_text("path,label,start,end,split\n" + "".join(f"{line},train\n" for line in [*lines, "c.npz,kick,,"]))
+    out = tmp_path / "out"
+    arguments = ["prepare", "folder", "--source", str(tmp_path), "--csv", str(listing), "--out", str(out)]
+    assert main([*arguments, "--workers", "1"]) == 0
+    benchmark, table = open_dataset(out)
+    assert benchmark.labels == ("kick", "nothing", "wave")
+    shown = [(row["name"].split()[0], table.features["label"].int2str(row["label"]), row) for row in table]
+    actions = [(file, label, frames_of(row)) for file, label, row in shown if label != "nothing" and file != "c.npz"]
+    assert actions == [
+        ("a.npz", "wave", (100, 150)),
+        ("a.npz", "kick", (150, 205)),
+        ("a.npz", "wave", (362, 412)),
+        ("b.npz", "kick", (125, 175)),
+    ]
+    assert [label for file, label, _ in shown if file == "c.npz"] == ["kick"]
+    background = [frames_of(row) for file, label, row in shown if file == "a.npz" and label == "nothing"]
+    assert any(start >= 250 and end <= 362 for start, end in background), "what lies between"
+    assert any(100 < start < 150 < end < 205 for start, end in background), (
+        "the end of one and the next one's beginning"
+    )
+    for start, end in background:
+        for _, first, last in marks:
+            inside = max(0, min(end, last * 25) - max(start, first * 25))
+            assert inside < 0.36 * (max(end, last * 25) - min(start, first * 25)) + 1, "no action, or only its edge"
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [("6,4", "an end after the start"), ("4,", "end in seconds"), ("x,4", "start in seconds"), ("-1,4", "0 to|-1 to")],
+)
+def test_spans_that_are_none_are_refused(tmp_path, span, message):
+    long_recording(tmp_path / "a.npz", [])
+    (tmp_path / "list.csv").write_text(f"path,label,start,end\na.npz,wave,{span}\n")
+    with pytest.raises(ValueError, match=message):
+        scan_folder(tmp_path, tmp_path / "list.csv")
+
+
+def test_long_recordings_are_held_out_whole(tmp_path):
+    lines = [
+        line
+        for number in range(5)
+        for line in long_recording(tmp_path / f"{number}.npz", [("wave", 4, 6), ("kick", 9, 11)])
+    ]
+    (tmp_path / "list.csv").write_text("path,label,start,end\n" + "\n".join(lines))
+    _, scan = scan_folder(tmp_path, tmp_path / "list.csv")
+    parts = {}
+    for path, about in scan.samples:
+        parts.setdefault(path.name, set()).add(about["splits"]["split"])
+    assert sorted(map(sorted, parts.values())) == [["test"], *[["train"]] * 4]

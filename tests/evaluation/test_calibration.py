@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from scipy.stats import binom
 
-from llm_action.evaluation.calibration import BINS, calibration_errors, calibration_metrics, error_by_chance
+from llm_action.evaluation.calibration import (
+    BINS,
+    calibration_errors,
+    calibration_metrics,
+    error_by_chance,
+    fitted_temperature,
+    tempered,
+)
 from llm_action.evaluation.metrics import classification_metrics
 
 
@@ -69,3 +77,19 @@ def test_metrics_have_them_of_log_probabilities_alone():
     logits = np.array([[0.0, -np.inf], [1.0, -np.inf]])
     with pytest.raises(ValueError, match=r"expected log-probabilities, got rows that sum to 1\.\.2\.72"):
         classification_metrics(logits, targets, ["a", "b"], posterior=True)
+
+
+def test_the_temperature_that_made_scores_too_sure_is_found():
+    """Classes are drawn from a posterior; what is then said is sharper, or flatter, by a known power."""
+    rng = np.random.default_rng(0)
+    true = log_softmax(rng.normal(size=(20_000, 6)) * 1.5, axis=1)
+    targets = np.array([rng.choice(6, p=row) for row in np.exp(true)])
+    for power in (0.5, 1.0, 3.0):
+        said = log_softmax(power * true, axis=1)
+        assert fitted_temperature(said, targets) == pytest.approx(power, rel=0.05)
+        np.testing.assert_allclose(tempered(said, power), true, atol=1e-9)
+
+
+def test_of_a_classifier_without_mistakes_nothing_is_fitted():
+    scores = np.log(np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert fitted_temperature(scores, np.array([0, 1])) == 1.0

@@ -42,12 +42,12 @@ def test_the_result_is_an_average_of_the_way(student):
     seen = []
 
     def after_step(step, averaged):
-        seen.append((averaged.positions.detach().clone(), averaged.trunk.input_norm.running_mean.clone()))
+        seen.append((averaged.outputs.bias.detach().clone(), averaged.trunk.input_norm.running_mean.clone()))
         with torch.no_grad():
-            student.positions.fill_(float(step > 20))
+            student.outputs.bias.fill_(float(step > 20))
 
     fit_averaged(student, (moves(4, seed) for seed in range(40)), 40, label_loss, after_step)
-    means = [float(positions.mean()) for positions, _ in seen]
+    means = [float(bias.mean()) for bias, _ in seen]
     assert abs(means[20]) < 0.1 and means[20] < means[21] < 0.5 < means[30] < means[39] < 1
     moved = [(after - before).abs().max() for (_, before), (_, after) in pairwise(seen[20:])]
     assert max(moved) < 0.2 and all(move > 0 for move in moved)

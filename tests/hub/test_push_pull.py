@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -51,29 +52,36 @@ def test_the_space_holds_the_app_its_card_and_the_package(shared, hub):
     assert not any("__pycache__" in name for name in files)
 
 
-def test_the_space_s_app_names_the_action(shared, hub, client, recording, tmp_path):
+@pytest.fixture
+def space(shared, hub, tmp_path) -> Path:
+    """The demo Space as the Hub would start it: its files, and gradio."""
+    pytest.importorskip("gradio", reason="the page of the demo Space needs gradio")
     for name, blob in hub.repos["space", "alice/tiny-actions"].files().items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(blob.content)
-    code = (
-        "import json, sys, os\nsys.path.insert(0, os.getcwd())\nimport app\n"
+    return tmp_path
+
+
+START = "import json, sys, os\nsys.path.insert(0, os.getcwd())\nimport app\n"
+
+
+def test_the_space_s_app_names_the_action(space, client, recording):
+    code = START + (
+        "from llm_action.visualization.app.answering import names_in, recognise\n"
         f"file = {str(recording / 'recording.npz')!r}\n"
-        "scores, animation, sentence = app.name_action(file, labels='waving, sitting')\n"
-        "print(json.dumps([scores, os.path.getsize(animation), sentence]))"
+        "found = recognise(app.load(), [file], {}, names_in('waving, sitting'), None).rows[0]\n"
+        "print(json.dumps([found.ranking, found.sentence]))"
     )
-    scores, size, sentence = client.run(code, tmp_path).json
-    assert sum(scores.values()) == pytest.approx(1) and set(scores) == {"waving", "sitting"}
-    assert size > 1000 and sentence.startswith("<a")
+    ranking, sentence = client.run(code, space).json
+    assert sum(one["score"] for one in ranking) == pytest.approx(1)
+    assert {one["label"] for one in ranking} == {"waving", "sitting"} and sentence.startswith("<a")
 
 
 @pytest.mark.slow
-def test_the_space_s_page_builds(shared, hub, client, tmp_path):
-    pytest.importorskip("gradio", reason="the page of the demo Space needs gradio")
-    (tmp_path / "app.py").write_bytes(hub.repos["space", "alice/tiny-actions"].files()["app.py"].content)
-    done = client.run(
-        "import sys, os\nsys.path.insert(0, os.getcwd())\nimport app\nprint(type(app.build_demo()))", tmp_path
-    )
-    assert "Interface" in done.out, done.err
+def test_the_space_s_page_builds(space, client):
+    code = "from llm_action.visualization.app.page import build_app\nprint(type(build_app(app.load, app.MODEL_ID)))"
+    done = client.run(START + code, space)
+    assert "Blocks" in done.out, done.err
 
 
 def test_pushing_again_changes_nothing_and_pull_knows_revisions(client, hub, own_folder, tmp_path):

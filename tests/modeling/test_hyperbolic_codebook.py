@@ -153,6 +153,6 @@ def test_continuous_features_pass_as_they_are():
     assert torch.equal(output.quantized.vectors, output.latents)
     assert torch.equal(vqvae.decode_vectors(output.latents), output.reconstruction)
     output.reconstruction.sum().backward()
-    assert vqvae.step_projections[0].weight.grad.any()
+    assert vqvae.latent_projection.weight.grad.any()
     with pytest.raises(ValueError, match="tokens, got geometry 'continuous'"):
         vqvae.encode(skeletons)

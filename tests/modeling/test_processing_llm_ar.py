@@ -25,7 +25,14 @@ CODES = 32
 
 def make_vqvae(seed: int = 0, **settings) -> ActionVQVAE:
     torch.manual_seed(seed)
-    small = {"num_frames": 2 * STEPS, "codebook_size": CODES, "code_dim": 6, "embedding_dim": 64}
+    small = {
+        "num_frames": 2 * STEPS,
+        "downsample": 2,
+        "trunk_widths": [8, 16],
+        "codebook_size": CODES,
+        "code_dim": 6,
+        "embedding_dim": 64,
+    }
     return ActionVQVAE(ActionVQVAEConfig(**small, hidden_size=16, num_layers=1, num_heads=2, **settings))
 
 
@@ -257,7 +264,7 @@ class TestSaving:
             LlmArProcessor.from_pretrained(broken)
 
     def test_a_vqvae_of_another_shape_is_refused(self, processor, tokenizer):
-        with pytest.raises(ValueError, match=r"\('kinect20', 16\).*\('ntu25', 16\)"):
+        with pytest.raises(ValueError, match=r"\('kinect20', 16, 3\).*\('ntu25', 16, 3\)"):
             LlmArProcessor(SkeletonFeatureExtractor("ntu25", num_frames=16), tokenizer, processor.vqvae)
         with pytest.raises(ValueError, match="Expected a vqvae"):
             LlmArProcessor(processor.feature_extractor, tokenizer)

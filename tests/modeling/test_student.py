@@ -18,14 +18,14 @@ from llm_action.modeling.student import ActionStudent, StudentConfig
 
 
 def config(**others) -> StudentConfig:
-    settings = {"layout": "kinect15", "num_frames": 16, "widths": (8, 16), **others}
+    settings = {"layout": "kinect15", "num_frames": 16, "widths": (8, 16), "hidden_size": 32, **others}
     return StudentConfig(["drink", "sit down", "wave"], **settings)
 
 
-@pytest.fixture
-def student() -> ActionStudent:
+@pytest.fixture(params=[0, 1], ids=["no attention", "attention"])
+def student(request) -> ActionStudent:
     torch.manual_seed(0)
-    student = ActionStudent(config())
+    student = ActionStudent(config(num_layers=request.param))
     for _ in range(3):  # something for the normalisation to remember
         student(torch.randn(4, 2, 16, 15, 3), torch.ones(4, 2, dtype=torch.bool))
     return student.eval()
@@ -64,7 +64,7 @@ def test_a_temperature_changes_scores_and_no_order(student):
 def test_saved_means_loadable(student, tmp_path):
     recording = SkeletonSequence(np.random.default_rng(0).normal(size=(1, 20, 15, 3)), "kinect15")
     student.save_pretrained(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "student").iterdir()) == ["config.json", "model.safetensors"]
     loaded = ActionStudent.from_pretrained(tmp_path)
     assert not loaded.training and loaded.config == student.config
     assert loaded.recognize([recording]) == student.recognize([recording])

@@ -90,7 +90,7 @@ def test_no_such_file_folder_or_suffix(tmp_path):
         ("walk.c3d", b"\x02\x50" * 9, "ezc3d"),
         ("walk.fbx", b"Kaydara FBX Binary", "Blender"),
         ("walk.mat", b"\x89HDF\r\n", "h5py"),
-        ("walk.mp4", b"\x00\x00\x00\x20ftyp", "pose estimator"),
+        ("walk.mp4", b"\x00\x00\x00\x20ftyp", "video"),
     ],
 )
 def test_a_refusal_names_the_format_and_a_way_on(tmp_path, name, content, way_on):

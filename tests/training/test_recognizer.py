@@ -21,7 +21,7 @@ from llm_action.training.train_recognizer import new_recognizer, recognizer_trai
 
 
 @pytest.fixture(scope="module")
-def parts(tiny_config, tiny_base, tiny_run, recordings):
+def parts(tiny_config, tiny_base, tiny_run, recordings, tmp_path_factory):
     """Experiment, processor, examples and a model whose adapter is not zero."""
     experiment = load_experiment(tiny_config, ["recognizer.sentences=0"])
     processor = LlmArProcessor.from_pretrained(tiny_run / "processor")
@@ -31,7 +31,8 @@ def parts(tiny_config, tiny_base, tiny_run, recordings):
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    return experiment, processor, write_sentences(experiment, processor, split), model
+    examples = write_sentences(experiment, processor, split, tmp_path_factory.mktemp("examples") / "sentences.arrow")
+    return experiment, processor, examples, model
 
 
 def trainer_loss(parts, out: Path, loss: str, smoothing: float) -> torch.Tensor:

@@ -20,14 +20,15 @@ from llm_action.training.sentences import write_sentences
 
 
 @pytest.fixture(scope="module")
-def taught(tiny_config, tiny_export, recordings):
+def taught(tiny_config, tiny_export, recordings, tmp_path_factory):
     """What a recognizer stage of some settings would be taught."""
     processor = LlmArProcessor.from_pretrained(tiny_export)
     experiment = load_experiment(tiny_config)
 
     def table(**stage):
         changed = replace(experiment, recognizer=replace(experiment.recognizer, **stage))
-        rows = write_sentences(changed, processor, load_split(changed, str(recordings)))
+        file = tmp_path_factory.mktemp("taught") / "sentences.arrow"
+        rows = write_sentences(changed, processor, load_split(changed, str(recordings)), file)
         texts = [
             (processor.tokenizer.decode(ids[:-answer][-12:]), processor.tokenizer.decode(ids[-answer:-1]).strip())
             for ids, answer in zip(rows["input_ids"], rows["answer_length"], strict=True)

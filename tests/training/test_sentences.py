@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,9 +80,14 @@ def vqvae(request) -> ActionVQVAE:
     return ActionVQVAE(config).eval()
 
 
+def writes(vqvae):
+    """What token noise asks of a processor of one sense."""
+    return SimpleNamespace(vqvae=vqvae, senses={}, first_action_id=FIRST_ACTION)
+
+
 class TestTokenNoise:
     def test_a_share_of_the_action_tokens_becomes_neighbours(self, vqvae):
-        noise, rng = TokenNoise(vqvae, FIRST_ACTION, 0.3), np.random.default_rng(0)
+        noise, rng = TokenNoise(writes(vqvae), 0.3), np.random.default_rng(0)
         ids = [5, 7, *rng.integers(FIRST_ACTION, FIRST_ACTION + 40, 2000).tolist(), 9]
         noisy = noise(ids, rng)
         changed = [(old, new) for old, new in zip(ids, noisy, strict=True) if old != new]
@@ -96,7 +102,7 @@ class TestTokenNoise:
 
     def test_an_item_has_its_own_noise_whenever_it_is_read(self, vqvae):
         rows = [{"input_ids": list(range(FIRST_ACTION, FIRST_ACTION + 40))}]
-        stream = SentenceStream(rows, [0] * 6, seed=0, noise=TokenNoise(vqvae, FIRST_ACTION, 0.5))
+        stream = SentenceStream(rows, [0] * 6, seed=0, noise=TokenNoise(writes(vqvae), 0.5))
         backwards = [stream[item]["input_ids"] for item in reversed(range(6))][::-1]
         assert backwards == [stream[item]["input_ids"] for item in range(6)]
         assert len({tuple(ids) for ids in backwards}) == 6

@@ -17,8 +17,8 @@ import pyarrow as pa
 from datasets import Dataset
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.datasets.synthetic.actions import ACTIONS, TWO_PERSON
 from llm_action.datasets.synthetic.body import FPS, Body, Performer, perform, trunk_motion
 from llm_action.datasets.table import sequence_to_row, table_features
@@ -236,7 +236,7 @@ def build_synthetic(
         for repetition in range(1, repetitions + 1)
     ]
     rows = []
-    for label, subject, camera, repetition in tqdm(wanted, desc="synthetic actions", unit="seq", disable=None):
+    for label, subject, camera, repetition in ProgressBar(wanted, desc="synthetic actions", unit="seq", disable=None):
         sequence = generate_sequence(LABELS[label], subject, camera, repetition, seed)
         splits = {
             "cross_subject": "train" if subject % 2 else "test",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
 from llm_action.experiments.bench.inputs import BenchInputs, made_up_sequences
 from llm_action.experiments.bench.precision import PRECISIONS
 from llm_action.experiments.bench.timing import Figure, Section, ratio, take_turns, timed
@@ -96,7 +96,7 @@ def streaming_section(inputs: BenchInputs, repeats: int) -> Section:
     try:
         seconds: dict[str, list[float]] = {"stream": [], "pipeline": []}
         different, results = 0, _stream(recognize, options, frames, layout)
-        for number, window in enumerate(tqdm(windows, desc="stream", leave=False, disable=None)):
+        for number, window in enumerate(ProgressBar(windows, desc="stream", leave=False, disable=None)):
             clip = SkeletonSequence(window[None], layout, FPS)
             ways = {"stream": partial(next, results), "pipeline": partial(recognize, clip, **options)}
             found: dict[str, Any] = {}

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 import transformers
-from tqdm import tqdm
 
+from llm_action.config.progress import ProgressBar
+from llm_action.experiments.bench.fast import fast_section
 from llm_action.experiments.bench.inputs import BenchInputs, Sizes, load_inputs, untrained_model
 from llm_action.experiments.bench.memory import memory_section
 from llm_action.experiments.bench.pipeline import batches_section, pipeline_section, streaming_section
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[BenchInputs, int], Section]] = {
     "training": training_section,
     "memory": memory_section,
     "precision": precision_section,
+    "fast": fast_section,
 }
 REPEATS = 3
 
@@ -74,7 +76,7 @@ def run_bench(
         print("\n".join(f"{name}: {value}" for name, value in setting.items()), flush=True)
         if not inputs.trained:
             print("No --model: an untrained recognizer stands in. Times are real, answers mean nothing.", flush=True)
-        for name in tqdm(sections, desc="benchmark", disable=None):
+        for name in ProgressBar(sections, desc="benchmark", disable=None):
             started = time.perf_counter()
             section = SECTIONS[name](inputs, repeats)
             seconds = time.perf_counter() - started
@@ -83,7 +85,9 @@ def run_bench(
                 "notes": section.notes,
                 "seconds": round(seconds, 1),
             }
-            tqdm.write("\n".join([f"\n{name} ({seconds:.0f} s)", *map(_line, [*section.figures, *section.notes])]))
+            ProgressBar.write(
+                "\n".join([f"\n{name} ({seconds:.0f} s)", *map(_line, [*section.figures, *section.notes])])
+            )
     return report
 
 

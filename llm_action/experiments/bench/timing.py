@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from tqdm import tqdm
+
+from llm_action.config.progress import ProgressBar
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def take_turns(title: str, ways: Mapping[str, Callable[[int], Any]], repeats: in
     """
     seconds: Seconds = {name: [] for name in ways}
     names = list(ways)
-    with tqdm(total=repeats * len(ways), desc=title, leave=False, disable=None) as progress:
+    with ProgressBar(total=repeats * len(ways), desc=title, leave=False, disable=None) as progress:
         for repeat in range(repeats):
             first = repeat % len(names)
             for name in names[first:] + names[:first]:

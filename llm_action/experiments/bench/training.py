@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, set_seed
 
 from llm_action.config.experiment import Experiment
+from llm_action.config.progress import ProgressBar
 from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.protocols import protocol_parts
 from llm_action.datasets.split import Split
@@ -65,7 +65,7 @@ def training_section(inputs: BenchInputs, repeats: int) -> Section:
     losses: dict[str, list[float]] = {"ours": [], "stock": []}
     with (
         TemporaryDirectory() as folder,
-        tqdm(total=2 * repeats, desc="training", leave=False, disable=None) as progress,
+        ProgressBar(total=2 * repeats, desc="training", leave=False, disable=None) as progress,
     ):
         for repeat in range(repeats):
             for name in ("ours", "stock") if repeat % 2 == 0 else ("stock", "ours"):
@@ -140,6 +140,9 @@ def _examples(experiment: Experiment, inputs: BenchInputs) -> Dataset:
     table = build_synthetic(subjects=2)
     parts = protocol_parts(table, PROTOCOLS[0])
     train, test = (table.select(np.flatnonzero(parts == part)) for part in ("train", "test"))
-    sentences = write_sentences(experiment, inputs.processor, Split(train, test, list(LABELS), PROTOCOLS[0]))
+    split = Split(train, test, list(LABELS), PROTOCOLS[0])
     wanted = experiment.recognizer.steps * experiment.recognizer.batch_size
-    return sentences.shuffle(seed=experiment.seed).select(range(min(wanted, len(sentences))))
+    with TemporaryDirectory() as folder:
+        sentences = write_sentences(experiment, inputs.processor, split, Path(folder) / "sentences.arrow")
+        chosen = sentences.shuffle(seed=experiment.seed).select(range(min(wanted, len(sentences))))
+        return chosen.flatten_indices(keep_in_memory=True)

@@ -1,0 +1,84 @@
+"""Errors of readers and models in the words of somebody who sees a page, not a program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SAY_IT = "What the file does not say"  # the heading under which a reader's options are
+OPTIONS = {
+    "layout": "Joint layout",
+    "up": "Axis that points up",
+    "unit": "Unit of the coordinates",
+    "mirrored": "Handedness of the axes",
+    "axes": "Order of an array's axes",
+    "columns": "Columns of a table",
+    "image_size": "Width and height of the video",
+    "missing": "Number that marks missing joints",
+}
+"""What a reader can be told, and what the page calls it."""
+
+_PARTS = re.compile(r"expected (?P<expected>.+?),? (?:found|got|came) (?P<came>.+?)(?:; (?P<remedy>.+))?$", re.I)
+_OPTION = re.compile(rf"\b({'|'.join(OPTIONS)})=(\w|['\"(\[-])?")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong: in one line, what was expected, what came, what to do about it; parts may be empty."""
+
+    headline: str
+    expected: str = ""
+    came: str = ""
+    remedy: str = ""
+
+
+def trouble(error: Exception, files: Sequence[str]) -> Trouble:
+    """What to say of an error that a recording caused or, without files, names of one's own."""
+    text = " ".join(str(error).split())
+    for file in files:  # uploads lie in folders nobody has seen
+        text = text.replace(f"{file}: ", "").replace(file, Path(file).name)
+    options = {found[1] for found in _OPTION.finditer(text)}
+    text = _in_the_page_s_names(text).replace(" (write_npz)", "")
+    found = _PARTS.search(text)
+    remedy = _sentence((found["remedy"] or "") if found else "")
+    if options:
+        remedy = f"{remedy} You can say it under “{SAY_IT}”.".strip()
+    headline = f"{Path(files[0]).name} could not be recognised." if files else "These names cannot be chosen among."
+    if found is None:
+        return Trouble(headline, came=_sentence(text), remedy=remedy)
+    return Trouble(headline, found["expected"], found["came"], remedy)
+
+
+def doubt_in_words(doubt: str) -> str:
+    """A `RecordingWarning` with the page's names of options."""
+    return _sentence(_in_the_page_s_names(doubt))
+
+
+def no_model(error: str) -> Trouble:
+    """What to say where the model cannot be loaded."""
+    return Trouble(
+        "The model could not be loaded, so nothing can be recognised.",
+        came=error,
+        remedy="Those who run this page have to mend it: check the model's folder or name, then start the page again.",
+    )
+
+
+def unforeseen(error: Exception) -> Trouble:
+    """What to say of an error that nobody foresaw."""
+    return Trouble(
+        "This page made a mistake.",
+        came=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        remedy="It is not your recording's fault. Try again; if it comes back, tell those who run this page.",
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def _in_the_page_s_names(text: str) -> str:
+    named = _OPTION.sub(lambda found: f"“{OPTIONS[found[1]]}”" + (f" {found[2]}" if found[2] else ""), text)
+    return named.replace("pass “", "choose “")
