@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .action_attributes import ATTRIBUTES, attribute_values
+from .action_lexicon import ActionLexicon
 from .label_descriptions import LabelDescription, parse_description
 from .label_tree import label_key, normalize_label
 from .prompt_states import KeptStates
@@ -128,6 +129,7 @@ def fitting_values(description: LabelDescription, name: str) -> list[int]:
 _BEFORE, _AFTER = 'The movement "', '" means that the body'
 _DEPTH = 0.4  # of the layers: names of like movements are nearest there
 _TEMPERATURE = 0.07  # of the cosines
+_WORD_TEMPERATURE = 0.1  # of the share of words
 _PRIOR = 0.3  # weight of what all described names mean, beside the 1 of those alike
 _READ_AT_ONCE = 64
 
@@ -137,9 +139,12 @@ class LabelLexicon:
 
     Args:
         entries: names to their attributes, see `attributes_entry`.
+        lexicon: has more names, which it finds however they are put; what others mean is then guessed from the words
+            they share with its names, and the language model reads nothing.
     """
 
-    def __init__(self, entries: Mapping[str, str]):
+    def __init__(self, entries: Mapping[str, str], lexicon: ActionLexicon | None = None):
+        self.lexicon = lexicon
         self.known = {label_key(name): _attributes(entry, name) for name, entry in entries.items()}
 
     def value_shares(
@@ -160,12 +165,18 @@ class LabelLexicon:
             states: ... and these do not have it yet.
         """
         meant = [
-            one if one.attributes else self.known.get(label_key(label), one)
+            one if one.attributes else self._described(label, one)
             for label, one in zip(labels, descriptions, strict=True)
         ]
         found = statistics.value_shares(meant)
         unknown = [number for number, one in enumerate(meant) if not one.attributes]
-        if unknown and self.known:
+        if unknown and self.lexicon is not None and self.lexicon.movements:
+            texts = [[labels[number], *descriptions[number].phrasings] for number in unknown]
+            weights = _softmax(np.array([self.lexicon.likeness(names) for names in texts]) / _WORD_TEMPERATURE)
+            known = [LabelDescription(attributes=one.attributes) for one in self.lexicon.movements]
+            for name, shares in statistics.value_shares(known).items():
+                found[name][unknown] = _guess(weights, shares)
+        elif unknown and self.known:
             texts = [[labels[number], *descriptions[number].phrasings] for number in unknown]
             names = tuple(self.known)
             known = states.kept(("names", names), lambda: _states([[name] for name in names], model, tokenizer))
@@ -173,6 +184,13 @@ class LabelLexicon:
             for name, shares in statistics.value_shares(list(self.known.values())).items():
                 found[name][unknown] = _guess(weights, shares)
         return found
+
+    def _described(self, label: str, otherwise: LabelDescription) -> LabelDescription:
+        """What the same name means here, else what the lexicon's entry does."""
+        if label_key(label) in self.known:
+            return self.known[label_key(label)]
+        movement = self.lexicon.find(label).movement if self.lexicon else None
+        return LabelDescription(attributes=movement.attributes) if movement else otherwise
 
 
 def attributes_entry(description: LabelDescription) -> str:
@@ -193,7 +211,10 @@ def _weights(states: np.ndarray, known: np.ndarray) -> np.ndarray:
         centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-8)
         for centred in (states - centre, known - centre)
     )
-    logits = ours @ theirs.T / _TEMPERATURE
+    return _softmax(ours @ theirs.T / _TEMPERATURE)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits - logits.max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
 

@@ -48,6 +48,7 @@ ROOT_FILES = (
         "config.json",
         "model.safetensors",
         "familiarity.safetensors",
+        "lexicon.json",
         "processor_config.json",
         "preprocessor_config.json",
     ),

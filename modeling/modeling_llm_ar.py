@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .action_lexicon import LEXICON_FILE, ActionLexicon
 from .adapters import ADAPTER_FOLDER, DEFAULT_ADAPTER, Adapters, check_tensors
 from .base_model import (
     BASE_MODEL_VARIABLE,
@@ -71,6 +72,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
 
     Attributes:
         prototypes: of its classes, if it has learned some from a few examples; else None.
+        lexicon: what names mean that it was not trained on; None: those of `config.label_lexicon` alone.
         is_merged: whether the adapter is folded into the base's weights, see `merge`.
         base_name: folder or Hub id the base was loaded from.
     """
@@ -94,6 +96,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         self.language_model = language_model
         self.action_embeddings = nn.Embedding(config.num_action_tokens, config.hidden_size)
         self.prototypes: ClassPrototypes | None = None
+        self.lexicon: ActionLexicon | None = None
         self.is_merged = False
         self.base_name = config.base_model
         self.post_init()
@@ -442,6 +445,8 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         save_file(own, folder / _WEIGHTS, {"format": "pt"})
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
+        if self.lexicon is not None:
+            self.lexicon.save(folder)
         copy_code(folder)
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
@@ -569,6 +574,7 @@ class LlmArForActionRecognition(Adapters, HubUpload, PreTrainedModel):
         with reading(folder):
             model = cls(config, adapted)
             model.load_trained(folder)
+            model.lexicon = ActionLexicon.load(folder)
             model.set_adapter(config.active_adapters or [DEFAULT_ADAPTER])
         model.action_embeddings.to(base.device)
         model.name_or_path, model.base_name = str(pretrained_model_name_or_path), str(base_name)
@@ -646,7 +652,9 @@ def _adapted(base: PreTrainedModel, folder: Path, is_trainable: bool) -> PeftMod
 def _local_folder(name: str | os.PathLike, hub: dict, other_base: bool) -> Path:
     folder = Path(name)
     if not folder.is_dir():
-        patterns = ["config.json", _WEIGHTS, "*.py", f"{ADAPTER_FOLDER}/*"] + ([] if other_base else ["base/*"])
+        patterns = ["config.json", _WEIGHTS, LEXICON_FILE, "*.py", f"{ADAPTER_FOLDER}/*"] + (
+            [] if other_base else ["base/*"]
+        )
         folder = Path(snapshot_download(str(name), allow_patterns=patterns, **hub))
     check_file_names(folder)
     adapter = [f"{ADAPTER_FOLDER}/{part}" for part in ("adapter_config.json", "adapter_model.safetensors")]

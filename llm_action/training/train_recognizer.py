@@ -27,6 +27,7 @@ from transformers import set_seed
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment, save_experiment
 from llm_action.config.sections import RecognizerStage
+from llm_action.datasets.lexicon import shipped_lexicon
 from llm_action.datasets.split import load_split
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub.model_folder import export
@@ -133,6 +134,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     model = new_recognizer(experiment, processor, split.trained_labels, resolve_base_model(experiment.base_model))
     model.config.attribute_statistics = asdict(gather_attribute_statistics(experiment, processor, split))
     model.config.label_lexicon = training_lexicon(experiment)
+    model.lexicon = shipped_lexicon().without(experiment.unseen) if experiment.unseen else shipped_lexicon()
     model.config.background_label = background_class(experiment.background, model.config.label_names)
     trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)

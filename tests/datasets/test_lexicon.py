@@ -10,14 +10,14 @@ import pytest
 from llm_action.datasets import BENCHMARKS
 from llm_action.datasets.lexicon import (
     FOLDER,
-    Movement,
+    WrittenMovement,
     describe,
     find,
-    label_lexicon,
     movements,
     read_lexicon,
+    shipped_lexicon,
 )
-from llm_action.modeling.attribute_likelihood import LabelLexicon
+from llm_action.modeling.action_lexicon import ActionLexicon
 
 ALL = list(movements().values())
 
@@ -78,16 +78,16 @@ CLASS_NAMES = {
 }
 
 
-def sayings(movement: Movement) -> list[str]:
+def sayings(movement: WrittenMovement) -> list[str]:
     """All clauses of an entry, of the parts and of the phases."""
     return [*movement.parts.values(), *movement.phases.values()]
 
 
-def text(movement: Movement) -> str:
+def text(movement: WrittenMovement) -> str:
     return ". ".join(sayings(movement))
 
 
-def hands_and_arms(movement: Movement) -> str:
+def hands_and_arms(movement: WrittenMovement) -> str:
     return ". ".join(movement.parts.get(part, "") for part in ("hands", "arms"))
 
 
@@ -426,12 +426,27 @@ class TestUse:
         assert description.phases == tuple(movement.phases.values())
         assert description.attributes["body"] == ("down",)
 
-    def test_a_model_s_label_lexicon_knows_every_name(self):
-        lexicon = LabelLexicon(label_lexicon())
-        assert lexicon.known["take a seat"].attributes == movements()["sit down"].attributes
-        assert len(lexicon.known) > len(ALL)
+    def test_it_travels_with_a_model(self, tmp_path):
+        shipped_lexicon().save(tmp_path)
+        carried = ActionLexicon.load(tmp_path)
+        assert carried.find("take a seats").movement.attributes == movements()["sit down"].attributes
+        assert [one.name for one in carried.movements] == [one.name for one in ALL]
+        assert ActionLexicon.load(tmp_path / "elsewhere") is None
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("[]", "expected .*movements"),
+            ('{"movements": [{"name": "wave"}]}', "movement 0: expected name, names and attributes"),
+            ('{"movements": [{"name": "w", "names": [], "attributes": {"tail": "yes"}}]}', "unknown attribute 'tail'"),
+        ],
+    )
+    def test_a_damaged_file_is_named(self, tmp_path, content, message):
+        (tmp_path / "lexicon.json").write_text(content)
+        with pytest.raises(ValueError, match=message):
+            ActionLexicon.load(tmp_path)
 
     def test_entries_can_be_left_out_with_all_their_names(self):
-        left = label_lexicon(without=["sitting down"])
-        assert not {"sit down", "take a seat", "stand to sit"} & left.keys()
-        assert "stand up" in left
+        left = shipped_lexicon().without(["sitting down"])
+        assert all(left.find(name).movement is None for name in ("sit down", "take a seat"))
+        assert left.find("stand up").movement is not None

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llm_action.modeling.action_attributes import ATTRIBUTES
+from llm_action.modeling.action_lexicon import ActionLexicon, Movement
 from llm_action.modeling.attribute_likelihood import AttributeStatistics, LabelLexicon, attributes_entry
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.prompt_states import KeptStates
@@ -92,3 +93,18 @@ def test_names_that_differ_in_case_are_one(statistics, language_model):
 def test_nothing_is_guessed_without_a_lexicon(statistics, language_model):
     found = meant(statistics, language_model, {"greet": EMPTY}, {})
     assert not any(shares.any() for shares in found.values())
+
+
+def test_with_a_lexicon_the_language_model_reads_nothing(statistics):
+    """Its names are found however they are put; others mean what names of the same words do."""
+    lexicon = ActionLexicon(
+        [
+            Movement("raise your hand", ("put your hand up",), {"arms": ("right arm",)}),
+            Movement("squat", (), {"body": ("down",)}),
+        ]
+    )
+    labels = ["raising a hand", "deep squat"]
+    known = LabelLexicon({"squatting": "body: up"}, lexicon)
+    found = known.value_shares(labels, [EMPTY, EMPTY], statistics, None, None, KeptStates())
+    assert found["arms"][0].tolist() == [1, 0, 0, 0] and not found["body"][0].any()
+    assert found["body"][1].argmax() == 0
