@@ -61,7 +61,7 @@ class Familiarity:
         self._axes = axes[sizes > 1e-4 * sizes[0].clamp(min=1e-12)].T
 
     @classmethod
-    def fitted(cls, features: np.ndarray, classes: Sequence[int], groups: Sequence[int]) -> Familiarity:
+    def fitted(cls, features: np.ndarray, classes: np.ndarray, groups: np.ndarray) -> Familiarity:
         """Fits features (recordings, views, features) of classes; whole groups (subjects) are held out in turn.
 
         Args:
@@ -70,7 +70,6 @@ class Familiarity:
         Raises:
             ValueError: fewer than two classes, or no class with two recordings.
         """
-        classes, groups = np.asarray(classes), np.asarray(groups)
         if len(set(groups.tolist())) < 2:
             groups = np.arange(len(features))
         folds = np.unique(groups, return_inverse=True)[1] % _MOST_FOLDS

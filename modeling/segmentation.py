@@ -113,9 +113,9 @@ def segments(
         for label, start, end, peak, score in _stretches(moments, settings, len(labels)):
             if labels[label] == background or (end - start) < settings.shortest * rate:
                 continue
-            frames = tuple(round(moment + person.first_frame) for moment in (start, end, peak))
-            times = (frame / rate for frame in frames)
-            yield Segment(*times, labels[label], score, number, (frames[0], frames[1], frames[2]))
+            first, last, top = (round(moment + person.first_frame) for moment in (start, end, peak))
+            times = first / rate, last / rate, top / rate
+            yield Segment(*times, labels[label], score, number, (first, last, top))
 
 
 def each_person(recording: SkeletonSequence) -> list[SkeletonSequence]:
@@ -139,7 +139,7 @@ def _posteriors(
     """(frame, posterior (labels,)) every hop, the mean over the windows around it; None where nobody is seen."""
     waiting: list[tuple[float, list[SkeletonSequence]]] = []
     hop = max(1.0, settings.hop * rate)
-    for moment in np.arange(0.0, person.num_frames, hop):
+    for moment in np.arange(0.0, person.num_frames, hop).tolist():
         found = [_window(person, moment, length * rate) for length in settings.lengths]
         waiting.append((float(moment), [window for window in found if window is not None]))
         if sum(len(windows) for _, windows in waiting) >= _SCORED_AT_ONCE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ def shortened(text: str) -> str:
 
 
 @contextmanager
-def damaged(path: Path | str, remedy: str) -> Iterator[None]:
+def damaged(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
     """Makes one ValueError that names the file of whatever its content makes go wrong; an OSError passes.
 
     Args:

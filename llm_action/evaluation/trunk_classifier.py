@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,10 @@ from llm_action.modeling.student import ActionStudent, StudentConfig
 BATCH = 32
 STEPS = 2400
 LEARNING_RATE = 2e-3
-READERS = {"small": {"hidden_size": 64, "num_layers": 0}, "large": {"hidden_size": 128, "num_layers": 2}}
+READERS: dict[str, dict[str, Any]] = {
+    "small": {"hidden_size": 64, "num_layers": 0},
+    "large": {"hidden_size": 128, "num_layers": 2},
+}
 _LONGEST_AVERAGE = 500  # steps
 _LONGEST_GRADIENT = 5.0
 _SMOOTHING = 0.1

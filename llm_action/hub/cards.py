@@ -150,7 +150,9 @@ def dataset_card(table: Dataset, name: str, dataset: str, files: str | None = No
     texts = [name for name, feature in table.features.items() if getattr(feature, "dtype", None) == "string"]
     columns = [name for name in texts if set(table.unique(name)) <= {*parts, ""}]
     protocols = {name: {part: table[name][:].count(part) for part in parts} for name in columns}
+    configs: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": files}]} if files else {}
     data = DatasetCardData(
+        **configs,
         pretty_name=_title(dataset),
         language="en",
         license=_DEFAULT_LICENSE if own else "other",
@@ -158,7 +160,6 @@ def dataset_card(table: Dataset, name: str, dataset: str, files: str | None = No
         task_categories=[PIPELINE_TAG],
         size_categories=_size_category(len(table)),
         tags=[TASK, "skeleton", "human-motion", "llm-action"],
-        **({"configs": [{"config_name": "default", "data_files": files}]} if files else {}),
     )
     return _filled(
         DatasetCard,

@@ -32,7 +32,7 @@ _UNPACKED, _PACKING = 1 << 26, 100
 _ROOM = 20_000_000  # numbers that persons by frames may have, whoever is seen
 
 
-def bad_file(path: Path, expected: str, found: str, remedy: str) -> ValueError:
+def bad_file(path: Path | str, expected: str, found: str, remedy: str) -> ValueError:
     """The error of every reader: the file, what was expected, what came, what to do."""
     return ValueError(f"{path}: expected {expected}, found {shortened(found)}; {remedy}")
 

@@ -167,6 +167,13 @@ class _ArrayUnpickler(pickle._Unpickler):
             (_builtins, "bytearray"): _bytearray,
         }
 
+    stack: list[Any]
+    load_setitem: Any
+    load_setitems: Any
+    load_dict: Any
+    load_additems: Any
+    load_frozenset: Any
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:
             raise _ForbiddenError(f"{module}.{name}")

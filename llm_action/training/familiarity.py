@@ -31,7 +31,7 @@ def gather_familiarity(experiment: Experiment, extractor: SkeletonFeatureExtract
         for number, row in enumerate(table)
     ]
     try:
-        return Familiarity.fitted(np.stack(features), table["label"], table["subject"])
+        return Familiarity.fitted(np.stack(features), np.array(table["label"]), np.array(table["subject"]))
     except ValueError:
         return None
 

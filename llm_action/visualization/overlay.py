@@ -31,7 +31,8 @@ def draw_persons(
     """
     image = Image.fromarray(np.ascontiguousarray(picture))
     canvas, width = ImageDraw.Draw(image), max(2, image.height // 200)
-    font = ImageFont.load_default(size=max(12, image.height // 30))
+    size = max(12, image.height // 30)
+    font = ImageFont.load_default(size=size)
     for number, joints in enumerate(persons):
         if joints is None or not np.isfinite(joints).all(axis=1).any():
             continue
@@ -44,7 +45,7 @@ def draw_persons(
             canvas.circle(tuple(joints[joint]), width, fill=palette[joint_colour(layout.joints[joint])])
         if number < len(texts) and texts[number]:
             top = joints[seen][np.argmin(joints[seen][:, 1])]
-            at = (float(np.clip(top[0], 0, image.width)), max(float(top[1]) - 2 * width, 1.2 * font.size))
+            at = (float(np.clip(top[0], 0, image.width)), max(float(top[1]) - 2 * width, 1.2 * size))
             canvas.text(at, texts[number], fill="white", font=font, anchor="md", stroke_width=2, stroke_fill="black")
     return np.asarray(image)
 
@@ -72,7 +73,7 @@ class PictureWriter:
         import cv2
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._video = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+        self._video = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not self._video.isOpened():
             raise ValueError(f"{path}: OpenCV cannot write this video; write into a folder instead")
 

@@ -65,13 +65,13 @@ def _answers(inputs: BenchInputs, folder: Path) -> tuple[dict[str, Answer], list
     """What is measured, by name, and notes on what is not."""
     labels = inputs.classes()
     extractor, notes = inputs.processor.feature_extractor, list[str]()
-    about = {"layout": extractor.layout, "num_frames": extractor.num_frames, "max_persons": 1}
+    about: dict[str, Any] = {"layout": extractor.layout, "num_frames": extractor.num_frames, "max_persons": 1}
     try:
         student = ActionStudent.from_pretrained(inputs.folder)
     except FileNotFoundError:
         student = ActionStudent(StudentConfig(labels, **about)).eval()
         notes.append("The model has no student: one with random weights stands in.")
-    trunk = ActionStudent(StudentConfig(labels, **about, widths=SIZES["large"], **READERS["large"])).eval()
+    trunk = ActionStudent(StudentConfig(labels, **about, **READERS["large"], widths=SIZES["large"])).eval()
     answers: dict[str, Answer] = {"student": student.recognize, "trunk": trunk.recognize}
     example = joint_inputs(*map(torch.from_numpy, student.normalizer().arrays(made_up_sequences(1))))
     probe = Probe(example.shape[2], example.shape[1], len(labels)).eval()
