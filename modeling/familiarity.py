@@ -35,7 +35,8 @@ THRESHOLD = 0.03
 _DIMENSIONS = 150
 _SHRINKAGE = 0.1  # share of the scatter that is taken to be the same in all directions
 _MOST_FOLDS = 5
-_USUAL = (0.97, 0.995)  # quantiles of held-out angles and distances that count alike
+_USUAL = 0.97, 0.995  # quantiles of the held-out angles and distances
+_FAR = 4.0  # times such a distance counts as much as such an angle: other cameras and bodies come to some three
 _QUANTILES = 201  # kept of the held-out distances
 _TENSORS = ("centre", "projection", "means", "usual", "held_out")
 
@@ -85,8 +86,8 @@ class Familiarity:
             )
         raw = torch.cat(found).double()
         whole = _fitted(features, classes)
-        usual = [torch.quantile(raw[:, kind], share) for kind, share in enumerate(_USUAL)]
-        whole.usual = torch.stack(usual).float().clamp(min=1e-6)
+        angle, distance = (torch.quantile(raw[:, kind], share) for kind, share in enumerate(_USUAL))
+        whole.usual = torch.stack([angle, _FAR * distance]).float().clamp(min=1e-6)
         combined = (raw / whole.usual.double()).amax(1)
         whole.held_out = torch.quantile(combined, torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)).float()
         return whole

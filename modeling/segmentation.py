@@ -46,11 +46,11 @@ class Segmentation:
         ValueError: a value out of range.
     """
 
-    lengths: tuple[float, ...] = (1.2, 1.8, 2.6)
-    hop: float = 0.15
-    smoothing: float = 0.2
+    lengths: tuple[float, ...] = (1.5, 2.1, 3.0)
+    hop: float = 0.2
+    smoothing: float = 0.15
     threshold: float = 0.4
-    dip: float = 0.6
+    dip: float = 0.8
     shortest: float = 0.2
 
     def __post_init__(self):
