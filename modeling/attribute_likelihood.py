@@ -173,8 +173,8 @@ class LabelLexicon:
         if unknown and self.lexicon is not None and self.lexicon.movements:
             texts = [[labels[number], *descriptions[number].phrasings] for number in unknown]
             weights = _softmax(np.array([self.lexicon.likeness(names) for names in texts]) / _WORD_TEMPERATURE)
-            known = [LabelDescription(attributes=one.attributes) for one in self.lexicon.movements]
-            for name, shares in statistics.value_shares(known).items():
+            movements = [LabelDescription(attributes=one.attributes) for one in self.lexicon.movements]
+            for name, shares in statistics.value_shares(movements).items():
                 found[name][unknown] = _guess(weights, shares)
         elif unknown and self.known:
             texts = [[labels[number], *descriptions[number].phrasings] for number in unknown]
