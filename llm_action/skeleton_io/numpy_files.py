@@ -121,7 +121,7 @@ def load_numpy(path: Path, lazily: bool = False) -> np.ndarray | dict[str, np.nd
     try:
         content = np.load(path, allow_pickle=False, mmap_mode="r")  # which finds a header that the data do not fill
         if isinstance(content, np.ndarray):
-            if min(content.shape, default=1) < 1 or content.dtype.kind not in "biufc":
+            if content.dtype.kind not in "biufc":
                 raise ValueError(f"{content.dtype} of shape {content.shape}")
             return content if lazily else np.array(content)
         with content:

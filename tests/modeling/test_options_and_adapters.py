@@ -226,6 +226,7 @@ class TestPipeline:
         config.id2label = {number: f"action {number}" for number in range(len(config.label_names))}
         old = {name: f"action {number}" for number, name in enumerate(config.label_names)}
         renamed = [{"label": old[entry["label"]], "score": entry["score"]} for entry in before]
+        renamed = [{**before[0], **entry} for entry in renamed]  # and what is said of the recording
         assert recognize(file, top_k=None) == renamed
         assert recognize([file], top_k=None) == [renamed]
         recognize.save_pretrained(tmp_path)

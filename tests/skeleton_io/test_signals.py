@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_named_with_a_remedy(tmp_path):
         "words.csv": (b"x,y\n1,left\n", "could not convert"),
         "gap.csv": (b"x,y\n1,2\n3,\n", "nan in channel 'y' at sample 1"),
         "empty.csv": (b"x,y\n", "1 lines"),
-        "object.npy": (b"\x93NUMPY", "NumPy file"),
+        "object.npy": (b"\x93NUMPY", "arrays saved by numpy"),
     }
     for name, (content, message) in files.items():
         (tmp_path / name).write_bytes(content)
