@@ -123,7 +123,6 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
     return {name: weight for file in files for name, weight in load_file(file).items()}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 class TestKilled:
     SETTINGS = Adaptation(steps=7, save_steps=2, sentences=3, learning_rate=1e-2)
 
@@ -137,7 +136,7 @@ class TestKilled:
     def killed(self, tiny_export, examples, tmp_path) -> Path:
         """Where the model would be if its process had not been killed in step 5."""
         arguments = (tiny_export, examples, tmp_path / "model", None, None, self.SETTINGS)
-        process = multiprocessing.get_context("fork").Process(target=adapt_and_die, args=arguments)
+        process = multiprocessing.get_context("spawn").Process(target=adapt_and_die, args=arguments)
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
