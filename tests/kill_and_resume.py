@@ -116,7 +116,7 @@ def outcome(out: Path, hub: LoopbackHub) -> str:
     digest = hashlib.sha256()
     files = [path for folder in ("table", "run/processor", "run/model", "adapted", "exported")
              for path in sorted((out / folder).rglob("*")) if path.suffix in (".arrow", ".safetensors")]  # fmt: skip
-    assert len(files) == 1 + 1 + 4 + 4 + 4, files
+    assert len(files) == 1 + 1 + 5 + 5 + 5, files
     for file in files:
         digest.update(file.relative_to(out).as_posix().encode())
         digest.update(file.read_bytes())
@@ -125,7 +125,7 @@ def outcome(out: Path, hub: LoopbackHub) -> str:
         if name.endswith(".safetensors"):
             assert blob.content == (out / "exported" / name).read_bytes(), name
             digest.update(name.encode())
-    assert len([name for name in pushed if name.endswith(".safetensors")]) == 4, sorted(pushed)
+    assert len([name for name in pushed if name.endswith(".safetensors")]) == 5, sorted(pushed)
     return digest.hexdigest()[:16]
 
 

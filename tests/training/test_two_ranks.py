@@ -38,7 +38,10 @@ def trained(tiny_config: Path, recordings: Path, tmp_path_factory) -> Path:
 def test_two_ranks_end_with_one_codebook_bit_for_bit(trained):
     first, second = (load_file(trained / f"two{rank}.safetensors") for rank in (0, 1))
     assert {"vqvae.codebook.codes", "codebook_learner.usage", "codebook_learner.sums"} <= first.keys() == second.keys()
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    differ = [name for name in first if not torch.equal(first[name], second[name])]
+    # what normalisation saw in the last step is each rank's own: the others take over the first one's, which is saved,
+    # when the next step begins
+    assert [name for name in differ if not name.endswith(("running_mean", "running_var"))] == []
     saved = load_file(trained / "two" / "processor" / "vqvae" / "model.safetensors")
     assert torch.equal(saved["codebook.codes"], first["vqvae.codebook.codes"])
 
