@@ -177,7 +177,7 @@ def open_capture(source: str | os.PathLike[str] | int) -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ValueError(f"videos need OpenCV, which is not installed ({error}): {PIP_LINE}") from None
+        raise ValueError(f"expected OpenCV for a video, which is not installed ({error}): {PIP_LINE}") from None
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said here
     capture = cv2.VideoCapture(source if isinstance(source, int) else os.fspath(source))
     if not capture.isOpened():
