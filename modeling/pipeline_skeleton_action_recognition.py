@@ -69,7 +69,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             Takes `views` times as long.
         each_person: in the call, whether every person is recognised alone, default False.
         fast: at construction, whether the student beside the model (`llm-action distill`) answers where the candidates
-            are labels trained on, in a hundredth of the time, default False. Other candidates are the language model's.
+            are labels trained on, in milliseconds, default False. Other candidates are the language model's.
         hybrid: at construction, whether student and language model both answer there and their posteriors are averaged,
             default False.
         states: a `KeptStates` that several calls share, so that priors and guessed attributes of candidates are

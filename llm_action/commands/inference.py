@@ -36,9 +36,7 @@ def add_commands(commands) -> None:
     recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
     recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
     recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
-    recognize.add_argument(
-        "--fast", action="store_true", help="let the model's student answer, in a hundredth of the time"
-    )
+    recognize.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
     recognize.add_argument(
         "--descriptions",
         metavar="FILE",

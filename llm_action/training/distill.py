@@ -8,7 +8,7 @@ over some augmented action sentences of it. All of that is this project's choice
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -105,11 +105,15 @@ def distill_recognizer(
         work: folder that keeps the teacher's posteriors until the student is saved.
     """
     settings = distillation or Distillation()
-    recordings = Recordings(experiment, load_split(experiment, data_dir), recognize.processor.feature_extractor)
+    split = load_split(experiment, data_dir)
+    recordings = Recordings(experiment, split, recognize.processor.feature_extractor)
     posteriors = _kept_posteriors(experiment, recognize, recordings, settings.versions, work)
-    targets = torch.from_numpy(recordings.targets)
+    # its labels are the model's: spelled as results spell them, without those that training left out
+    numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
+    targets = torch.tensor([numbers[target] for target in recordings.targets.tolist()])
     torch.manual_seed(experiment.seed)
-    student = ActionStudent(student_config(recordings, "small"))
+    labels = list(recognize.model.config.class_names)
+    student = ActionStudent(replace(student_config(recordings, "small"), labels=labels))
 
     def batches() -> Iterator[tuple[Tensor, ...]]:
         for skeletons, person_mask, rows in recordings.augmented_rows(BATCH, settings.steps):

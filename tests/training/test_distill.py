@@ -112,6 +112,19 @@ def test_both_together_are_their_mean(taught, files):
             assert entry["score"] == pytest.approx(mean, abs=1e-5)
 
 
+def test_classes_that_training_left_out_are_no_labels_of_the_student(tiny_export, recordings, tmp_path):
+    experiment = load_experiment(tiny_export / "training" / "experiment.yaml", ["unseen=[squat]"])
+    split = load_split(experiment, str(recordings))
+    recognize = pipeline(TASK, model=str(tiny_export))
+    own = recognize.model.config
+    kept = [number for number, name in enumerate(own.label_names) if name != "squat"]
+    own.label_token_ids = [own.label_token_ids[number] for number in kept]
+    own.label_names = [own.label_names[number] for number in kept]
+    own.id2label = {number: name.title() for number, name in enumerate(own.label_names)}
+    student = module.distill_recognizer(experiment, str(recordings), recognize, Distillation(steps=1, versions=0))
+    assert student.config.labels == [name.title() for name in split.trained_labels]
+
+
 def test_without_a_student_it_says_how_to_get_one(tiny_export):
     with pytest.raises(FileNotFoundError, match="llm-action distill"):
         pipeline(TASK, model=str(tiny_export), fast=True)
