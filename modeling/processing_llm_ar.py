@@ -30,7 +30,7 @@ from .hub_repository import (
 from .modeling_action_vqvae import ActionVQVAE
 from .signal_sequence import SignalSequence, at_moments, on_skeleton_clock, signal_from, thinned
 from .skeleton_layouts import get_layout
-from .skeleton_recording import is_several, recording_from_array, recording_of, warn
+from .skeleton_recording import is_several, recording_from_array, recording_of, warn_if_long
 from .skeleton_sequence import SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
@@ -38,7 +38,6 @@ PERSON_SEPARATOR = " with"
 _PLACE = r"\{(\w+)\}"  # of a sense in a prompt
 _SENSES = "senses"  # the folder of the further senses' action tokenizers
 _PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
-_LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 _BATCH = 64  # recordings normalised at a time
 _ABSENT: dict[str, Any] = {
     "_raise_exceptions_for_missing_entries": False,
@@ -527,13 +526,8 @@ class LlmArProcessor(HubUpload, ProcessorMixin):
         if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
             return _from_row(skeleton, layout, fps)
         sequence = self._inferred(skeleton, layout, fps, conventions)
-        if not any_length and sequence.num_frames > _LONG * (sequence.fps or _USUAL_FPS):
-            seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
-            doubt = (
-                f"it lasts {seconds:.0f} s, of which {self.feature_extractor.num_frames} moments are looked at for one "
-                "label; what is done in turn is named by segment()."
-            )
-            warn(sequence.name, (doubt,))
+        if not any_length:
+            warn_if_long(sequence, self.feature_extractor.num_frames)
         return sequence
 
     def _inferred(

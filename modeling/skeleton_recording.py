@@ -20,6 +20,7 @@ from .recording_directions import parse_image_size
 from .skeleton_layouts import LAYOUTS, get_layout, layouts_with
 from .skeleton_sequence import SkeletonSequence
 
+_LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
 # What a caller may say about a recording, beside layout and fps.
 CONVENTIONS = ("axes", "up", "unit", "mirrored", "missing", "image_size")
 
@@ -94,6 +95,17 @@ class SkeletonRecording:
 def warn(name: str, doubts: tuple[str, ...]) -> None:
     """One `RecordingWarning` with all that is doubtful about a recording."""
     warnings.warn(f"{name or 'this recording'}: {' '.join(doubts)}", RecordingWarning, stacklevel=3)
+
+
+def warn_if_long(sequence: SkeletonSequence, moments: int) -> None:
+    """Warns of a recording too long for one label, of which so many moments are looked at."""
+    seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
+    if seconds > _LONG:
+        doubt = (
+            f"it lasts {seconds:.0f} s, of which {moments} moments are looked at for one label; what is done in turn "
+            "is named by segment()."
+        )
+        warn(sequence.name, (doubt,))
 
 
 def recording_from_array(array: Any, layout: Any = None, axes: str | None = None, **known: Any) -> SkeletonRecording:

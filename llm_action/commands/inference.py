@@ -143,6 +143,7 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
     from llm_action.modeling.familiarity import FAMILIARITY_FILE, Familiarity, familiarity_entries
     from llm_action.modeling.segmentation import each_person
+    from llm_action.modeling.skeleton_recording import warn_if_long
     from llm_action.modeling.student import ActionStudent
     from llm_action.skeleton_io import read_skeleton
 
@@ -154,6 +155,7 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     familiarity, normalizer = Familiarity.load(file) if file.is_file() else None, student.normalizer()
 
     def rank(sequence: Any) -> list[Any]:
+        warn_if_long(sequence, normalizer.num_frames)
         people = each_person(sequence) if arguments.each_person else [sequence]
         rankings = student.recognize(people, arguments.top_k, labels=arguments.labels)
         said = familiarity_entries(familiarity, normalizer, people)

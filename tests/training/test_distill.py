@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import torch
 from transformers import pipeline
 
 from llm_action import read_skeleton
+from llm_action.cli import main
 from llm_action.config.experiment import load_experiment
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of
 from llm_action.evaluation.recordings import Recordings
 from llm_action.hub.model_folder import copy_model, describe
 from llm_action.modeling.student import ActionStudent
+from llm_action.skeleton_io import write_npz
 from llm_action.training import distill as module
 from llm_action.training.distill import Distillation, distill, teacher_posteriors
 
@@ -143,6 +146,13 @@ def test_the_command_answers_without_transformers(taught, files, tmp_path):
     best = ActionStudent.from_pretrained(taught).recognize([read_skeleton(files[0])])[0][0]
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{files[0]}: {best['label']} {best['score']:.3f}")
+
+
+def test_the_command_doubts_what_is_too_long_for_one_label(taught, files, tmp_path, capsys):
+    sequence = read_skeleton(files[0])
+    write_npz(replace(sequence, joints=np.tile(sequence.joints, (1, 60, 1, 1)), fps=30.0), tmp_path / "long.npz")
+    assert main(["recognize", "--fast", "--model", str(taught), str(tmp_path / "long.npz")]) == 0
+    assert "for one label" in capsys.readouterr().err
 
 
 def test_a_student_travels_with_its_model(taught, tmp_path):
