@@ -8,20 +8,11 @@ import sys
 import warnings
 from importlib import import_module
 
-from llm_action.commands import (
-    benchmarks,
-    explaining,
-    inference,
-    measuring,
-    open_vocabulary,
-    sharing,
-    tables,
-    training,
-    watching,
-)
+from llm_action.commands import look, measure, share, train, use
 from llm_action.version import __version__
 
 _EXIT_BAD_INPUT = 2
+_GROUPS = {"use": use, "look": look, "train": train, "measure": measure, "share": share}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,11 +35,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="llm-action", description="Skeletons in, action names out.")
+    parser = argparse.ArgumentParser(
+        prog="llm-action",
+        usage="llm-action COMMAND ...",
+        description="Skeletons in, action names out.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"llm-action {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (inference, watching, explaining, training, measuring, benchmarks, tables, open_vocabulary, sharing):
+    commands = parser.add_subparsers(prog="llm-action", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    lines = []
+    for title, group in _GROUPS.items():
+        before = set(commands.choices)
         group.add_commands(commands)
+        added = [name for name in commands.choices if name not in before]
+        lines += [f"{title}:", *(f"  {name:<17}{commands.choices[name].description}" for name in added), ""]
+    parser.epilog = "\n".join([*lines, "llm-action COMMAND --help tells a command's arguments."])
     return parser
 
 

@@ -102,7 +102,7 @@ def _name_in_new_process(table: Dataset, out: Path) -> None:
         files.append(out / "sequences" / f"{action}_{row['name']}.npz")
         files[-1].parent.mkdir(exist_ok=True)
         write_npz(row_to_sequence(row), files[-1])
-    command = [sys.executable, "-m", "llm_action.cli", "recognize", *map(str, files), "--model", str(out / "model")]
+    command = [sys.executable, "-m", "llm_action.cli", "recognize", str(out / "model"), *map(str, files)]
     subprocess.run(command, check=True, env={**os.environ, "TQDM_DISABLE": "1"})
 
 

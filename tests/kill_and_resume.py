@@ -99,7 +99,7 @@ def whole_way(config: str, data: str, out: Path) -> int:
         "prepare": ["prepare", "utd_mhad", "--source", data, "--out", out / "table", "--workers", "2"],
         "train": ["train", "--config", config, "--data", out / "table", "--out", out / "run", "--set",
                   f"base_model={BASE}", *LONGER],
-        "adapt": ["adapt", "--model", out / "run" / "model", "--examples", examples, "--out", out / "adapted",
+        "adapt": ["adapt", out / "run" / "model", "--examples", examples, "--out", out / "adapted",
                   "--steps", "6"],
         "export": ["export", out / "adapted", "--out", out / "exported", "--include-base"],
         "push": ["push", out / "exported", f"alice/{out.name}"],

@@ -16,20 +16,18 @@ import pytest
 
 from llm_action.cli import main
 
-COMMANDS = (
-    "recognize",
-    "segment",
-    "watch",
-    "pose",
-    "evaluate",
-    "ledger",
-    "info",
-    "base-model",
-    "app",
-    "train",
-    "train-vqvae",
-    "train-recognizer",
-    "demo",
+GROUPS = {
+    "use": ("recognize", "segment", "stream", "watch", "pose", "app", "info"),
+    "look": ("explain", "vocabulary", "render"),
+    "train": ("prepare", "train", "distill", "calibrate", "adapt", "plan", "demo", "base-model"),
+    "measure": ("evaluate", "evaluate-vqvae", "faithfulness", "learning-curves", "ledger", "benchmark"),
+    "share": ("export", "push", "push-data", "pull"),
+}
+BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "speed")
+COMMANDS = [(name,) for names in GROUPS.values() for name in names] + [("benchmark", name) for name in BENCHMARKS]
+OF_A_MODEL = (
+    *("recognize", "segment", "stream", "watch", "app", "info", "explain", "vocabulary", "distill", "calibrate"),
+    *("adapt", "evaluate", "faithfulness", "export", "push"),
 )
 
 
@@ -66,15 +64,19 @@ def assert_bad_input(result: tuple[int, str, str], *expected: str) -> None:
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", COMMANDS)
+    @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
     def test_every_command_explains_itself(self, run, command):
-        code, out, err = run(command, "--help")
+        code, out, err = run(*command, "--help")
         assert code == 0 and err == ""
-        assert out.startswith(f"usage: llm-action {command}")
+        assert out.startswith(f"usage: llm-action {' '.join(command)}")
+        if command[0] in OF_A_MODEL or command == ("benchmark", "transfer"):
+            (first, *_) = out.partition("positional arguments:\n")[2].split()
+            assert first == "MODEL"
 
-    def test_the_commands_are_listed(self, run):
-        out = run("--help")[1]
-        assert set(COMMANDS) <= set(out.split())
+    def test_commands_are_listed_in_groups(self, run):
+        paragraphs = [part.splitlines() for part in run("--help")[1].split("\n\n")]
+        groups = {title: [line.split()[0] for line in lines] for title, *lines in paragraphs if title[:-1] in GROUPS}
+        assert groups == {f"{title}:": list(names) for title, names in GROUPS.items()}
 
     def test_no_or_an_unknown_command(self, run):
         assert run()[0] == 2
@@ -129,41 +131,42 @@ class TestSegment:
 class TestRecognize:
     def test_a_line_a_file(self, run, tiny_export, recordings):
         files = sorted(recordings.glob("*_s1_*"))
-        code, out, log = run("recognize", *files, "--model", tiny_export, "--top-k", "2")
+        code, out, log = run("recognize", tiny_export, "--top-k", "2", *files)
         assert code == 0 and "in float32 on cpu, adapter merged" in log
         assert [line.split(": ")[0] for line in out.splitlines()] == [str(file) for file in files]
         assert all(line.count(", ") == 1 for line in out.splitlines())
 
-    def test_json(self, run, tiny_export, file):
-        code, out, _ = run("recognize", file, "--model", tiny_export, "--json", "--labels", "swim", "wave a hand")
-        (line,) = out.splitlines()
-        given = json.loads(line)
-        assert code == 0 and given["file"] == file
+    def test_json(self, run, tiny_export, file, tmp_path):
+        answers = tmp_path / "answers.json"
+        code, out, _ = run("recognize", tiny_export, file, "--json", answers, "--labels", "swim", "wave a hand")
+        (given,) = json.loads(answers.read_text())
+        assert code == 0 and given["file"] == file and len(out.splitlines()) == 1
         assert {entry["label"] for entry in given["ranking"]} == {"swim", "wave a hand"}
         assert sum(entry["score"] for entry in given["ranking"]) == pytest.approx(1)
 
     def test_descriptions(self, run, tiny_export, file, tmp_path):
         described = {"greeting": {"phrasings": ["wave"]}, "swim": {}}
         (tmp_path / "mine.json").write_text(json.dumps({"labels": described}))
-        asked = ["recognize", file, "--model", tiny_export, "--json", "--descriptions", tmp_path / "mine.json"]
+        answers = tmp_path / "answers.json"
+        asked = ["recognize", tiny_export, file, "--json", answers, "--descriptions", tmp_path / "mine.json"]
         for more, labels in (([], {"greeting", "swim"}), (["--labels", "greeting", "fly"], {"greeting", "fly"})):
-            code, out, _ = run(*asked, *more)
-            assert code == 0 and {entry["label"] for entry in json.loads(out)["ranking"]} == labels
+            assert run(*asked, *more)[0] == 0
+            assert {entry["label"] for entry in json.loads(answers.read_text())[0]["ranking"]} == labels
         assert run(*asked[:-1], tmp_path / "none.json")[0] == 2
 
     def test_arrays_with_a_layout(self, run, tiny_export, file, tmp_path):
         from llm_action import read_skeleton
 
         np.save(tmp_path / "wave.npy", read_skeleton(file).joints)
-        expected = run("recognize", file, "--model", tiny_export)[1].partition(": ")[2]
-        given = run("recognize", tmp_path / "wave.npy", "--model", tiny_export, "--layout", "kinect20_utd")
+        expected = run("recognize", tiny_export, file)[1].partition(": ")[2]
+        given = run("recognize", tiny_export, tmp_path / "wave.npy", "--layout", "kinect20_utd")
         assert given[1].partition(": ")[2] == expected
 
     def test_one_frame(self, run, tiny_export, file, tmp_path):
         from llm_action import read_skeleton
 
         np.save(tmp_path / "one.npy", read_skeleton(file).to_layout("kinect20").joints[:, :1])
-        assert run("recognize", tmp_path / "one.npy", "--model", tiny_export, "--layout", "kinect20")[0] == 0
+        assert run("recognize", tiny_export, tmp_path / "one.npy", "--layout", "kinect20")[0] == 0
 
     def test_each_person_and_a_strange_motion(self, run, tiny_export, file, tmp_path, monkeypatch):
         from llm_action import read_skeleton
@@ -175,12 +178,13 @@ class TestRecognize:
         monkeypatch.setattr(familiarity, "THRESHOLD", 0.2)  # a dozen training recordings tell no 3 % apart
         both = replace(one, joints=np.concatenate([one.joints, strange]).astype(np.float32))
         write_npz(both, tmp_path / "two.npz")
-        command = ["recognize", tmp_path / "two.npz", "--model", tiny_export, "--each-person"]
+        command = ["recognize", tiny_export, tmp_path / "two.npz", "--each-person"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             out = run(*command)[1].splitlines()
-            alone = run("recognize", file, "--model", tiny_export)[1].partition(": ")[2].strip()
-            rows = [json.loads(line) for line in run(*command, "--json")[1].splitlines()]
+            alone = run("recognize", tiny_export, file)[1].partition(": ")[2].strip()
+            run(*command, "--json", tmp_path / "answers.json")
+            rows = json.loads((tmp_path / "answers.json").read_text())
         assert [line.partition(": ")[0] for line in out] == [f"{tmp_path / 'two.npz'}, person {one}" for one in (0, 1)]
         assert out[0].partition(": ")[2] == alone and "unfamiliar" not in alone
         assert out[1].endswith("(unfamiliar: none of these may be right)")
@@ -191,7 +195,7 @@ class TestRecognize:
     def test_a_bad_file_stops_nothing(self, run, tiny_export, recordings, tmp_path):
         good = sorted(recordings.glob("*_s1_*"))[:2]
         (tmp_path / "bad.json").write_text("[1, 2]")
-        code, out, err = run("recognize", good[0], tmp_path / "bad.json", good[1], "--model", tiny_export)
+        code, out, err = run("recognize", tiny_export, good[0], tmp_path / "bad.json", good[1])
         assert code == 2
         assert [line.split(": ")[0] for line in out.splitlines()] == [str(file) for file in good]
         assert str(tmp_path / "bad.json") in err and "1 of 3 files" in err.splitlines()[-1]
@@ -205,7 +209,7 @@ class TestRecognize:
         for file in sorted(recordings.glob("*_s1_*"))[:2]:
             shutil.copy(file, folder)
         (folder / "0.json").write_text("{}")
-        command = ["recognize", tmp_path / "mine", "--model", tiny_export, "--out", tmp_path / "results.csv"]
+        command = ["recognize", tiny_export, tmp_path / "mine", "--out", tmp_path / "results.csv"]
         code, _, err = run(*command)
         with (tmp_path / "results.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -227,23 +231,21 @@ class TestRecognize:
 
         joints = read_skeleton(file).joints[0]
         np.save(tmp_path / "turned.npy", (joints * 1000).transpose(2, 0, 1))
-        asked = ["recognize", tmp_path / "turned.npy", "--model", tiny_export]
+        asked = ["recognize", tiny_export, tmp_path / "turned.npy"]
         out = run(*asked, "--verbose")[1]
         assert "axes are read as CTV" in out and "kinect20_utd" in out and "mm" in out
         assert run(*asked, "--axes", "CTV", "--layout", "kinect20_utd")[0] == 0
         np.save(tmp_path / "z_up.npy", np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], axis=-1))
-        err = run("recognize", tmp_path / "z_up.npy", "--model", tiny_export)[2]
+        err = run("recognize", tiny_export, tmp_path / "z_up.npy")[2]
         assert "warning: z_up" in err and "up=" in err
-        assert "warning" not in run("recognize", tmp_path / "z_up.npy", "--model", tiny_export, "--up", "z")[2]
+        assert "warning" not in run("recognize", tiny_export, tmp_path / "z_up.npy", "--up", "z")[2]
 
     @pytest.mark.slow
     def test_in_a_process_of_its_own_only_results_are_printed(self, tiny_export, file, tmp_path):
         (tmp_path / "binary.skeleton").write_bytes(bytes(range(256)) * 9)
         (tmp_path / "bad.npy").write_bytes(b"no array")
-        command = [sys.executable, "-m", "llm_action.cli", "recognize", file, tmp_path / "binary.skeleton"]
-        done = subprocess.run(
-            [*map(str, command), "--model", str(tiny_export)], capture_output=True, text=True, env=dict(os.environ)
-        )
+        command = [sys.executable, "-m", "llm_action.cli", "recognize", tiny_export, file, tmp_path / "binary.skeleton"]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=dict(os.environ))
         assert done.returncode == 2
         (line,) = done.stdout.splitlines()
         assert line.startswith(f"{file}: ")
@@ -269,7 +271,7 @@ class TestRecognize:
     )
     def test_bad_files(self, run, tiny_export, tmp_path, name, content, expected):
         (tmp_path / name).write_bytes(content)
-        assert_bad_input(run("recognize", tmp_path / name, "--model", tiny_export), str(tmp_path / name), expected)
+        assert_bad_input(run("recognize", tiny_export, tmp_path / name), str(tmp_path / name), expected)
 
     @pytest.mark.parametrize(
         ("array", "layout", "expected"),
@@ -287,24 +289,24 @@ class TestRecognize:
     def test_bad_arrays(self, run, tiny_export, tmp_path, array, layout, expected):
         np.save(tmp_path / "a.npy", array, allow_pickle=True)
         layout = ("--layout", layout) if layout else ()
-        assert_bad_input(run("recognize", tmp_path / "a.npy", "--model", tiny_export, *layout), expected)
+        assert_bad_input(run("recognize", tiny_export, tmp_path / "a.npy", *layout), expected)
 
     @pytest.mark.parametrize("labels", (["wave", "wave"], [""], ["wave", " wave"]))
     def test_bad_labels(self, run, tiny_export, file, labels):
-        assert_bad_input(run("recognize", file, "--model", tiny_export, "--labels", *labels), "label")
+        assert_bad_input(run("recognize", tiny_export, file, "--labels", *labels), "label")
 
     def test_bad_top_k(self, run, tiny_export, file):
-        assert_bad_input(run("recognize", file, "--model", tiny_export, "--top-k", "0"), "top_k", "0")
+        assert_bad_input(run("recognize", tiny_export, file, "--top-k", "0"), "top_k", "0")
 
     def test_no_such_file(self, run, tiny_export):
-        result = run("recognize", "nowhere.skeleton", "--model", tiny_export)
+        result = run("recognize", tiny_export, "nowhere.skeleton")
         assert_bad_input(result, "nowhere.skeleton", "no such")
 
     def test_no_such_model(self, run, file, tmp_path):
-        assert_bad_input(run("recognize", file, "--model", tmp_path / "nowhere"), "nowhere", "no such model folder")
-        assert_bad_input(run("recognize", file, "--model", file), file, "no such model folder")
+        assert_bad_input(run("recognize", tmp_path / "nowhere", file), "nowhere", "no such model folder")
+        assert_bad_input(run("recognize", file, file), file, "no such model folder")
         (tmp_path / "empty").mkdir()
-        assert_bad_input(run("recognize", file, "--model", tmp_path / "empty"), "config.json is missing")
+        assert_bad_input(run("recognize", tmp_path / "empty", file), "config.json is missing")
 
     @pytest.mark.parametrize(
         "part",
@@ -322,22 +324,22 @@ class TestRecognize:
     def test_a_missing_or_damaged_part(self, run, tiny_export, file, tmp_path, part):
         broken = Path(shutil.copytree(tiny_export, tmp_path / "broken"))
         (broken / part).write_bytes((tiny_export / part).read_bytes()[:150])
-        assert_bad_input(run("recognize", file, "--model", broken), str(broken))
+        assert_bad_input(run("recognize", broken, file), str(broken))
         (broken / part).unlink()
-        assert_bad_input(run("recognize", file, "--model", broken), str(broken))
+        assert_bad_input(run("recognize", broken, file), str(broken))
 
     def test_a_missing_base_model(self, run, tiny_export, file, tmp_path):
         moved = Path(shutil.copytree(tiny_export, tmp_path / "moved"))
         config = json.loads((moved / "config.json").read_text())
         (moved / "config.json").write_text(json.dumps({**config, "base_model": "/nowhere/base"}))
-        assert_bad_input(run("recognize", file, "--model", moved), str(moved), "/nowhere/base", "LLM_ACTION_BASE_MODEL")
+        assert_bad_input(run("recognize", moved, file), str(moved), "/nowhere/base", "LLM_ACTION_BASE_MODEL")
 
 
 class TestEvaluate:
     def test_metrics_are_written(self, run, tiny_export, recordings, tmp_path):
         model = tiny_export
         metrics, picture = tmp_path / "out" / "metrics.json", tmp_path / "confusion.png"
-        arguments = ["--model", model, "--dataset", "utd_mhad", "--data", recordings, "--protocol", "cross_subject"]
+        arguments = [model, "--dataset", "utd_mhad", "--data", recordings, "--protocol", "cross_subject"]
         code, out, _ = run("evaluate", *arguments, "--json", metrics, "--confusion", picture)
         assert code == 0
         given = json.loads(metrics.read_text())
@@ -362,7 +364,7 @@ class TestEvaluate:
     )
     def test_bad_input(self, run, tiny_export, recordings, arguments, expected):
         arguments = [str(recordings) if argument == "RECORDINGS" else argument for argument in arguments]
-        assert_bad_input(run("evaluate", "--model", tiny_export, *arguments), expected)
+        assert_bad_input(run("evaluate", tiny_export, *arguments), expected)
 
 
 class TestOthers:
@@ -391,9 +393,9 @@ class TestOthers:
         [
             ("train", "--config", "utd_mhad"),
             ("plan", "--config", "utd_mhad", "--memory", "80"),
-            ("ablate", "--config", "utd_mhad"),
-            ("compare", "--dataset", "synthetic"),
-            ("evaluate-unseen", "--dataset", "synthetic", "--unseen", "5"),
+            ("benchmark", "ablate", "--config", "utd_mhad"),
+            ("benchmark", "compare", "--dataset", "synthetic"),
+            ("benchmark", "unseen", "--dataset", "synthetic", "--unseen", "5"),
         ],
     )
     def test_overrides_add_up(self, run, command, tmp_path, monkeypatch):
@@ -401,13 +403,13 @@ class TestOthers:
         monkeypatch.chdir(tmp_path)
         assert_bad_input(run(*command, "--set", "colour=red", "--set", "seed=1"), "unknown colour")
 
-    @pytest.mark.parametrize("command", ("train", "train-vqvae", "train-recognizer"))
-    def test_training_with_bad_settings(self, run, command, tmp_path, tiny_config, recordings):
-        out = ["--out", tmp_path / "run"]
-        assert_bad_input(run(command, "--config", "nothing", *out), "nothing", "utd_mhad")
-        assert_bad_input(run(command, "--config", tiny_config, *out, "--set", "colour=red"), "unknown colour")
-        if command != "train-recognizer":
-            assert_bad_input(run(command, "--config", tiny_config, *out), "folder of the data set")
+    @pytest.mark.parametrize("stage", ([], ["--stage", "vqvae"], ["--stage", "recognizer"]))
+    def test_training_with_bad_settings(self, run, stage, tmp_path, tiny_config, recordings):
+        command, out = ["train", *stage], ["--out", tmp_path / "run"]
+        assert_bad_input(run(*command, "--config", "nothing", *out), "nothing", "utd_mhad")
+        assert_bad_input(run(*command, "--config", tiny_config, *out, "--set", "colour=red"), "unknown colour")
+        if "recognizer" not in stage:
+            assert_bad_input(run(*command, "--config", tiny_config, *out), "folder of the data set")
         else:
-            result = run(command, "--config", tiny_config, *out, "--data", recordings)
-            assert_bad_input(result, "run llm-action train-vqvae first")
+            result = run(*command, "--config", tiny_config, *out, "--data", recordings)
+            assert_bad_input(result, "run llm-action train --stage vqvae first")

@@ -44,6 +44,13 @@ class Recognised:
         """Whether the motion is strange to the model."""
         return any(one.get("unfamiliar", False) for one in self.ranking)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What is known, for a JSON file."""
+        person = {} if self.person is None else {"person": self.person}
+        if self.error:
+            return {"file": self.file, **person, "error": self.error}
+        return {"file": self.file, **person, "ranking": self.ranking, "notes": self.notes, "warnings": self.doubts}
+
     def row(self) -> dict[str, Any]:
         best = self.ranking[0] if self.ranking else {"label": "", "score": ""}
         return {
@@ -98,16 +105,12 @@ def recognise_each(
         yield from found
 
 
-def print_result(found: Recognised, as_json: bool, verbose: bool) -> None:
+def print_result(found: Recognised, verbose: bool) -> None:
     """A line on stdout; doubts and errors on stderr."""
     for doubt in found.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     if found.error:
         print(f"error: {found.error}", file=sys.stderr, flush=True)
-    elif as_json:
-        person = {} if found.person is None else {"person": found.person}
-        said = {"file": found.file, **person, "ranking": found.ranking}
-        print(json.dumps({**said, "notes": found.notes} if verbose else said), flush=True)
     else:
         strange = " (unfamiliar: none of these may be right)" if found.unfamiliar else ""
         names = ", ".join(f"{one['label']} {one['score']:.3f}" for one in found.ranking)

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, load_pipeline
+from llm_action.commands.options import add_command, add_lines_option, add_model, load_pipeline, written_lines
 
 
-def add_commands(commands) -> None:
+def add_camera_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
-    pose = add_command(commands, "pose", _pose, "take the skeletons out of a video")
-    pose.add_argument("video", metavar="VIDEO", help="a file that OpenCV reads")
-    pose.add_argument("--out", required=True, metavar="NPZ", help="file to write")
-    pose.add_argument("--mirror", action="store_true", help="the video is mirrored: turn it over")
-    pose.add_argument("--pixels", action="store_true", help="write pixels of the picture instead of metres")
-    _add_estimator_options(pose)
-
     watch = add_command(commands, "watch", _watch, "name what persons do in front of a camera")
-    watch.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    add_model(watch)
     watch.add_argument("--camera", required=True, metavar="SOURCE", help="a camera (0), a URL, or a video file")
     watch.add_argument("--out", metavar="PATH", help="write annotated pictures: an .mp4, or a folder")
     watch.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained")
@@ -35,8 +27,15 @@ def add_commands(commands) -> None:
     )
     watch.add_argument("--real-time", action="store_true", help="play a file at its own pace, like a camera")
     watch.add_argument("--mirror", action="store_true", help="pictures are mirrored: turn them over")
-    watch.add_argument("--json", action="store_true", help="print one JSON object a window")
+    add_lines_option(watch)
     _add_estimator_options(watch)
+
+    pose = add_command(commands, "pose", _pose, "take the skeletons out of a video")
+    pose.add_argument("video", metavar="VIDEO", help="a file that OpenCV reads")
+    pose.add_argument("--out", required=True, metavar="NPZ", help="file to write")
+    pose.add_argument("--mirror", action="store_true", help="the video is mirrored: turn it over")
+    pose.add_argument("--pixels", action="store_true", help="write pixels of the picture instead of metres")
+    _add_estimator_options(pose)
 
 
 def _add_estimator_options(command: argparse.ArgumentParser) -> None:
@@ -71,6 +70,7 @@ def _watch(arguments: argparse.Namespace) -> None:
     is_file = not source.isdigit() and Path(source).is_file()
     live = arguments.real_time or not is_file
     with ExitStack() as stack:
+        write = stack.enter_context(written_lines(arguments.json))
         estimator = stack.enter_context(PoseEstimator(arguments.pose_model, number))
         watcher = Watcher(int(source) if source.isdigit() else source, estimator, number, live, arguments.mirror)
         recognize = load_pipeline(arguments.model)
@@ -99,9 +99,8 @@ def _watch(arguments: argparse.Namespace) -> None:
         )
         for result in _until_interrupted(results):
             labels[result.stream or ""] = f"{result.track_label} {result.track_score:.2f}" if result.label else ""
-            if arguments.json:
-                print(json.dumps(asdict(result)), flush=True)
-            elif result.label:
+            write(asdict(result))
+            if result.label:
                 late = f", {result.skipped} frames skipped" if result.skipped else ""
                 print(
                     f"{result.time:.2f} s, {result.stream}: {result.track_label} {result.track_score:.3f}, "

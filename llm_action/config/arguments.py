@@ -1,4 +1,4 @@
-"""Arguments of the training commands, and the presets they choose from; light, so that --help need not wait."""
+"""Arguments of a training, and the presets they choose from; light, so that --help need not wait."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ def preset_names() -> list[str]:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --config, --data, --out, --set and --restart, the same for every training command."""
+    """Adds --config, --data, --out, --stage, --set and --restart."""
     parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
+    parser.add_argument(
+        "--stage",
+        choices=("vqvae", "recognizer"),
+        help="only stage 1, the action tokenizer, or stage 2, the language model and the export; default both",
+    )
     parser.add_argument(
         "--set",
         nargs="*",

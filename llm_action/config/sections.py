@@ -236,8 +236,8 @@ class RecognizerStage:
 class OnTrial:
     """Options on trial, all off by default: no table shows a gain for them, so they may go.
 
-    `llm_action/experiments/configs/` has a file for each that switches it on; `llm-action ablate --stage on-trial`
-    measures them one by one.
+    `llm_action/experiments/configs/` has a file for each that switches it on; `llm-action benchmark ablate --stage
+    on-trial` measures them one by one.
 
     Args:
         normalize_bones: every subject gets the bone lengths of one reference body, see `SkeletonFeatureExtractor`.

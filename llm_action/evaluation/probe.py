@@ -102,7 +102,7 @@ def probe_tokens(
     processor: LlmArProcessor,
     split: Split,
     steps: int | None = None,
-    command: str = "train-vqvae",
+    command: str = "train",
 ) -> float:
     """Top-1 on the test part of the small transformer on the tokens' vectors; `command` is the ledger's."""
     return _probed(experiment, processor, split, token_inputs(processor), steps, f"{command}, probe of tokens")
@@ -113,7 +113,7 @@ def probe_joints(
     processor: LlmArProcessor,
     split: Split,
     steps: int | None = None,
-    command: str = "train-vqvae",
+    command: str = "train",
 ) -> float:
     """Top-1 of the same transformer on joints and velocities, after the same normalisation."""
     return _probed(experiment, processor, split, joint_inputs, steps, f"{command}, probe of joints")

@@ -125,7 +125,7 @@ def _enter(experiment: Experiment, run: Recognizer, metrics: dict[str, Any]) -> 
     for way in ("", "names_", "alignment_", "nearest_", "adapted_"):
         figures = {name: metrics[way + name] for name in measures if way + name in metrics}
         if figures:
-            title = f"evaluate-unseen {way.removesuffix('_')}".strip()
+            title = f"benchmark unseen {way.removesuffix('_')}".strip()
             command = f"{title}, without {left_out}, seed {experiment.seed}"
             model = fingerprint if way in ("", "names_") else ""  # the others are other models
             origin = Origin(command, config_hash(experiment), model)

@@ -1,10 +1,10 @@
-"""What the training commands share: arguments, run folders, the Trainer's settings, resuming."""
+"""What the stages of a training share: arguments, run folders, the Trainer's settings, resuming."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from transformers import ProgressCallback, Trainer, TrainerState, TrainingArguments
 
-from llm_action.config.arguments import add_training_arguments
 from llm_action.config.experiment import Experiment, load_experiment, save_experiment
 from llm_action.config.folder_lock import sole_writer
 from llm_action.config.progress import ProgressBar
@@ -21,7 +20,7 @@ from llm_action.config.sections import RecognizerStage, VQVAEStage
 from llm_action.datasets.hub_table import pinned
 from llm_action.training.checkpoints import KeepCheckpoints, has_checkpoints, last_checkpoint, remove_checkpoints
 from llm_action.training.faults import StopOnNonFinite, explained_faults
-from llm_action.training.launching import launched_processes, start_all_processes
+from llm_action.training.launching import launched_processes
 
 
 @contextmanager
@@ -63,20 +62,6 @@ def _has_begun(out: Path) -> bool:
     """Looks for what a training leaves in its run folder: from its first checkpoint on something, before nothing."""
     finished = [out / "processor", out / "model"]
     return any(folder.exists() for folder in finished) or any(map(has_checkpoints, (out / "vqvae", out / "recognizer")))
-
-
-def stage_command(stage: Callable[..., Any], description: str) -> None:
-    """Runs one stage from the command line, for `accelerate launch -m` and `python -m`."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_training_arguments(parser)
-    arguments = parser.parse_args()
-    start_all_processes()
-    try:
-        with run_of(arguments) as (experiment, out):
-            stage(experiment, arguments.data, out, resume=not arguments.restart)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def trainer_settings(stage: VQVAEStage | RecognizerStage, folder: Path, seed: int, **own: Any) -> TrainingArguments:

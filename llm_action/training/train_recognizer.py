@@ -1,6 +1,6 @@
 """Trains stage 2: LLaMA learns to name action sentences.
 
-    accelerate launch -m llm_action.training.train_recognizer --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
+    accelerate launch -m llm_action.training.train --stage recognizer --config utd_mhad --data UTD_FOLDER
 
 reads `OUT/processor/` of stage 1, tokenises every training sequence once (several augmented sentences each, kept in
 `OUT/sentences/`), trains adapter and action embeddings on the answer words, and writes `OUT/recognizer/` (checkpoints,
@@ -41,7 +41,7 @@ from llm_action.training.example_order import BalancedDraws, Passes
 from llm_action.training.familiarity import gather_familiarity
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
 from llm_action.training.rehearsal import trained_rehearsal, write_rehearsal
-from llm_action.training.run_folder import fit, stage_command, trainer_settings
+from llm_action.training.run_folder import fit, trainer_settings
 from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
 from llm_action.training.trainer import HubTrainer, hub_settings
 
@@ -124,7 +124,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     if experiment.recognizer.is_control:
         raise ValueError(
             "recognizer: base_weights, train and inputs other than pretrained, lora and tokens make a control for the "
-            "ablation table, which leaves no model; run it with llm-action ablate."
+            "ablation table, which leaves no model; run it with llm-action benchmark ablate."
         )
     set_seed(experiment.seed)
     processor = stage_one(out)
@@ -176,7 +176,7 @@ def stage_one(out: Path) -> LlmArProcessor:
     """Loads the processor that stage 1 wrote; raises FileNotFoundError without one."""
     if not (out / "processor" / "processor_config.json").is_file():
         raise FileNotFoundError(
-            f"{out / 'processor'}: expected the action tokenizer; run llm-action train-vqvae first."
+            f"{out / 'processor'}: expected the action tokenizer; run llm-action train --stage vqvae first."
         )
     return LlmArProcessor.from_pretrained(out / "processor")
 
@@ -254,7 +254,3 @@ def new_recognizer(
     if stage.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
     return model
-
-
-if __name__ == "__main__":
-    stage_command(train_recognizer, __doc__)

@@ -1,6 +1,6 @@
 """Trains stage 1 of the further senses: an action tokenizer for the signal of each.
 
-    accelerate launch -m llm_action.training.train_senses --config utd_mhad_inertial --data UTD_FOLDER --out runs/utd
+    accelerate launch -m llm_action.training.train --stage vqvae --config utd_mhad_inertial --data UTD_FOLDER
 
 reads `OUT/processor/`, what stage 1 wrote for skeletons, trains in `OUT/senses/NAME/` (checkpoints, resumable) and
 writes the tokenizers into `OUT/processor/senses/NAME/`. Codebook, losses and loop are those of skeletons.
@@ -26,7 +26,7 @@ from llm_action.datasets.split import Split, load_split
 from llm_action.evaluation.token_metrics import word_sample
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
-from llm_action.training.run_folder import fit, stage_command, trainer_settings
+from llm_action.training.run_folder import fit, trainer_settings
 from llm_action.training.train_recognizer import stage_one
 from llm_action.training.train_vqvae import VQVAETrainer, VQVAETraining
 
@@ -119,7 +119,3 @@ def fit_tokenizer(
     fit(trainer, resume)
     vqvae.eval()
     return trainer.state.log_history
-
-
-if __name__ == "__main__":
-    stage_command(train_senses, __doc__)

@@ -1,6 +1,6 @@
 """Trains stage 1: the action tokenizer.
 
-    accelerate launch -m llm_action.training.train_vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
+    accelerate launch -m llm_action.training.train --stage vqvae --config utd_mhad --data UTD_FOLDER --out runs/utd_mhad
 
 writes `OUT/vqvae/` (checkpoints, resumable), `OUT/processor/` (VQ-VAE, feature extractor, tokenizer) with
 `metrics.json`, and `OUT/tokens.png`, what the three language biases did.
@@ -35,7 +35,7 @@ from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
 from llm_action.training.losses import ContextPredictor, reconstruction_loss, velocity_loss
 from llm_action.training.precision import fast_arithmetic
-from llm_action.training.run_folder import fit, stage_command, trainer_settings
+from llm_action.training.run_folder import fit, trainer_settings
 from llm_action.training.trainer import HubTrainer, hub_settings
 from llm_action.visualization.token_figures import plot_tokens
 
@@ -276,7 +276,3 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     if experiment.hub_model_id is not None:
         trainer.push_to_hub("Action tokenizer")
     return metrics
-
-
-if __name__ == "__main__":
-    stage_command(train_vqvae, __doc__)

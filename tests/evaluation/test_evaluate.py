@@ -75,7 +75,7 @@ def test_of_names_that_were_not_trained_on(knows_attributes, split):
 
 
 def test_the_command_s_figures_are_the_pipeline_s(recognize, tiny_export, recordings, split, tmp_path, capsys):
-    command = ["evaluate", "--model", str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
+    command = ["evaluate", str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
     assert main([*command, "--views", "2", "--json", str(tmp_path / "metrics.json")]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     posterior = asked_one_by_one(recognize, split, split.labels, views=2)

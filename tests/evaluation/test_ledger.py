@@ -105,7 +105,7 @@ def test_a_damaged_line_is_named(tmp_path):
 
 
 def test_evaluate_enters_and_ledger_prints(tiny_export, recordings, ledger_file, capsys, tmp_path):
-    command = ["evaluate", "--model", str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
+    command = ["evaluate", str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
     assert main([*command, "--json", str(tmp_path / "metrics.json")]) == 0
     assert f"entered in {ledger_file}" in capsys.readouterr().err
     assert main(["ledger"]) == 0

@@ -67,7 +67,7 @@ def test_typical_is_the_one_nearest_to_all_others(parts, extractor):
 
 
 def test_evaluate_draws_them(tiny_export, recordings, tmp_path):
-    arguments = ["--model", str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
+    arguments = [str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
     arguments += ["--json", str(tmp_path / "metrics.json")]
     assert main(["evaluate", *arguments, "--mistakes", str(tmp_path / "mistakes.png")]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())

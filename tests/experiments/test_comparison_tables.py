@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llm_action.cli import main
-from llm_action.commands.shared import load_pipeline
+from llm_action.commands.options import load_pipeline
 from llm_action.config.experiment import load_experiment
 from llm_action.config.sections import OnTrial
 from llm_action.datasets import open_dataset
@@ -28,12 +28,12 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def command(recordings, tiny_config, tmp_path, quick):
-    """Runs `compare` or `ablate` in a folder of its own; returns the exit code and what it wrote."""
+    """Runs `benchmark compare` or `ablate` in a folder of its own; returns the exit code and what it wrote."""
 
     def run(name: str, *arguments: str, overrides=()) -> tuple[int, dict]:
         places = ["--data", str(recordings), "--out", str(tmp_path / "work"), "--json", str(tmp_path / "table.json")]
         config = ["--config", str(tiny_config), "--set", *SHORT, *overrides]
-        code = main([name, *places, *config, *arguments])
+        code = main(["benchmark", name, *places, *config, *arguments])
         table = tmp_path / "table.json"
         return code, json.loads(table.read_text()) if table.is_file() else {}
 
@@ -90,8 +90,8 @@ def test_transfer_to_another_data_set(tiny_run, recordings, tiny_config, tmp_pat
     short = partial(Adaptation, steps=2, sentences=1)
     monkeypatch.setattr("llm_action.experiments.transfer.Adaptation", short)
     places = ["--data", str(recordings), "--out", str(tmp_path / "work"), "--json", str(tmp_path / "table.json")]
-    asked = ["--model", str(tiny_run / "model"), "--dataset", "utd_mhad", "--config", str(tiny_config)]
-    assert main(["transfer", *asked, *places, "--seeds", "2", "--examples", "0", "2"]) == 0
+    asked = [str(tiny_run / "model"), "--dataset", "utd_mhad", "--config", str(tiny_config)]
+    assert main(["benchmark", "transfer", *asked, *places, "--seeds", "2", "--examples", "0", "2"]) == 0
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     names = ["llm-ar, 0 examples a class", "llm-ar, 2 examples a class", "transformer, 2 examples a class"]
     assert [row["name"] for row in rows] == names == list(rows_of(capsys.readouterr().out))
@@ -101,10 +101,10 @@ def test_transfer_to_another_data_set(tiny_run, recordings, tiny_config, tmp_pat
 
     # descriptions of one's own are asked for, although the row without them has been measured
     none = str(tmp_path / "none.json")
-    assert main(["transfer", *asked, *places, "--examples", "0", "--descriptions", none]) == 2
+    assert main(["benchmark", "transfer", *asked, *places, "--examples", "0", "--descriptions", none]) == 2
     assert f"{none}: expected a JSON file of label descriptions" in capsys.readouterr().err
 
-    assert main(["transfer", *asked, *places, "--examples", "-1"]) == 2
+    assert main(["benchmark", "transfer", *asked, *places, "--examples", "-1"]) == 2
     assert "numbers of examples of 0 or more" in capsys.readouterr().err
 
 

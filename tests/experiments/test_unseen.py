@@ -261,7 +261,7 @@ class TestCommand:
             for name in (original, copies[original]):
                 (source / file.name.replace(original, name, 1)).symlink_to(file)
         out, figures = tmp_path / "unseen", tmp_path / "unseen.json"
-        command = ["evaluate-unseen", "--config", str(tiny_config), "--dataset", "utd_mhad", "--data", str(source)]
+        command = ["benchmark", "unseen", "--config", str(tiny_config), "--dataset", "utd_mhad", "--data", str(source)]
         command += [
             "--unseen",
             "2",
@@ -287,7 +287,10 @@ class TestCommand:
         assert {"adapted_new", "adapted_old", "old_before"} < set(metrics)
         left_out = result["splits"][0]["unseen_labels"]
         entered = [entry for entry in read_ledger() if f"without {', '.join(left_out)}" in entry["command"]]
-        ways = ["evaluate-unseen", *(f"evaluate-unseen {way}" for way in ("names", "alignment", "nearest", "adapted"))]
+        ways = [
+            "benchmark unseen",
+            *(f"benchmark unseen {way}" for way in ("names", "alignment", "nearest", "adapted")),
+        ]
         assert [entry["command"].partition(",")[0] for entry in entered] == ways  # none of the validation classes
         assert entered[0]["figures"]["zero_shot"] == pytest.approx(metrics["zero_shot"], abs=1e-6)
         runs = {run: read_names(run) for run in (out / "recognizer").iterdir()}
@@ -302,7 +305,16 @@ class TestCommand:
         assert (run / "model" / "model.safetensors").stat().st_mtime_ns == stamp
 
     def test_says_what_is_wrong(self, tiny_config, recordings, capsys):
-        command = ["evaluate-unseen", "--config", str(tiny_config), "--dataset", "utd_mhad", "--data", str(recordings)]
+        command = [
+            "benchmark",
+            "unseen",
+            "--config",
+            str(tiny_config),
+            "--dataset",
+            "utd_mhad",
+            "--data",
+            str(recordings),
+        ]
         assert main([*command, "--unseen", "few"]) == 2
         assert "expected a number of classes or a split like 55/5" in capsys.readouterr().err
         assert main([*command, "--unseen", "55/5"]) == 2

@@ -125,7 +125,7 @@ def test_evaluate_writes_into_the_folder_when_asked_to_and_says_so(
 
     monkeypatch.setenv("LLM_ACTION_BASE_MODEL", str(tiny_base))
     untouched = files()
-    command = ["evaluate", "--model", str(own_folder), "--dataset", "utd_mhad", "--data", str(recordings)]
+    command = ["evaluate", str(own_folder), "--dataset", "utd_mhad", "--data", str(recordings)]
     assert main(command) == 0
     assert files() == untouched and "recorded" not in capsys.readouterr().err
     with monkeypatch.context() as broken:

@@ -172,8 +172,8 @@ def test_sentences_are_those_of_the_folder(client, pushed, prepared, tiny_config
     assert train(client, tiny_config, tmp_path / "hub", NAME).status == 0
     shutil.copytree(tmp_path / "hub" / "processor", tmp_path / "folder" / "processor")
     done = client.command(
-        "train-recognizer", "--config", tiny_config, "--data", prepared, "--out", tmp_path / "folder", "--set", *STEPS,
-        TQDM_DISABLE="1",
+        "train", "--stage", "recognizer", "--config", tiny_config, "--data", prepared, "--out", tmp_path / "folder",
+        "--set", *STEPS, TQDM_DISABLE="1",
     )  # fmt: skip
     assert done.status == 0, done.err[-2000:]
     for file in ("model.safetensors", "adapter/adapter_model.safetensors"):

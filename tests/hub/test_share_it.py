@@ -48,9 +48,11 @@ def test_share_it(client, clean_client, hub, pretrained_base, recordings, record
     for folder in (run, tmp_path / "home", tmp_path / "cache"):
         shutil.rmtree(folder, ignore_errors=True)
 
-    recognise = f"from llm_action.cli import main\nmain(['recognize', {str(file)!r}, '--model', {name!r}, '--json'])"
-    told = client.fresh(recognise, **local).json
-    assert told["file"] == str(file) and len(told["ranking"]) == 3
+    answers = tmp_path / "answers.json"
+    command = ["recognize", name, str(file), "--json", str(answers)]
+    client.fresh(f"from llm_action.cli import main\nassert main({command!r}) == 0", **local)
+    (told,) = json.loads(answers.read_text())
+    assert told["file"] == str(file) and len(told["ranking"]) == min(5, len(labels))
     assert {entry["label"] for entry in told["ranking"]} <= set(labels)
 
     without_package = f"""

@@ -399,26 +399,28 @@ class TestCommand:
         write_npz(SkeletonSequence(alone.swapaxes(0, 1), LAYOUT, fps=25), file)
         return str(file)
 
-    def test_prints_the_track(self, model, file, capsys):
-        options = ["--model", model, "--window", "24", "--hop", "20"]
-        assert main(["stream", file, *options]) == 0
+    def test_prints_the_track(self, model, file, capsys, tmp_path):
+        options = ["--window", "24", "--hop", "20"]
+        assert main(["stream", model, file, *options]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split(": ")[0] for line in lines] == ["0.92 s", "1.72 s", "2.52 s"]
-        assert main(["stream", file, *options, "--json", "--fps", "10", "--labels", "swim", "dive"]) == 0
-        results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        written = tmp_path / "windows.jsonl"
+        options += ["--json", str(written), "--fps", "10", "--labels", "swim", "dive"]
+        assert main(["stream", model, file, *options]) == 0
+        results = [json.loads(line) for line in written.read_text().splitlines()]
         assert [result["time"] for result in results] == pytest.approx([2.3, 4.3, 6.3])
         assert {entry["label"] for result in results for entry in result["ranking"]} == {"swim", "dive"}
 
     def test_in_real_time_frames_come_when_they_are_due(self, model, file, capsys, monkeypatch):
-        from llm_action.commands import inference
+        from llm_action.commands import use
 
         now = [100.0]
         clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
-        monkeypatch.setattr(inference, "time", clock)
-        assert main(["stream", file, "--model", model, "--window", "64", "--hop", "64", "--real-time"]) == 0
+        monkeypatch.setattr(use, "time", clock)
+        assert main(["stream", model, file, "--window", "64", "--hop", "64", "--real-time"]) == 0
         assert capsys.readouterr().out.startswith("2.52 s: ")
         assert now[0] == pytest.approx(100 + 63 / 25)
 
     def test_bad_input(self, model, file, capsys):
-        assert main(["stream", file, "--model", model, "--window", "0"]) == 2
+        assert main(["stream", model, file, "--window", "0"]) == 2
         assert "window of at least 1 frame" in capsys.readouterr().err

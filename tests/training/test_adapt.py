@@ -55,7 +55,7 @@ def examples(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def adapted(tiny_export, examples, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("adapted") / "model"
-    arguments = ["--model", str(tiny_export), "--examples", str(examples), "--out", str(out), "--steps", "150"]
+    arguments = [str(tiny_export), "--examples", str(examples), "--out", str(out), "--steps", "150"]
     arguments += ["--learning-rate", "1e-2"]  # the tiny base learns at another pace
     assert main(["adapt", *arguments]) == 0
     return out
@@ -91,7 +91,7 @@ def test_a_model_keeps_a_little_of_every_class_to_itself(tiny_export, adapted):
 def test_without_sentences_old_classes_are_rehearsed_from_recordings(tiny_export, examples, tmp_path, capsys):
     model = shutil.copytree(tiny_export, tmp_path / "model")
     (model / REHEARSAL_FILE).unlink()
-    arguments = ["adapt", "--model", str(model), "--examples", str(examples), "--out", str(tmp_path / "out")]
+    arguments = ["adapt", str(model), "--examples", str(examples), "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "pass --rehearse FOLDER" in capsys.readouterr().err
     rehearse = write_examples(tmp_path / "old", OLD, (1,))
@@ -174,7 +174,7 @@ def test_test_folders_are_not_learned_from(tiny_export, tmp_path):
 
 
 def test_bad_input(tiny_export, tmp_path, capsys):
-    arguments = ["adapt", "--model", str(tiny_export), "--out", str(tmp_path / "out"), "--examples"]
+    arguments = ["adapt", str(tiny_export), "--out", str(tmp_path / "out"), "--examples"]
     assert main([*arguments, str(tmp_path / "none")]) == 2
     (tmp_path / "empty").mkdir()
     assert main([*arguments, str(tmp_path / "empty")]) == 2

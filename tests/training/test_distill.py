@@ -141,7 +141,7 @@ def test_the_command_answers_without_transformers(taught, files, tmp_path):
         "import sys; sys.modules.update(dict.fromkeys(['transformers', 'peft', 'datasets', 'accelerate']));"
         "sys.argv[0] = 'llm-action'; from llm_action.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    command = ["recognize", "--fast", "--model", str(folder), files[0]]
+    command = ["recognize", "--fast", str(folder), files[0]]
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     best = ActionStudent.from_pretrained(taught).recognize([read_skeleton(files[0])])[0][0]
     assert done.returncode == 0, done.stderr
@@ -151,7 +151,7 @@ def test_the_command_answers_without_transformers(taught, files, tmp_path):
 def test_the_command_doubts_what_is_too_long_for_one_label(taught, files, tmp_path, capsys):
     sequence = read_skeleton(files[0])
     write_npz(replace(sequence, joints=np.tile(sequence.joints, (1, 60, 1, 1)), fps=30.0), tmp_path / "long.npz")
-    assert main(["recognize", "--fast", "--model", str(taught), str(tmp_path / "long.npz")]) == 0
+    assert main(["recognize", "--fast", str(taught), str(tmp_path / "long.npz")]) == 0
     assert "for one label" in capsys.readouterr().err
 
 

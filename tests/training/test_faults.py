@@ -252,8 +252,8 @@ def test_a_second_run_in_a_folder_is_refused_and_a_killed_one_blocks_nothing(tin
     with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "held\n"
         before = sorted(path.name for path in tmp_path.iterdir())
-        for name in ("train", "train-vqvae", "train-recognizer"):
-            assert main([name, *command, "seed=1", "--restart"]) == 2
+        for stage in ([], ["--stage", "vqvae"], ["--stage", "recognizer"]):
+            assert main(["train", *stage, *command, "seed=1", "--restart"]) == 2
             said = capsys.readouterr().err
             assert f"{tmp_path}: process {first.pid} on " in said and said.count("\n") == 1
         with pytest.raises(BlockingIOError, match="is writing here"):
@@ -261,7 +261,7 @@ def test_a_second_run_in_a_folder_is_refused_and_a_killed_one_blocks_nothing(tin
         assert sorted(path.name for path in tmp_path.iterdir()) == before, "nothing was touched"
         first.kill()
         first.wait()
-    assert main(["train-vqvae", *command]) == 0
+    assert main(["train", "--stage", "vqvae", *command]) == 0
 
 
 def test_a_second_adaptation_to_the_same_folder_is_refused(tiny_export, recordings, tmp_path):

@@ -227,16 +227,16 @@ def test_the_folder_holds_and_names_its_senses(run, tmp_path):
         LlmArProcessor.from_pretrained(folder)
 
 
-def test_recognize_takes_a_file_a_sense(run, both_senses, capsys):
+def test_recognize_takes_a_file_a_sense(run, both_senses, tmp_path, capsys):
     skeleton = str(both_senses / "skeleton" / "a4_s2_t1_skeleton.mat")
     signal = f"inertial={both_senses / 'inertial' / 'a4_s2_t1_inertial.mat'}"
-    model = ["--model", str(run / "model"), "--json"]
+    model, answers = str(run / "model"), tmp_path / "answers.json"
     for given in ([skeleton, "--signal", signal], ["--signal", signal]):
-        assert main(["recognize", *given, *model]) == 0
-        assert json.loads(capsys.readouterr().out)["ranking"][0]["label"] == "clap", given
-    assert main(["recognize", skeleton, "--signal", "worn.csv", *model]) == 2
+        assert main(["recognize", model, *given, "--json", str(answers)]) == 0
+        assert json.loads(answers.read_text())[0]["ranking"][0]["label"] == "clap", given
+    assert main(["recognize", model, skeleton, "--signal", "worn.csv"]) == 2
     assert "expected SENSE=FILE" in capsys.readouterr().err
-    assert main(["recognize", skeleton, skeleton, "--signal", signal, *model]) == 2
+    assert main(["recognize", model, skeleton, skeleton, "--signal", signal]) == 2
     assert "one FILE that it belongs to" in capsys.readouterr().err
 
 

@@ -121,15 +121,15 @@ class TestResuming:
         assert {file: file.stat().st_mtime_ns for file in (undisturbed / "model").rglob("*")} == stamps
 
     def test_stage_two_needs_stage_one(self, short, recordings, tmp_path):
-        with pytest.raises(FileNotFoundError, match="train-vqvae"):
+        with pytest.raises(FileNotFoundError, match="train --stage vqvae"):
             train_recognizer(short, str(recordings), tmp_path)
 
 
 class TestCommands:
     def test_train_writes_what_train_does(self, undisturbed, tiny_config, recordings, tmp_path, capsys):
         arguments = ["--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path), "--set", *SHORT]
-        assert main(["train-vqvae", *arguments]) == 0
-        assert main(["train-recognizer", *arguments]) == 0
+        assert main(["train", "--stage", "vqvae", *arguments]) == 0
+        assert main(["train", "--stage", "recognizer", *arguments]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == f"written to {tmp_path}"
         assert_same_weights(tmp_path / "model", undisturbed / "model")
         metrics = json.loads((tmp_path / "processor" / "metrics.json").read_text())
@@ -141,7 +141,8 @@ class TestCommands:
         assert load_experiment(tmp_path / "experiment.yaml").seed == 0
 
     def test_restart_begins_anew(self, tiny_config, recordings, tmp_path):
-        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        places = ["--data", str(recordings), "--out", str(tmp_path)]
+        arguments = ["train", "--stage", "vqvae", "--config", str(tiny_config), *places]
         assert main([*arguments, "--set", *SHORT, "vqvae.steps=2"]) == 0
         first = weights(tmp_path / "processor")
         assert main([*arguments, "--restart", "--set", *SHORT, "vqvae.steps=2", "seed=1"]) == 0
@@ -149,14 +150,16 @@ class TestCommands:
         assert any(not torch.equal(first[name], second[name]) for name in first)
 
     def test_a_run_that_failed_before_its_first_step_blocks_nothing(self, tiny_config, recordings, tmp_path, capsys):
-        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        places = ["--data", str(recordings), "--out", str(tmp_path)]
+        arguments = ["train", "--stage", "vqvae", "--config", str(tiny_config), *places]
         assert main([*arguments, "--set", *SHORT, "report_to=carrier_pigeon"]) == 2
         assert (tmp_path / "experiment.yaml").is_file() and "carrier_pigeon" in capsys.readouterr().err
         assert main([*arguments, "--set", *SHORT]) == 0
         assert load_experiment(tmp_path / "experiment.yaml").report_to == "none"
 
     def test_checkpoints_of_other_settings_are_not_taken_up(self, tiny_config, recordings, tmp_path, interrupted_at):
-        arguments = ["train-vqvae", "--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path)]
+        places = ["--data", str(recordings), "--out", str(tmp_path)]
+        arguments = ["train", "--stage", "vqvae", "--config", str(tiny_config), *places]
         interrupted_at(3)
         assert main([*arguments, "--set", *SHORT]) == 130
         assert main([*arguments, "--set", *SHORT, "seed=1"]) == 2
@@ -185,7 +188,7 @@ class TestCommands:
 
         assert outcome(tmp_path) == pytest.approx(outcome(tiny_run), rel=0.1)
         result = tmp_path / "result.json"
-        evaluate = ["evaluate", "--model", tmp_path / "model", "--dataset", "utd_mhad", "--data", recordings]
+        evaluate = ["evaluate", tmp_path / "model", "--dataset", "utd_mhad", "--data", recordings]
         assert main([*map(str, evaluate), "--json", str(result)]) == 0
         assert json.loads(result.read_text())["top1"] >= 0.75  # of three classes
 

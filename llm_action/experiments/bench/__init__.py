@@ -1,1 +1,1 @@
-"""Speed and memory as ratios of paired runs: `llm-action bench`."""
+"""Speed and memory as ratios of paired runs: `llm-action benchmark speed`."""

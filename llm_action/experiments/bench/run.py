@@ -1,4 +1,4 @@
-"""`llm-action bench`: what exact label scores cost, in ratios of paired runs on the machine it runs on."""
+"""`llm-action benchmark speed`: what exact label scores cost, in ratios of paired runs on the machine it runs on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run_bench(
         report: dict[str, Any] = {"setting": setting, "sections": {}}
         print("\n".join(f"{name}: {value}" for name, value in setting.items()), flush=True)
         if not inputs.trained:
-            print("No --model: an untrained recognizer stands in. Times are real, answers mean nothing.", flush=True)
+            print("No MODEL: an untrained recognizer stands in. Times are real, answers mean nothing.", flush=True)
         for name in ProgressBar(sections, desc="benchmark", disable=None):
             started = time.perf_counter()
             section = SECTIONS[name](inputs, repeats)

@@ -177,6 +177,6 @@ def test_report_and_plot(tiny_base, tmp_path, capsys):
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(capsys):
-    assert main(["bench", "--sections", "speed"]) == 2
+    assert main(["benchmark", "speed", "--sections", "speed"]) == 2
     message = capsys.readouterr().err
     assert "unknown sections speed" in message and all(name in message for name in SECTIONS)

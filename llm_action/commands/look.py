@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import (
+from llm_action.commands.options import (
     add_command,
+    add_model,
     add_reading_options,
     check_model,
     load_pipeline,
@@ -20,7 +21,7 @@ from llm_action.commands.shared import (
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     explain = add_command(commands, "explain", _explain, "say why recordings are called what they are called")
-    explain.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    add_model(explain)
     explain.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
     explain.add_argument(
         "--out",
@@ -34,7 +35,7 @@ def add_commands(commands) -> None:
     add_reading_options(explain)
 
     vocabulary = add_command(commands, "vocabulary", _vocabulary, "show every action token as a small moving skeleton")
-    vocabulary.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    add_model(vocabulary)
     vocabulary.add_argument("--out", type=Path, required=True, metavar="HTML", help="page to write")
 
     render = add_command(commands, "render", _render, "draw recordings as a film or a picture")

@@ -5,23 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llm_action.commands.shared import add_command
+from llm_action.commands.options import add_command, add_model
 
 
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     export = add_command(commands, "export", _export, "write a model folder anew, with its base model if wanted")
-    export.add_argument("source", help="model folder, run folder or Hub id")
+    add_model(export, "model folder, run folder or Hub id")
     export.add_argument("--out", help="folder to write; default: in place")
     export.add_argument("--include-base", action="store_true", help="copy the base model into base/, for offline use")
     export.add_argument("--base-model", metavar="USER/NAME", help="Hub id of a base that was a local copy in training")
-
     export.add_argument(
         "--onnx", action="store_true", help="also write the action tokenizer and the student as ONNX, checked"
     )
 
     push = add_command(commands, "push", _push, "share a model folder on the Hub")
-    push.add_argument("folder", help="model folder")
+    add_model(push, "model folder")
     push.add_argument("repository", metavar="USER/NAME")
     push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     push.add_argument("--space", action="store_true", help="make a demo Space of the same name, too")
@@ -30,7 +29,7 @@ def add_commands(commands) -> None:
     )
 
     data = add_command(commands, "push-data", _push_data, "share prepared data on the Hub, to train on from anywhere")
-    data.add_argument("folder", help="folder that llm-action prepare wrote")
+    data.add_argument("folder", metavar="FOLDER", help="folder that llm-action prepare wrote")
     data.add_argument("repository", metavar="USER/NAME")
     data.add_argument("--private", action="store_true", default=None, help="make a new repository private")
 
@@ -43,7 +42,7 @@ def add_commands(commands) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from llm_action.hub.model_folder import copy_model
 
-    folder = copy_model(arguments.source, arguments.out, arguments.include_base, arguments.base_model)
+    folder = copy_model(arguments.model, arguments.out, arguments.include_base, arguments.base_model)
     if arguments.onnx:
         from llm_action.hub.onnx_export import export_onnx
 
@@ -57,8 +56,8 @@ def _push(arguments: argparse.Namespace) -> None:
     from llm_action.hub.uploader import push
 
     for file in arguments.results:
-        add_result(arguments.folder, read_json(file))
-    print(push(arguments.folder, arguments.repository, arguments.private, arguments.space))
+        add_result(arguments.model, read_json(file))
+    print(push(arguments.model, arguments.repository, arguments.private, arguments.space))
 
 
 def _push_data(arguments: argparse.Namespace) -> None:

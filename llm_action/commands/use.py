@@ -12,13 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.shared import add_command, add_reading_options, check_model, load_pipeline, reading_options
+from llm_action.commands.options import (
+    add_command,
+    add_lines_option,
+    add_model,
+    add_reading_options,
+    check_model,
+    load_pipeline,
+    reading_options,
+    written_lines,
+)
+from llm_action.commands.watching import add_camera_commands
 
 
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     recognize = add_command(commands, "recognize", _recognize, "name the action of recordings")
-    recognize.add_argument("files", nargs="*", metavar="FILE", help="recordings, or folders of such")
+    add_model(recognize)
+    files = recognize.add_argument(
+        "files", nargs="+", default=[], metavar="FILE", help="recordings, or folders of such; none beside --signal"
+    )
+    files.required = False  # nargs="*" would take none where options stand between MODEL and FILE
     recognize.add_argument(
         "--signal",
         action="append",
@@ -26,16 +40,14 @@ def add_commands(commands) -> None:
         metavar="SENSE=FILE",
         help="what a further sense recorded of the one FILE, or alone: inertial=worn.csv",
     )
-    recognize.add_argument(
-        "--out",
-        type=Path,
-        metavar="CSV",
-        help="write a row a file; the same command goes on where it ended",
+    written = recognize.add_mutually_exclusive_group()
+    written.add_argument(
+        "--out", type=Path, metavar="CSV", help="write a row a file; the same command goes on where it ended"
     )
     recognize.add_argument("--verbose", action="store_true", help="print what was inferred of each recording")
     recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
-    recognize.add_argument("--top-k", type=int, default=3, help="labels to print for each file (default 3)")
-    recognize.add_argument("--json", action="store_true", help="print one JSON object a file")
+    recognize.add_argument("--top-k", type=int, default=5, help="labels to say of each file (default 5)")
+    written.add_argument("--json", type=Path, metavar="PATH", help="write a list of all answers here")
     recognize.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
     recognize.add_argument(
         "--descriptions",
@@ -45,7 +57,7 @@ def add_commands(commands) -> None:
     _add_model_options(recognize)
 
     segment = add_command(commands, "segment", _segment, "say what is done when in a long recording")
-    segment.add_argument("model", metavar="MODEL", help="model folder or Hub id; a student in the folder answers")
+    add_model(segment)
     segment.add_argument("file", metavar="FILE", help="a recording in any readable format")
     segment.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
     segment.add_argument("--language-model", action="store_true", help="ask the language model, not the student")
@@ -53,6 +65,7 @@ def add_commands(commands) -> None:
     add_reading_options(segment)
 
     stream = add_command(commands, "stream", _stream, "play a recording as a stream and print its label track")
+    add_model(stream)
     stream.add_argument("file", metavar="FILE", help="a recording in any readable format")
     stream.add_argument("--window", type=int, default=64, help="frames recognised at a time (default 64)")
     stream.add_argument("--hop", type=int, default=8, help="frames between windows (default 8)")
@@ -66,24 +79,22 @@ def add_commands(commands) -> None:
         action="store_true",
         help="frames come at their own pace; windows are skipped if that is too fast",
     )
-    stream.add_argument("--json", action="store_true", help="print one JSON object a window")
+    add_lines_option(stream)
     _add_model_options(stream)
 
+    add_camera_commands(commands)
+
     app = add_command(commands, "app", _app, "show a page in the browser that names the action of recordings")
-    app.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    add_model(app)
     app.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
     app.add_argument("--open", action="store_true", help="open the page in the browser")
 
-    base = add_command(commands, "base-model", _base_model, "fetch a base model if need be and print its folder")
-    base.add_argument("name", nargs="?", help="folder, .gguf file or Hub id; default SmolLM2-135M-Instruct")
-
     info = add_command(commands, "info", _info, "say what a model folder holds")
-    info.add_argument("folder")
+    info.add_argument("model", metavar="MODEL", help="model folder")
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", required=True, help="model folder or Hub id")
     command.add_argument(
         "--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained ones"
     )
@@ -92,6 +103,7 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _recognize(arguments: argparse.Namespace) -> None:
     from llm_action.commands.recognizing import files_of, print_result, recognise_each, write_results
+    from llm_action.config.atomic_files import write_json
 
     signals = _signals(arguments)
     files = files_of(arguments.files) or [", ".join(signals.values())]
@@ -103,18 +115,21 @@ def _recognize(arguments: argparse.Namespace) -> None:
             print(f"error: {error}", file=sys.stderr)
         print(f"{arguments.out}: {len(files) - len(errors)} of {len(files)} files recognised")
     else:
-        errors = []
+        answers = []
         for found in each(files):
             if not (found.error and len(files) == 1):
-                print_result(found, arguments.json, arguments.verbose)
-            errors += [found.error] if found.error else []
+                print_result(found, arguments.verbose)
+            answers.append(found)
+        errors = [found.error for found in answers if found.error]
+        if arguments.json:
+            write_json([found.to_dict() for found in answers], arguments.json)
     if errors:
         raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not recognised")
 
 
 def _segment(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
-    from llm_action.commands.shared import check_model
+    from llm_action.commands.options import check_model
     from llm_action.config.atomic_files import write_json
     from llm_action.modeling.segmentation import BACKGROUND, segments
     from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
@@ -221,13 +236,12 @@ def _stream(arguments: argparse.Namespace) -> None:
         fps=fps,
         **({"candidate_labels": arguments.labels} if arguments.labels else {}),
     )
-    for result in results:
-        if arguments.json:
-            print(json.dumps(asdict(result)), flush=True)
-            continue
-        track = f"{result.track_label} {result.track_score:.3f}, window {result.label} {result.score:.3f}"
-        late = f", {result.skipped} frames skipped" if result.skipped else ""
-        print(f"{result.time:.2f} s: {track if result.label else 'nobody'}{late}", flush=True)
+    with written_lines(arguments.json) as write:
+        for result in results:
+            write(asdict(result))
+            track = f"{result.track_label} {result.track_score:.3f}, window {result.label} {result.score:.3f}"
+            late = f", {result.skipped} frames skipped" if result.skipped else ""
+            print(f"{result.time:.2f} s: {track if result.label else 'nobody'}{late}", flush=True)
 
 
 def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
@@ -257,12 +271,6 @@ def _info(arguments: argparse.Namespace) -> None:
     from llm_action.hub.base_models import default_arithmetic
     from llm_action.hub.model_folder import describe
 
-    known = describe(arguments.folder)
-    for name, value in {**known, "arithmetic": default_arithmetic(arguments.folder)}.items():
+    known = describe(arguments.model)
+    for name, value in {**known, "arithmetic": default_arithmetic(arguments.model)}.items():
         print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
-
-
-def _base_model(arguments: argparse.Namespace) -> None:
-    from llm_action.hub.base_models import resolve_base_model
-
-    print(resolve_base_model(arguments.name))

@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from llm_action.commands.shared import add_command, load_pipeline
+from llm_action.commands.benchmark import add_benchmark
+from llm_action.commands.options import add_command, add_model, load_pipeline
 
 
 def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     evaluate = add_command(commands, "evaluate", _evaluate, "measure a model on a protocol's test part")
-    evaluate.add_argument("--model", required=True, help="model folder or Hub id")
+    add_model(evaluate)
     evaluate.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
     evaluate.add_argument("--data", help="folder of the data set, raw or prepared; the synthetic one needs none")
     evaluate.add_argument("--protocol", help="default: the data set's own")
@@ -23,7 +24,7 @@ def add_commands(commands) -> None:
     evaluate.add_argument(
         "--senses", nargs="+", metavar="SENSE", help="give these alone, of skeleton and the model's others; default all"
     )
-    evaluate.add_argument("--json", type=Path, metavar="OUT", help="write the metrics here")
+    evaluate.add_argument("--json", type=Path, metavar="PATH", help="write the metrics here")
     evaluate.add_argument(
         "--record", action="store_true", help="add the result to the model folder: card, record and .eval_results"
     )
@@ -31,16 +32,16 @@ def add_commands(commands) -> None:
     evaluate.add_argument("--mistakes", type=Path, metavar="PNG", help="draw the most confused classes here")
 
     tokens = add_command(commands, "evaluate-vqvae", _evaluate_vqvae, "measure the action tokenizer of a run")
-    tokens.add_argument("folder", type=Path, help="run folder of a training")
+    tokens.add_argument("run_folder", type=Path, metavar="RUN", help="run folder of a training")
     tokens.add_argument("--data", help="folder of the data set; the synthetic one needs none")
     tokens.add_argument("--probe-steps", type=int, help="training steps of the probes, 0 for none")
-    tokens.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
+    tokens.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
     tokens.add_argument("--plot", type=Path, metavar="PNG", help="draw what the language biases did here")
 
     faithfulness = add_command(
         commands, "faithfulness", _faithfulness, "delete what explanations say counts, and see what the answer loses"
     )
-    faithfulness.add_argument("model", metavar="MODEL", help="model folder or Hub id")
+    add_model(faithfulness)
     faithfulness.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
     faithfulness.add_argument("--data", help="folder of the data set, raw or prepared; the synthetic one needs none")
     faithfulness.add_argument("--protocol", help="default: the data set's own")
@@ -53,13 +54,14 @@ def add_commands(commands) -> None:
     )
     faithfulness.add_argument("--deleting", default="interpolate", help="hold or interpolate (default)")
     faithfulness.add_argument("--limit", type=int, help="so many sequences, evenly spread (default all)")
-    faithfulness.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
-
-    add_command(commands, "ledger", _ledger, "print every evaluation on a test part as a table")
+    faithfulness.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
 
     curves = add_command(commands, "learning-curves", _learning_curves, "draw the losses of a run")
-    curves.add_argument("folder", type=Path, help="run folder of a training")
-    curves.add_argument("picture", type=Path, metavar="PNG")
+    curves.add_argument("run_folder", type=Path, metavar="RUN", help="run folder of a training")
+    curves.add_argument("picture", type=Path, metavar="PNG", help="picture to write")
+
+    add_command(commands, "ledger", _ledger, "print every evaluation on a test part as a table")
+    add_benchmark(commands)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -158,15 +160,16 @@ def _evaluate_vqvae(arguments: argparse.Namespace) -> None:
     from llm_action.modeling.processing_llm_ar import LlmArProcessor
     from llm_action.visualization.token_figures import plot_tokens
 
-    record = arguments.folder / "experiment.yaml"
+    folder = arguments.run_folder
+    record = folder / "experiment.yaml"
     if not record.is_file():
-        raise FileNotFoundError(f"{arguments.folder}: expected the run folder of a training, {record.name} is missing")
+        raise FileNotFoundError(f"{folder}: expected the run folder of a training, {record.name} is missing")
     experiment = load_experiment(record)
     split = load_split(experiment, arguments.data)
-    processor = LlmArProcessor.from_pretrained(arguments.folder / "processor")
+    processor = LlmArProcessor.from_pretrained(folder / "processor")
     words = word_sample(resolve_base_model(experiment.base_model), experiment.seed)
     figures = token_metrics(processor, split.test, words)
-    written = json.loads((arguments.folder / "processor" / "metrics.json").read_text(encoding="utf-8"))
+    written = json.loads((folder / "processor" / "metrics.json").read_text(encoding="utf-8"))
     only_then = ("mmd_before", "training_perplexity", "training_zipf_divergence")
     figures |= {name: written[name] for name in only_then if name in written}
     if arguments.probe_steps != 0:
@@ -191,4 +194,4 @@ def _ledger(arguments: argparse.Namespace) -> None:
 def _learning_curves(arguments: argparse.Namespace) -> None:
     from llm_action.visualization.curves import plot_run
 
-    print(plot_run(arguments.folder, arguments.picture))
+    print(plot_run(arguments.run_folder, arguments.picture))

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 
-def add_command(commands, name: str, run, help_text: str) -> argparse.ArgumentParser:
+def add_command(commands, name: str, run: Callable | None, help_text: str) -> argparse.ArgumentParser:
+    """Adds a command to a parser's subcommands; one without `run` has subcommands of its own."""
     command = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command
+
+
+def add_model(command: argparse.ArgumentParser, help_text: str = "model folder or Hub id") -> None:
+    """Adds MODEL, of every command that takes one its first argument."""
+    command.add_argument("model", metavar="MODEL", help=help_text)
+
+
+def add_lines_option(command: argparse.ArgumentParser) -> None:
+    """Adds the --json of commands whose answers may go on for ever, see `written_lines`."""
+    command.add_argument(
+        "--json", type=Path, metavar="PATH", help="write a JSON object a window here, one a line, as they come"
+    )
+
+
+@contextmanager
+def written_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Gives what writes a JSON object a line into a file as they come; nowhere if there is no path."""
+    if path is None:
+        yield lambda _: None
+        return
+    with path.open("w", encoding="utf-8") as file:
+
+        def write(one: dict[str, Any]) -> None:
+            file.write(json.dumps(one, ensure_ascii=False) + "\n")
+            file.flush()
+
+        yield write
 
 
 def add_reading_options(command: argparse.ArgumentParser) -> None:

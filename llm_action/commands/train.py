@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llm_action.commands.shared import add_command, add_reading_options, reading_options
+from llm_action.commands.options import add_command, add_model, add_reading_options, check_model, reading_options
 from llm_action.config.arguments import add_training_arguments
 
 
@@ -33,6 +33,32 @@ def add_commands(commands) -> None:
     machines.add_argument("--shard", metavar="K/N", help="write the K-th of N shards only, one on each of N machines")
     machines.add_argument("--merge", action="store_true", help="join the shards into the table that one machine writes")
 
+    train = add_command(commands, "train", _train, "train both stages, or one, and export the model")
+    add_training_arguments(train)
+
+    distill = add_command(commands, "distill", _distill, "add a student to a model, which answers in milliseconds")
+    add_model(distill, "model folder that llm-action train wrote")
+    distill.add_argument("--data", help="folder of the data set it was trained on; the synthetic one needs none")
+    distill.add_argument("--steps", type=int, default=3000, help="training steps of the student (default 3000)")
+
+    calibrate = add_command(
+        commands, "calibrate", _calibrate, "fit how sure a model may be, on what a training left out"
+    )
+    add_model(calibrate, "model folder, which gets the temperatures")
+    calibrate.add_argument(
+        "run_folder", metavar="RUN", help="run folder of the same training with holdout_subjects or holdout_cameras"
+    )
+    calibrate.add_argument("--data", help="folder of the data set; the synthetic one needs none")
+
+    adapt = add_command(commands, "adapt", _adapt, "teach a model new classes from a few examples")
+    add_model(adapt, "model folder")
+    adapt.add_argument("--examples", required=True, help="folder with one folder of recordings a class")
+    adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
+    adapt.add_argument("--rehearse", help="recordings of old classes, for a model without rehearsal files")
+    add_reading_options(adapt)
+    adapt.add_argument("--steps", type=int, default=150, help="training steps (default 150)")
+    adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
+
     plan = add_command(commands, "plan", _plan, "say whether a training fits, by building the model on the meta device")
     plan.add_argument("--config", required=True, help="YAML file or preset")
     plan.add_argument("--gpus", type=int, default=1, help="devices (default 1)")
@@ -42,32 +68,14 @@ def add_commands(commands) -> None:
     plan.add_argument(
         "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
     )
-    plan.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
-
-    for name, run, help_text in (
-        ("train", _train, "train both stages and export the model"),
-        ("train-vqvae", _train_vqvae, "train stage 1, the action tokenizer"),
-        ("train-recognizer", _train_recognizer, "train stage 2, the language model, and export"),
-    ):
-        add_training_arguments(add_command(commands, name, run, help_text))
-
-    distill = add_command(commands, "distill", _distill, "add a student to a model, which answers in milliseconds")
-    distill.add_argument("model", metavar="MODEL", help="model folder that llm-action train wrote")
-    distill.add_argument("--data", help="folder of the data set it was trained on; the synthetic one needs none")
-    distill.add_argument("--steps", type=int, default=3000, help="training steps of the student (default 3000)")
-
-    calibrate = add_command(
-        commands, "calibrate", _calibrate, "fit how sure a model may be, on what a training left out"
-    )
-    calibrate.add_argument("model", metavar="MODEL", help="model folder, which gets the temperatures")
-    calibrate.add_argument(
-        "run_folder", metavar="RUN", help="run folder of the same training with holdout_subjects or holdout_cameras"
-    )
-    calibrate.add_argument("--data", help="folder of the data set; the synthetic one needs none")
+    plan.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
 
     demo = add_command(commands, "demo", _demo, "the whole path on made-up skeletons")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default runs/demo")
     demo.add_argument("--restart", action="store_true", help="begin anew")
+
+    base = add_command(commands, "base-model", _base_model, "fetch a base model if need be and print its folder")
+    base.add_argument("name", nargs="?", help="folder, .gguf file or Hub id; default SmolLM2-135M-Instruct")
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -100,42 +108,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     print(prepared_summary(manifest, benchmark, arguments.out))
 
 
-def _plan(arguments: argparse.Namespace) -> None:
-    from llm_action.config.atomic_files import write_json
-    from llm_action.config.experiment import load_experiment
-    from llm_action.training.plan import plan_table, plan_training
-
-    experiment = load_experiment(arguments.config, arguments.set)
-    plan = plan_training(experiment, arguments.gpus, arguments.memory, arguments.strategy, arguments.data)
-    print(plan_table(plan))
-    if arguments.json:
-        write_json(plan, arguments.json)
-
-
 def _train(arguments: argparse.Namespace) -> None:
-    from llm_action.training.train import train
+    from llm_action.training.train import train_as_asked
 
-    _run_training(train, arguments)
-
-
-def _train_vqvae(arguments: argparse.Namespace) -> None:
-    from llm_action.training.train_vqvae import train_vqvae
-
-    _run_training(train_vqvae, arguments)
-
-
-def _train_recognizer(arguments: argparse.Namespace) -> None:
-    from llm_action.training.train_recognizer import train_recognizer
-
-    _run_training(train_recognizer, arguments)
-
-
-def _run_training(stage, arguments: argparse.Namespace) -> None:
-    from llm_action.training.run_folder import run_of
-
-    with run_of(arguments) as (experiment, out):
-        stage(experiment, arguments.data, out, resume=not arguments.restart)
-    print(f"written to {out}")
+    print(f"written to {train_as_asked(arguments)}")
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
@@ -154,7 +130,35 @@ def _distill(arguments: argparse.Namespace) -> None:
     print(f"{arguments.model}: has a student now; recognize --fast asks it")
 
 
+def _adapt(arguments: argparse.Namespace) -> None:
+    from llm_action.training.adapt import Adaptation, adapt
+
+    check_model(arguments.model)
+    adaptation = Adaptation(steps=arguments.steps, learning_rate=arguments.learning_rate)
+    source, examples, said = arguments.model, arguments.examples, reading_options(arguments)
+    labels = adapt(source, examples, arguments.out, arguments.rehearse, arguments.layout, adaptation, **said)
+    print(f"{arguments.out}: knows {len(labels)} classes: {', '.join(labels)}")
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from llm_action.config.atomic_files import write_json
+    from llm_action.config.experiment import load_experiment
+    from llm_action.training.plan import plan_table, plan_training
+
+    experiment = load_experiment(arguments.config, arguments.set)
+    plan = plan_training(experiment, arguments.gpus, arguments.memory, arguments.strategy, arguments.data)
+    print(plan_table(plan))
+    if arguments.json:
+        write_json(plan, arguments.json)
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     from llm_action.demo import run_demo
 
     run_demo(arguments.out, resume=not arguments.restart)
+
+
+def _base_model(arguments: argparse.Namespace) -> None:
+    from llm_action.hub.base_models import resolve_base_model
+
+    print(resolve_base_model(arguments.name))
