@@ -21,8 +21,8 @@ from llm_action.evaluation.evaluate import evaluate, recognizer_scorer
 from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model, tiny_llama
 from llm_action.hub.model_folder import add_result
+from llm_action.modeling.base_model import BASE_MODEL_VARIABLE
 from llm_action.modeling.hub_repository import TASK
-from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import write_npz

@@ -259,7 +259,7 @@ class OpenVocabularyScorer:
             )
         ]
         if "attributes" in self.kinds:
-            self.statistics = AttributeStatistics(**model.config.attribute_statistics)
+            self.statistics = AttributeStatistics(**(model.config.attribute_statistics or {}))
             self.lexicon = LabelLexicon(model.config.label_lexicon or {}, model.lexicon)
         self._key = repr((self.labels, self.described, self.kinds))
 

@@ -17,7 +17,7 @@ from llm_action.config.reading import read_json
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.hub.cards import write_card
 from llm_action.hub.training_record import read_record, record_evaluation, record_training
-from llm_action.modeling.base_model import weights_fingerprint
+from llm_action.modeling.base_model import BASE_MODEL_VARIABLE, weights_fingerprint
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.hub_repository import (
     belongs,
@@ -29,7 +29,7 @@ from llm_action.modeling.hub_repository import (
     repository_files,
     repository_patterns,
 )
-from llm_action.modeling.modeling_llm_ar import BASE_MODEL_VARIABLE, LlmArForActionRecognition
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.student import STUDENT_FOLDER
 

@@ -33,8 +33,9 @@ from llm_action.hub.base_models import DEFAULT_BASE_MODEL, resolve_base_model
 from llm_action.hub.model_folder import export
 from llm_action.hub.token_statistics import TokenStatistics, write_token_statistics
 from llm_action.hub.uploader import push
+from llm_action.modeling.adapters import ADAPTER_FOLDER
 from llm_action.modeling.label_tree import LabelTree, label_key, label_token_ids
-from llm_action.modeling.modeling_llm_ar import ADAPTER_FOLDER, LlmArForActionRecognition
+from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.attribute_statistics import gather_attribute_statistics, training_lexicon
 from llm_action.training.example_order import BalancedDraws, Passes
