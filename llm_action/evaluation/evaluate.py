@@ -93,6 +93,18 @@ def evaluate(
     posterior: bool = True,
     senses: Sequence[str] = (),
 ) -> dict[str, Any]:
+    """The figures of `scored`, without the scores."""
+    return scored(score, split, origin, batch_size, posterior, senses)[0]
+
+
+def scored(
+    score: Scorer,
+    split: Split,
+    origin: Origin,
+    batch_size: int = 16,
+    posterior: bool = True,
+    senses: Sequence[str] = (),
+) -> tuple[dict[str, Any], np.ndarray]:
     """Scores every sequence of a split's test part and enters the result in the ledger.
 
     Held-out training subjects and cameras (`Split.held_out`) are not entered.
@@ -104,7 +116,7 @@ def evaluate(
         senses: what is given of each recording, see `table_scores`.
 
     Returns:
-        `classification_metrics`, and seconds, from the recordings to the scores.
+        `classification_metrics`, and seconds, from the recordings to the scores; and the scores (sequences, classes).
 
     Raises:
         ValueError: a batch_size below 1; see `classification_metrics`.
@@ -120,7 +132,7 @@ def evaluate(
     if not split.held_out:
         figures = {name: metrics[name] for name in ("top1", "mean_class_accuracy")}
         enter(origin, split.dataset, split.protocol, metrics["n"], figures)
-    return {**metrics, "seconds": round(seconds, 2)}
+    return {**metrics, "seconds": round(seconds, 2)}, scores
 
 
 def table_scores(score: Scorer, table: Dataset, batch_size: int = 16, senses: Sequence[str] = ()) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from llm_action.config.experiment import Experiment
 from llm_action.datasets.split import Split, load_split
-from llm_action.evaluation.evaluate import Classifier, Scorer, evaluate, milliseconds, recognizer_scorer
+from llm_action.evaluation.evaluate import Classifier, Scorer, evaluate, milliseconds, recognizer_scorer, scored
 from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint, weights_fingerprint
 from llm_action.evaluation.probe import joint_inputs, token_inputs, train_probe
 from llm_action.evaluation.recordings import Recordings, feature_extractor
@@ -176,9 +176,12 @@ def _origin(experiment: Experiment, command: str, trained: Classifier) -> Origin
 
 
 def _figures(trained: Classifier, split: Split, seconds: float, origin: Origin) -> dict[str, Any]:
-    """What a row keeps: metrics, costs, and `correct`, 0 or 1 for each sequence of the test part."""
+    """What a row keeps: metrics, costs, and of each sequence of the test part its class, the posterior, and `correct`.
+
+    `correct` is 0 or 1.
+    """
     test, of_views = split.test, {}
-    metrics = evaluate(trained.score, split, origin, posterior=trained.posterior)
+    metrics, scores = scored(trained.score, split, origin, posterior=trained.posterior)
     if trained.score_views is not None:
         averaged = replace(origin, command=f"{origin.command}, {AVERAGED_VIEWS} views")
         of_views = {
@@ -194,6 +197,8 @@ def _figures(trained: Classifier, split: Split, seconds: float, origin: Origin) 
         "milliseconds_batch_1": round(milliseconds(trained.score, test, 1), 3),
         "milliseconds_batch_16": round(milliseconds(trained.score, test, 16), 3),
         "correct": correctness(metrics["predicted"], test),
+        "classes": list(test["label"]),
+        **({"log_posterior": scores.round(3).tolist()} if trained.posterior else {}),
         "confusion": metrics["confusion"],
         "labels": metrics["labels"],
     }

@@ -74,7 +74,8 @@ def print_table(rows: list[Row], seeds: Sequence[int], columns: list[Column], fo
 def measured_rows(rows: list[Row], seeds: Sequence[int], folder: Path) -> Iterator[dict[str, Any]]:
     """Each row's summary: name, seeds, and mean, std and values of each number among the metrics; or name and error.
 
-    Rows that keep `correct`, 0 or 1 for each test sequence, add its mean over the seeds.
+    Rows that keep `correct`, 0 or 1 for each test sequence, add its mean over the seeds. Those that keep the posterior
+    of each, `log_posterior`, are followed by what two seeds averaged read, if there are two or more.
     """
     for row in rows:
         wanted = seeds if row.seeded else seeds[:1]
@@ -89,6 +90,34 @@ def measured_rows(rows: list[Row], seeds: Sequence[int], folder: Path) -> Iterat
         if all("correct" in run for run in runs):
             summary["correct"] = np.mean([run["correct"] for run in runs], axis=0).tolist()
         yield summary
+        if len(runs) > 1 and all("log_posterior" in run for run in runs):
+            yield averaged_pairs(row.name, list(wanted), runs)
+
+
+def averaged_pairs(name: str, seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The summary of a classifier that averages the posteriors of two seeds.
+
+    Of three seeds or more each is paired with the next, and the last with the first. A pair costs what both cost.
+
+    Args:
+        runs: the metrics of each seed, with `log_posterior` (sequences, classes) and `classes` (sequences,).
+    """
+    pairs = [(first, (first + 1) % len(runs)) for first in range(len(runs) if len(runs) > 2 else 1)]
+    correct = []
+    for one, other in pairs:
+        posteriors = [np.array(runs[number]["log_posterior"]) for number in (one, other)]
+        correct.append(np.logaddexp(*posteriors).argmax(1) == np.array(runs[one]["classes"]))
+    costs = ("parameters", "training_seconds", "milliseconds_batch_1", "milliseconds_batch_16")
+    metrics = {
+        cost: spread([runs[one][cost] + runs[other][cost] for one, other in pairs]) for cost in costs if cost in runs[0]
+    }
+    metrics["top1"] = spread([float(of_pair.mean()) for of_pair in correct])
+    return {
+        "name": f"{name}, two seeds averaged",
+        "seeds": [[seeds[one], seeds[other]] for one, other in pairs],
+        "metrics": metrics,
+        "correct": np.mean(correct, axis=0).tolist(),
+    }
 
 
 def measured(row: Row, seed: int, folder: Path) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
     assert code == 0
     out = capsys.readouterr().out
     printed, below = rows_of(out), rows_of(out.partition("\n\n")[2])
-    assert list(printed) == ["transformer", "tokens", "llm-ar"]
+    averaged = ", two seeds averaged"
+    assert list(printed) == [name + pair for name in ("transformer", "tokens", "llm-ar") for pair in ("", averaged)]
     means = {row["name"]: np.mean(row["correct"]) for row in table["rows"]}
     assert set(below) == set(means) - {table["best"]} and means[table["best"]] == max(means.values())
     for difference in table["differences"]:
@@ -63,6 +64,9 @@ def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
     assert (table["dataset"], table["protocol"]) == ("utd_mhad", "cross_subject")
     assert (table["training_sequences"], table["test_sequences"]) == (12, 12)
     for row in table["rows"]:
+        if row["name"].endswith(averaged):
+            assert row["seeds"] == [[0, 1]] and len(row["correct"]) == 12
+            continue
         assert len(row["correct"]) == 12 and np.mean(row["correct"]) == pytest.approx(row["metrics"]["top1"]["mean"])
         assert 0 <= row["metrics"]["calibration_error"]["mean"] <= 1
         assert row["seeds"] == [0, 1] and len(row["metrics"]["top1"]["values"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 
 import pytest
@@ -34,6 +35,22 @@ def test_mean_and_spread_over_the_seeds(tmp_path, capsys):
     assert summary["metrics"]["top1"]["std"] == pytest.approx(statistics.stdev(values))
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["| row | top-1 % | seconds | other |", "|---|---|---|---|", "| ours | 60.0 ± 10.0 | 7 | – |"]
+
+
+def test_two_seeds_averaged_read_what_neither_reads_alone(tmp_path):
+    def measure(seed):
+        # of three recordings of the classes 0, 1, 0: each seed is sure of two and narrowly wrong about one
+        wrong = [[0.4, 0.6], [0.6, 0.4], [0.4, 0.6]][seed]
+        right = [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]]
+        posterior = [wrong if recording == seed else right[recording] for recording in range(3)]
+        log_posterior = [[math.log(share) for share in shares] for shares in posterior]
+        return {"top1": 2 / 3, "training_seconds": 10.0 + seed, "classes": [0, 1, 0], "log_posterior": log_posterior}
+
+    alone, pairs = print_table([Row("ours", {}, measure)], range(3), COLUMNS, tmp_path)
+    assert alone["metrics"]["top1"]["mean"] == pytest.approx(2 / 3)
+    assert pairs["name"] == "ours, two seeds averaged" and pairs["seeds"] == [[0, 1], [1, 2], [2, 0]]
+    assert pairs["metrics"]["top1"]["values"] == [1, 1, 1] and pairs["correct"] == [1, 1, 1]
+    assert pairs["metrics"]["training_seconds"]["values"] == [21, 23, 22]
 
 
 def test_what_no_seed_changes_is_measured_once_and_has_no_spread(tmp_path, capsys):
