@@ -23,7 +23,7 @@ PANEL = 360  # pixels
 HEAD = 34  # of the name above a panel
 FOOT = 84  # of the labels below
 POSES = 8  # of a still picture
-MOST_FRAMES = 120  # of a GIF
+MOST_FRAMES = 64  # of a GIF, which may play thinned out
 BLUE, SOFT, PALE = (31, 111, 178), (91, 104, 117), (226, 232, 240)
 _SHOWN_LABELS = 3
 _FILM_WIDTH = 960  # of a video with its skeleton, at most
@@ -99,7 +99,7 @@ def write_film(pictures: Iterable[Image.Image], path: Path, fps: float) -> Path:
 def overlaid(
     pictures: Iterable[np.ndarray], sequence: SkeletonSequence, ranking: Sequence[dict[str, Any]] = ()
 ) -> Iterator[Image.Image]:
-    """The pictures of a video with the skeletons estimated in it drawn over them.
+    """Draws the skeletons estimated in a video over its pictures.
 
     Args:
         pictures: (height, width, 3) uint8 RGB, one a frame of the video.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -17,8 +16,6 @@ from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding, Traine
 
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
-
-README = Path(__file__).resolve().parents[2] / "llm_action" / "training" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -188,21 +185,6 @@ def test_a_model_folder_is_no_checkpoint(model, tiny_export):
     """Its model.safetensors has the action embeddings alone."""
     with pytest.raises(ValueError, match="are missing.*load_trained"):
         model.load_state_dict(load_file(tiny_export / "model.safetensors"), False)
-
-
-def test_the_snippets_of_the_readme_run(tiny_export, recordings, tmp_path, monkeypatch):
-    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(snippets) == 2
-    files = sorted(recordings.iterdir())
-    names: dict = {
-        "folder": tiny_export,
-        "out": tmp_path,
-        "examples": [(file, "wave" if "a3_" in file.name else "clap") for file in files[:4]],
-    }
-    for snippet in snippets:
-        exec(compile(snippet, str(README), "exec"), names)
-        assert names["trainer"].state.global_step > 0
-        assert names["trainer"].evaluate(names["rows"])["eval_loss"] < 20
 
 
 RANK = """
