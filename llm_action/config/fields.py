@@ -17,7 +17,7 @@ _MOST = 100_000  # entries of an experiment
 
 
 def read_fields(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty one.
+    """Reads the mapping in a YAML file; an empty file is an empty one.
 
     Raises:
         ValueError: no YAML, or something else than a mapping.
@@ -83,7 +83,7 @@ def _merge(fields: dict[str, Any], others: dict[str, Any]) -> None:
 
 
 def build(cls: type, fields: Any, where: str) -> Any:
-    """A dataclass of some fields, nested ones too; a field that is None keeps its default.
+    """Makes a dataclass of some fields, nested ones too; a field that is None keeps its default.
 
     Args:
         where: what an error begins with.
@@ -119,7 +119,7 @@ def check_names(fields: dict[str, Any], known: Any, owner: str, where: str) -> N
 
 
 def converted(value: Any, kind: type, where: str) -> Any:
-    """A value as the type wanted; YAML reads 1e-3 as text. Raises a ValueError where it is something else."""
+    """Makes a value the type wanted; YAML reads 1e-3 as text. Raises a ValueError where it is something else."""
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             number = float(value)
@@ -131,7 +131,7 @@ def converted(value: Any, kind: type, where: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as errors show it, not at any length."""
+    """Writes a value as errors show it, cut where it is long."""
     return shortened(repr(value))
 
 

@@ -13,7 +13,7 @@ _LONGEST = 500  # letters
 
 
 def shortened(text: str) -> str:
-    """A text on one line, cut where it is longer than a reader wants."""
+    """Puts a text on one line and cuts it where it is longer than a reader wants."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 

@@ -23,7 +23,7 @@ _MOST_SHARED = 0.35  # intersection over union of a window of background with an
 
 
 def background_spans(actions: Sequence[Span], duration: float) -> list[Span]:
-    """Windows of a recording in which no action is done, or no more than the edge of one.
+    """Finds windows of a recording in which no action is done, or no more than the edge of one.
 
     Args:
         actions: at least one.
@@ -36,18 +36,18 @@ def background_spans(actions: Sequence[Span], duration: float) -> list[Span]:
 
 
 def shared(one: Span, other: Span) -> float:
-    """Intersection over union of two spans."""
+    """Computes the intersection over union of two spans."""
     inside = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
     return inside / (one[1] - one[0] + other[1] - other[0] - inside)
 
 
 def duration_of(sequence: SkeletonSequence) -> float:
-    """Seconds from the recording's first frame to the last one in which somebody is seen."""
+    """Counts the seconds from the recording's first frame to the last in which somebody is seen."""
     return (sequence.first_frame + sequence.num_frames) / (sequence.fps or USUAL_FPS)
 
 
 def cut(sequence: SkeletonSequence, span: Span) -> SkeletonSequence:
-    """The part of a recording between two moments.
+    """Cuts out the part of a recording between two moments.
 
     Raises:
         ValueError: nobody is seen in it.

@@ -1,4 +1,4 @@
-"""Randomly changed versions of a normalised skeleton sequence: what another subject or camera would change.
+"""Changes normalised skeleton sequences at random, as another subject or camera would.
 
 The changes and their ranges are this project's choice.
 """
@@ -138,7 +138,7 @@ def normalized(
 
 
 def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.ndarray | None]:
-    """The signals (samples, channels) of a sense in its own unit, at most two samples a frame; None where one lacks.
+    """Gathers a sense's signals (samples, channels) in its unit, at most two samples a frame; None where one lacks.
 
     Raises:
         ValueError: the table has no such column, or other channels.
@@ -158,7 +158,7 @@ def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.n
 
 
 class AugmentedStream(TorchDataset):
-    """A stream of differently augmented training sequences, long enough for a whole training.
+    """Streams differently augmented training sequences, enough for a whole training.
 
     Seed and number decide an item, so it is the same for any number of workers or ranks, and after a resume. Every
     pass over the sequences has an order of its own.

@@ -167,5 +167,5 @@ def _warn_of_count(folder: Path, name: str, found: int, official_count: int | No
 
 
 def split_by(number: int, train: frozenset[int]) -> str:
-    """ "train" when the subject or camera is one of the training ones, else "test"."""
+    """Says "train" of a subject or camera that is one of the training ones, else "test"."""
     return "train" if number in train else "test"

@@ -25,7 +25,7 @@ _LIMBS = {"arm": ("elbow", "wrist", "hand", "hand_tip", "thumb", "pinky", "index
 
 
 def filming(extractor: SkeletonFeatureExtractor, cameras: Cameras | None = None) -> Film | None:
-    """How training shows recordings to a model: through cameras if the model is one of two dimensions, else None."""
+    """Says how training shows recordings: through cameras to a model of two dimensions, else None."""
     if extractor.dimensions == 3:
         return None
     cameras, layout = cameras or Cameras(), get_layout(extractor.layout)
@@ -38,7 +38,7 @@ def filming(extractor: SkeletonFeatureExtractor, cameras: Cameras | None = None)
 
 
 def filmed(sequence: SkeletonSequence, torso: float, cameras: Cameras, rng: np.random.Generator) -> SkeletonSequence:
-    """A recording in three dimensions as a pose estimator would find it in a video.
+    """Turns a recording in three dimensions into what a pose estimator would find in a video.
 
     Args:
         sequence: y up, seen from the front: the camera turns away from where the recording's own one stood.
@@ -58,7 +58,7 @@ _WIDTH, _HEIGHT, _PIXELS = 1920, 1080, 150  # pixels of a torso, as in NTU RGB+D
 
 
 def picture_of(persons: np.ndarray, layout: SkeletonLayout, cameras: Cameras, rng: np.random.Generator) -> np.ndarray:
-    """What one camera and a pose estimator make of persons.
+    """Makes what one camera and a pose estimator see of persons.
 
     Args:
         persons: (persons, frames, joints, 3) in torso lengths around the origin, y up, who face along -z. Of flat ones
@@ -88,7 +88,7 @@ def camera_rotation(cameras: Cameras, rng: np.random.Generator) -> np.ndarray:
 
 
 def errors(shape: tuple[int, ...], cameras: Cameras, rng: np.random.Generator) -> np.ndarray:
-    """A pose estimator's errors in torso lengths, (persons, frames, joints, 2): constant, drifting, in each frame."""
+    """Draws a pose estimator's errors in torso lengths, (persons, frames, joints, 2): lasting, drifting, momentary."""
     persons, frames, joints, channels = shape
     moments = np.arange(0, frames + _DRIFT_FRAMES, _DRIFT_FRAMES)
     knots = rng.normal(0, cameras.drift, (persons, len(moments), joints, channels))

@@ -37,7 +37,7 @@ def is_hub_table(dataset: str | os.PathLike[str]) -> bool:
 
 
 def pinned(dataset: str) -> str:
-    """A data set on the Hub with the commit that its name stands for now; any other, and one offline, as it is.
+    """Names a data set on the Hub with the commit that it stands for now; any other, and one offline, as it is.
 
     Raises:
         OSError: no such repository, or no right to read it.
@@ -53,7 +53,7 @@ def pinned(dataset: str) -> str:
 
 
 def hub_manifest(dataset: str) -> dict[str, Any]:
-    """The manifest of a table on the Hub, see `prepared`.
+    """Reads the manifest of a table on the Hub, see `prepared`.
 
     Raises:
         OSError: no such repository, no right to read it, or no connection and nothing in the cache.

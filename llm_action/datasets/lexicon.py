@@ -68,13 +68,13 @@ def read_lexicon(file: str | os.PathLike[str]) -> tuple[WrittenMovement, ...]:
 
 @cache
 def movements() -> dict[str, WrittenMovement]:
-    """Every movement that ships with this package, by its own name."""
+    """Reads every movement that ships with this package, by its own name."""
     return {one.name: one for file in sorted(FOLDER.glob("*.json")) for one in read_lexicon(file)}
 
 
 @cache
 def shipped_lexicon() -> ActionLexicon:
-    """The lexicon that ships with this package and travels with the models it trains."""
+    """Makes the lexicon that ships with this package and travels with the models it trains."""
     return ActionLexicon(movements().values())
 
 
@@ -84,7 +84,7 @@ def find(name: str) -> Match:
 
 
 def describe(labels: Iterable[str]) -> dict[str, LabelDescription]:
-    """The description of every label that `find` finds; others are absent."""
+    """Describes every label that `find` finds; others are absent."""
     found = {label: find(label).movement for label in labels}
     return {label: movement.description() for label, movement in found.items() if movement is not None}
 

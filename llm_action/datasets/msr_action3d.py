@@ -53,7 +53,7 @@ LEFT_OUT = frozenset(
 
 
 def scan_msr_action3d(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """The 557 sequences with a sound skeleton. The camera is always 1.
+    """Finds the 557 sequences with a sound skeleton. The camera is always 1.
 
     cross_subject: all 20 classes, odd subjects train (284), even ones test (273). as1, as2, as3: the same among the
     eight classes of an action set, "" for other classes.

@@ -178,7 +178,7 @@ _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 
 
 def describe_ntu60(name: str) -> dict[str, Any] | None:
-    """A sample's row but its skeleton, from its name "S001C002P003R001A060"; None where NTU RGB+D 60 has none such.
+    """Reads a sample's row but its skeleton off its name "S001C002P003R001A060"; None where NTU RGB+D 60 has none such.
 
     cross_subject: 20 of 40 subjects train (40091 sequences of the complete release), 20 test (16487). cross_view:
     cameras 2 and 3 train (37646), camera 1 test (18932).
@@ -212,12 +212,12 @@ def describe_ntu120(name: str) -> dict[str, Any] | None:
 
 
 def scan_ntu60(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """The `.skeleton` files of NTU RGB+D 60 anywhere below a folder, which may hold the other 60 classes too."""
+    """Finds the `.skeleton` files of NTU RGB+D 60 anywhere below a folder, which may hold the other 60 classes too."""
     return files_below(data_dir, "ntu60", ".skeleton", describe_ntu60, 56880)
 
 
 def scan_ntu120(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """The `.skeleton` files of both releases, S001-S017 and S018-S032, anywhere below a folder."""
+    """Finds the `.skeleton` files of both releases, S001-S017 and S018-S032, anywhere below a folder."""
     return files_below(data_dir, "ntu120", ".skeleton", describe_ntu120, 114480)
 
 

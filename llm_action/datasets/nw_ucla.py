@@ -24,7 +24,7 @@ TRAIN_CAMERAS = frozenset({1, 2})
 
 
 def scan_nw_ucla(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """All 1484 sequences. cross_view: cameras 1 and 2 train (1020), camera 3 tests (464).
+    """Finds all 1484 sequences. cross_view: cameras 1 and 2 train (1020), camera 3 tests (464).
 
     Raises:
         FileNotFoundError: no folder, or no `aAA_sSS_eEE_vVV.json` in it or in its `all_sqe/`.

@@ -73,7 +73,7 @@ _NAME = re.compile(r"(?P<label>[A-Za-z.]+)_p(?P<subject>\d+)_r\d+_v\d+_c(?P<came
 
 
 def describe_smarthome(name: str) -> dict[str, Any] | None:
-    """A sample's row but its skeleton, from its name "Cook.Cut_p02_r00_v12_c03"; None where its class is unknown.
+    """Reads a sample's row but its skeleton off its name "Cook.Cut_p02_r00_v12_c03"; None where its class is unknown.
 
     cross_subject: 11 of 18 subjects train, 7 test. cross_view1 and cross_view2, on 19 classes: camera 1, or cameras 1,
     3, 4, 6 and 7, train, camera 2 tests, camera 5 is "validation". The metric is `mean_class_accuracy`.
@@ -92,7 +92,7 @@ def describe_smarthome(name: str) -> dict[str, Any] | None:
 
 
 def scan_smarthome(data_dir: str | os.PathLike[str] | None) -> Scan:
-    """The skeleton `.json` files anywhere below a folder."""
+    """Finds the skeleton `.json` files anywhere below a folder."""
     return files_below(data_dir, "smarthome", ".json", describe_smarthome, 16115)
 
 

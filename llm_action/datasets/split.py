@@ -95,7 +95,7 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
 
 
 def dataset_name(dataset: str) -> str:
-    """The name of a data set without its path: a benchmark's own, or that of a folder prepared from one's own data."""
+    """Names a data set without its path: a benchmark's own, or that of a folder prepared from one's own data."""
     name = describe_dataset(dataset).name
     return Path(dataset.partition("@")[0]).name if name == "folder" else name
 

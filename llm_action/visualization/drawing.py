@@ -25,7 +25,7 @@ PERSON_COLOURS = (
 
 
 def project(sequence: SkeletonSequence) -> np.ndarray:
-    """Joints as seen on a picture, (persons, frames, joints, 2): rightwards and upwards, in metres (2D: pixels).
+    """Projects joints onto a picture, (persons, frames, joints, 2): rightwards, upwards, in metres (2D: pixels).
 
     3D joints are seen as their camera saw them (in Kinect coordinates x grows to the sensor's left), a little from
     above and from the side; pixels, whose y grows downwards, as they are.
@@ -91,7 +91,7 @@ def draw_person(
 
 
 def needed_extent(sequence: SkeletonSequence) -> float:
-    """Side of the square that holds the whole sequence with some margin, in the units of `project`."""
+    """Measures the side of a square that holds the whole sequence with some margin, in the units of `project`."""
     low, high = _bounds(project(sequence))
     return float(max((high - low).max(), 1e-3) * 1.15)
 
@@ -115,26 +115,26 @@ def _floor_lines(joints: np.ndarray) -> np.ndarray:
 
 
 def joint_colour(name: str) -> int:
-    """Which of a person's three colours a joint has: the middle's, the left's or the right's."""
+    """Says which of a person's three colours a joint has: the middle's, the left's or the right's."""
     return 1 if name.startswith("left_") else 2 if name.startswith("right_") else 0
 
 
 def write_title(image: Image.Image, text: str, at: tuple[int, int], width: int) -> None:
-    """Centred text above a panel, shortened to its width."""
+    """Writes a centred text above a panel, shortened to its width."""
     font, canvas = ImageFont.load_default(size=13), ImageDraw.Draw(image)
     text = shortened(text, font, canvas, width - 6)
     canvas.text((at[0] + width / 2, at[1]), text, fill=INK, font=font, anchor="ma")
 
 
 def shortened(text: str, font: Any, canvas: ImageDraw.ImageDraw, width: float) -> str:
-    """A text that is no wider than so many pixels."""
+    """Shortens a text until it is no wider than so many pixels."""
     while len(text) > 1 and canvas.textlength(text, font=font) > width:
         text = text[:-2].rstrip("…") + "…"
     return text
 
 
 def writable(path: str | os.PathLike, suffixes: tuple[str, ...]) -> Path:
-    """The path, its folder made.
+    """Makes the folder of a path and returns the path.
 
     Raises:
         ValueError: another suffix than one of `suffixes`.

@@ -61,7 +61,7 @@ def _contents(explanations: Sequence[Explanation]) -> str:
 
 
 def explanation_part(explanation: Explanation, number: int = 0, model: str = "") -> str:
-    """The part of a page about one recording."""
+    """Makes the part of a page about one recording."""
     return "".join(
         (
             f'<article id="r{number}">',
@@ -106,7 +106,7 @@ def _percent(share: float) -> str:
 
 
 def label_colours(explanation: Explanation) -> dict[str, str]:
-    """The labels that curves show: those best at the end, and those best at some time."""
+    """Chooses the labels that curves show, those best at the end or at some time, and their colours."""
     over_time = np.array(explanation.prefixes.shares + explanation.windows.shares)
     order = [explanation.labels.index(one["label"]) for one in explanation.ranking[:1]]
     for label in np.argsort(-over_time.max(0)).tolist():
@@ -312,7 +312,7 @@ def _tokens(explanation: Explanation) -> str:
 
 
 def token_runs(tokens: Sequence[Token]) -> list[list[Token]]:
-    """Steps of one person whose tokens are the same, together."""
+    """Joins steps of one person whose tokens are the same."""
     runs: list[list[Token]] = []
     for token in tokens:
         if runs and runs[-1][-1].names == token.names and runs[-1][-1].person == token.person:

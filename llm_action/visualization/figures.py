@@ -172,6 +172,7 @@ def _is_number(value: object) -> bool:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
+    """Writes a figure whole or not at all, in the format that the path ends in."""
     FigureCanvasAgg(figure)  # no window, no global state, whatever backend the user has
     temporary = path.with_name(path.name + ".tmp")
     figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)

@@ -19,7 +19,7 @@ VIDEO_SUFFIX = ".mp4"
 def draw_persons(
     picture: np.ndarray, persons: Sequence[np.ndarray | None], layout: SkeletonLayout, texts: Sequence[str] = ()
 ) -> np.ndarray:
-    """A picture with the persons' bones, left and right in different colours, and a text above each head.
+    """Draws the persons' bones into a picture, left and right in different colours, and a text above each head.
 
     Args:
         picture: (height, width, 3) uint8 RGB.

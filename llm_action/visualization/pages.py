@@ -75,13 +75,13 @@ def write_page(title: str, parts: Iterable[str], path: str | os.PathLike) -> Pat
 
 
 def card(title: str, *parts: str, about: str = "") -> str:
-    """A section with a heading and, where wanted, a line that says how to read it."""
+    """Makes a section with a heading and, where wanted, a line that says how to read it."""
     said = f'<p class="soft">{about}</p>' if about else ""
     return f'<section class="card"><h2>{escape(title)}</h2>{said}{"".join(parts)}</section>'
 
 
 def bars(shares: Mapping[str, float], colours: Mapping[str, str] | None = None, unit: str = "percent") -> str:
-    """Named bars with their values; shares 0..1 as percent, or plain numbers beside the largest."""
+    """Makes named bars with their values; shares 0..1 as percent, or plain numbers beside the largest."""
     largest = 1.0 if unit == "percent" else max([abs(value) for value in shares.values()] or [1]) or 1.0
     rows = []
     for name, value in shares.items():
@@ -96,7 +96,7 @@ def bars(shares: Mapping[str, float], colours: Mapping[str, str] | None = None, 
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[Any]], numbers: Iterable[int] = ()) -> str:
-    """A table; cells are texts, columns in `numbers` stand to the right."""
+    """Makes a table; cells are texts, columns in `numbers` stand to the right."""
     right = set(numbers)
 
     def line(tag: str, cells: Iterable[Any]) -> str:
@@ -111,14 +111,14 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[Any]], numbers: Iterable
 
 
 def picture(path: str | os.PathLike, text: str) -> str:
-    """A PNG or GIF file inside the page."""
+    """Puts a PNG or GIF file inside the page."""
     path = Path(path)
     content = base64.b64encode(path.read_bytes()).decode()
     return f'<img src="data:image/{path.suffix[1:]};base64,{content}" alt="{escape(text)}">'
 
 
 def keys(colours: Mapping[str, str]) -> str:
-    """What colours mean."""
+    """Says what colours mean."""
     items = (
         f'<li><span class="key" style="background:{paint}"></span>{escape(name)}</li>'
         for name, paint in colours.items()

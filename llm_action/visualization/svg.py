@@ -18,12 +18,12 @@ _HEAT_STEPS = 5
 
 
 def colour(rgb: Sequence[float]) -> str:
-    """A colour of 0..255 numbers as pages write it."""
+    """Writes a colour of 0..255 numbers as pages do."""
     return "#" + "".join(f"{round(part):02x}" for part in rgb)
 
 
 def heat(weight: float) -> str:
-    """The colour of a weight 0..1, from pale over yellow to red."""
+    """Gives a weight 0..1 a colour, from pale over yellow to red."""
     stops = np.array(HEAT, float)
     place = float(np.clip(weight, 0, 1)) * (len(stops) - 1)
     low = min(int(place), len(stops) - 2)
@@ -40,7 +40,7 @@ def skeleton_svg(
     extent: float | None = None,
     css: str = "",
 ) -> str:
-    """A skeleton as an SVG picture.
+    """Draws a skeleton as an SVG picture.
 
     Args:
         joints: (persons, frames, joints, 3) as a model sees them, y up. Several frames move, over and over.
@@ -113,6 +113,6 @@ def _path(lines: list[str], seconds: float, style: str) -> str:
 
 
 def thinned(joints: np.ndarray, frames: int) -> np.ndarray:
-    """At most so many of the frames of (persons, frames, joints, 3), evenly spread."""
+    """Keeps at most so many of the frames of (persons, frames, joints, 3), evenly spread."""
     count = joints.shape[1]
     return joints[:, np.unique(np.linspace(0, count - 1, min(count, frames)).round().astype(int))]

@@ -1,1 +1,1 @@
-"""Made-up skeletons of everyday actions."""
+"""Makes up skeletons of everyday actions: bodies, scripts of actions, a camera and a sensor."""

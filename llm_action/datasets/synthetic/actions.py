@@ -1,6 +1,6 @@
-"""The twenty synthetic everyday actions: scripts of whole-body actions and of those between two persons, and the table.
+"""Scripts of the synthetic whole-body actions and of those between two persons, and the table of all twenty actions.
 
-See `gestures` for how a script is written.
+`gestures` has the other scripts and says how one is written.
 """
 
 from __future__ import annotations

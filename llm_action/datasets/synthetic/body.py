@@ -1,9 +1,9 @@
-"""A human body as a kinematic tree: keyframed joint angles in, 25 joints (layout ntu25) out.
+"""Moves a human body, a kinematic tree: keyframes in, 25 joints (layout ntu25) out.
 
 The body's own frame is x = its left, y = up, z = forward, in metres, with the floor at y = 0. A `Performer` collects
-keyframes; `trunk_motion` and `perform` turn them into joints by forward kinematics. Arms move in joint space (shoulder
-rotation and elbow flexion; a reaching target is solved at its keyframe only, so that hands travel on arcs), legs by
-two-bone inverse kinematics from the pelvis to feet that stay where they were put. Bone lengths never change.
+keyframes; `trunk_motion` and `perform` turn them into joints by forward kinematics. Arms move by shoulder rotation and
+elbow flexion. Where a hand shall be is solved at the keyframe alone, so hands travel on arcs. Legs follow the pelvis by
+two-bone inverse kinematics; feet stay where they were put. Bone lengths never change.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Body:
         return self.height / REFERENCE_HEIGHT
 
     def bone(self, name: str) -> float:
-        """Length of a bone in metres: share of the height (Kinect-like joint places) times personal proportion."""
+        """A bone's length in metres: its share of the height (as Kinect places joints) times a proportion."""
         share, proportion = BONES[name]
         return share * self.height * (getattr(self, proportion) if proportion else 1.0)
 
@@ -91,7 +91,7 @@ class Reach:
 
 @dataclass
 class Performer:
-    """One person's keyframes. `move` starts where the channels are now, so what is not named stays at rest.
+    """Collects one person's keyframes. `move` starts where the channels are now; what it does not name stays as it is.
 
     Channels: `pelvis` (left, up, forward) metres from standing; `turn` degrees to the left; `trunk` and `head` degrees
     (bend forward, twist left, lean left), the head relative to the chest; `left_arm`, `right_arm` (Swing or Reach);
@@ -127,7 +127,7 @@ class Performer:
         return Swing(self.vary(-2, 8), self.body.arms_out + self.vary(-2, 2), self.vary(0, 25), self.vary(10, 28))
 
     def stance(self, side: str, forward=0.0, sideways=0.0, yaw=0.0, width=1.0) -> tuple[float, float, float]:
-        """A foot's place (left, forward, yaw) for a pelvis at (sideways, forward) that faces `yaw` degrees left."""
+        """Finds a foot's place (left, forward, yaw) for a pelvis at (sideways, forward) turned `yaw` degrees left."""
         sign, angle = SIDES[side], np.deg2rad(yaw)
         half = 0.095 * self.body.stance * width
         # the ankle belongs below the hip, so the toes are further forward than the pelvis
@@ -169,7 +169,7 @@ class Performer:
 
 
 def smooth_noise(rng: np.random.Generator, times: np.ndarray, dims: int, scale) -> np.ndarray:
-    """Slow unit-variance wandering (frames, dims) times `scale`: breathing and sway, 0.1 to 0.7 Hz."""
+    """Makes breathing and sway: slow wandering (frames, dims) of 0.1 to 0.7 Hz and unit variance, times `scale`."""
     frequency = rng.uniform(0.1, 0.7, (4, 1, dims))
     phase = rng.uniform(0, 2 * np.pi, (4, 1, dims))
     waves = np.sin(2 * np.pi * frequency * times[:, None] + phase)
@@ -187,12 +187,12 @@ def interpolate(keys: list, times: np.ndarray) -> np.ndarray:
 
 
 def turned(bend, twist, lean) -> np.ndarray:
-    """Rotation matrices (frames, 3, 3) for degrees of forward bend, twist to the left and lean to the left."""
+    """Makes rotations (frames, 3, 3) of degrees of forward bend, twist to the left and lean to the left."""
     return Rotation.from_euler("YXZ", np.stack([twist, bend, -lean], -1), degrees=True).as_matrix()
 
 
 def trunk_motion(performer: Performer, times: np.ndarray) -> dict[str, np.ndarray]:
-    """Everything but the arms: {joint name: (frames, 3)} and the rotations {"*_rotation": (frames, 3, 3)}."""
+    """Moves all but the arms: joints by name (frames, 3), and "*_rotation" of the parts (frames, 3, 3)."""
     body, rng, scale = performer.body, performer.rng, performer.body.scale
     curve = {name: interpolate(keys, times) for name, keys in performer.keys.items() if not name.endswith("arm")}
     sway = smooth_noise(rng, times, 3, [0.006, 0.002, 0.006])
@@ -223,7 +223,7 @@ def trunk_motion(performer: Performer, times: np.ndarray) -> dict[str, np.ndarra
 
 
 def along(rotation: np.ndarray, offset) -> np.ndarray:
-    """A fixed offset of a part that rotates: (frames, 3, 3) and (3,) -> (frames, 3)."""
+    """Turns an offset (3,) with a part that rotates (frames, 3, 3), to (frames, 3)."""
     return rotation @ np.asarray(offset, float)
 
 
@@ -253,7 +253,7 @@ def lower_to_reach(pelvis: np.ndarray, ankles: dict, curve: dict, motion: dict, 
 
 
 def bend_leg(motion: dict, ankle: np.ndarray, yaw: np.ndarray, side: str, body: Body) -> None:
-    """Two-bone leg from hip to ankle whose knee points where the toes point."""
+    """Bends a leg so that it reaches from hip to ankle; the knee points where the toes point."""
     thigh, shank = body.bone("thigh"), body.bone("shank")
     hip = motion["hip_center"] + along(motion["pelvis_rotation"], (SIDES[side] * body.bone("half_hips"), 0, 0))
     direction = ankle - hip
@@ -272,7 +272,7 @@ def bend_leg(motion: dict, ankle: np.ndarray, yaw: np.ndarray, side: str, body: 
 
 
 def perform(performer: Performer, times: np.ndarray, motion: dict, frames: dict | None = None) -> dict[str, np.ndarray]:
-    """Adds the arms to `motion`; `frames` maps further Reach frames to (rotation, origin) in the performer's frame."""
+    """Adds the arms to `motion`; `frames` has further frames of `Reach`: (rotation, origin) in the performer's."""
     standing = np.broadcast_to(np.eye(3), (len(times), 3, 3)), np.zeros((len(times), 3))
     frames = {
         "chest": (motion["chest_rotation"], motion["shoulder_center"]),
@@ -316,7 +316,7 @@ def move_arm(performer: Performer, times: np.ndarray, motion: dict, frames: dict
 
 
 def arm_angles(pose: Swing | Reach, frame: int, motion: dict, frames: dict, side: str, body: Body):
-    """Shoulder rotation (3, 3) in the chest, mirrored for the right arm, and elbow flexion in radians."""
+    """Finds shoulder rotation (3, 3) in the chest, mirrored for the right arm, and elbow flexion in radians."""
     if isinstance(pose, Swing):
         angles = (pose.side, -pose.forward, -pose.inward)
         return Rotation.from_euler("ZXY", angles, degrees=True).as_matrix(), np.deg2rad(pose.elbow)
@@ -329,7 +329,7 @@ def arm_angles(pose: Swing | Reach, frame: int, motion: dict, frames: dict, side
 
 
 def solve_arm(to_hand: np.ndarray, elbow_hint: np.ndarray, body: Body) -> tuple[np.ndarray, float]:
-    """Two-bone inverse kinematics of a left arm in the chest's frame; too far a target is pointed at."""
+    """Finds how a left arm reaches a target in the chest's frame; it points at one that is too far."""
     upper, lower = body.bone("upper_arm"), body.bone("forearm") + body.bone("palm")
     shortest = np.sqrt(upper**2 + lower**2 - 2 * upper * lower * np.cos(np.deg2rad(30)))
     distance = np.clip(np.linalg.norm(to_hand), shortest, 0.998 * (upper + lower))

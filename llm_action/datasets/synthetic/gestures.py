@@ -1,7 +1,7 @@
-"""The scripts of the synthetic actions done with hands and head, and what all scripts share.
+"""Scripts of the synthetic actions done with hands and head, and what all scripts share.
 
-A script is a function of a `Performer` that adds keyframes to it, written for a right-handed person 1.70 m tall. Points
-are (outwards, up, forward) in metres, angles in degrees; every script varies its timing, extent and style.
+A script is a function that adds keyframes to a `Performer`. It is written for a right-handed person 1.70 m tall. Points
+are (outwards, up, forward) in metres, angles are degrees. Every script varies its timing, extent and style.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ HANDS = ("left_arm", "right_arm")
 
 
 def near(p: Performer, frame: str, point, spread: float = 0.012, elbow=(0.5, -1.0, -0.3)) -> Reach:
-    """A target that differs a little (metres, standard deviation) from person to person and time to time."""
+    """Makes a target that differs a little from time to time: by a standard deviation of `spread` metres."""
     return Reach(frame, tuple(p.rng.normal(point, spread)), tuple(p.rng.normal(elbow, 0.08)))
 
 
 def both(left, right=None) -> dict:
+    """Gives both arms a pose, the same one without `right`."""
     return {"left_arm": left, "right_arm": left if right is None else right}
 
 
 def lower_arms(p: Performer, seconds: float = 0.8, *hands: str) -> None:
+    """Lets arms hang again, the right one without `hands`, and straightens head and trunk."""
     p.move(seconds, **{hand: p.resting_arm() for hand in hands or ("right_arm",)}, head=(0, 0, 0), trunk=(0, 0, 0))
 
 

@@ -1,9 +1,8 @@
-"""Twenty everyday actions of synthetic people, so that everything runs and is tested without a download.
+"""Makes the synthetic data set: twenty everyday actions, so that everything runs and is tested without a download.
 
-The data set is this project's own: motion is scripted on a kinematic tree (`actions`, `body`) and
-then seen by a simulated depth camera with the coordinates of Kinect v2 recordings: metres, y up, z away from the
-camera, so that a person who faces the camera has the left side at smaller x. It takes seconds to build, and the same
-seed gives the same data set.
+The data set is this project's own. Motion is scripted on a kinematic tree (`actions`, `body`), then seen by a simulated
+depth camera with the coordinates of Kinect v2: metres, y up, z away from the camera, and the left side of a person who
+faces the camera at smaller x. It takes seconds to build, and the same seed gives the same data set.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def _perform_alone(action: str, subject: _Subject, rng: np.random.Generator) -> 
 
 
 def _perform_together(action: str, subject: _Subject, rng: np.random.Generator) -> np.ndarray:
-    """Two people face to face along x of the stage; the second one is a passer-by of any build."""
+    """Lets two people act face to face along x of the stage; the second is a passer-by of any build."""
     people = [_performer(subject, rng), _performer(_random_subject(rng), rng)]
     ACTIONS[action](*people)
     times = _frame_times(*people)
@@ -127,7 +126,7 @@ def _check(action: str, subject: int, camera: int, repetition: int) -> None:
 
 
 def perform_action(action: str, subject: int, camera: int = 2, repetition: int = 1, seed: int = 0) -> np.ndarray:
-    """One performance as it happened, before camera and sensor.
+    """Makes one performance as it happened, before camera and sensor.
 
     Args: as of `generate_sequence`.
 
@@ -148,7 +147,7 @@ def perform_action(action: str, subject: int, camera: int = 2, repetition: int =
 
 
 def _film(joints: np.ndarray, camera: int, rng: np.random.Generator) -> np.ndarray:
-    """Stage coordinates to the coordinates of a camera that stands round about three metres away."""
+    """Turns places on the stage into those seen by a camera some three metres away."""
     middle = joints.mean(axis=(0, 1, 2)) * [1, 0, 1]
     distance = rng.uniform(2.6, 3.6) + 0.4 * (len(joints) - 1)
     yaw = CAMERA_YAWS[camera - 1] + rng.normal(0, 7)
@@ -173,10 +172,10 @@ def _sense(joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def generate_sequence(action: str, subject: int, camera: int, repetition: int, seed: int = 0) -> SkeletonSequence:
-    """One recorded sequence; the same arguments give the same bytes, whatever was generated before.
+    """Makes one recorded sequence; the same arguments give the same bytes, whatever was generated before.
 
-    No motion is seen by two cameras: each sees a performance of its own. So a cross-view test set shares no sequence
-    with the training set.
+    No motion is seen by two cameras: each sees a performance of its own. So a cross-view test part shares no
+    performance with the training part.
 
     Args:
         action: one of `LABELS`.
@@ -206,10 +205,10 @@ def build_synthetic(
     repetitions: int = 1,
     seed: int = 0,
 ) -> Dataset:
-    """The whole data set as a table, one row a sequence.
+    """Makes the whole data set as a table, one row a sequence.
 
     Args:
-        data_dir: not read; there so that every data set is built by the same call.
+        data_dir: not read; every data set is built by the same call.
         subjects: number of people; at least 2.
         cameras: number of cameras, 1 to 3.
         repetitions: how often each person does each action before each camera.
