@@ -5,7 +5,7 @@ LOWEST_PYTHON ?= python3.10
 LOWEST := .venv-lowest/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fuzz lowest check licences hooks clean
+.PHONY: help setup demo model test test-all fuzz lowest check licences hooks clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -19,6 +19,15 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## train and evaluate a small model on made-up skeletons, on a CPU; see runs/demo
 	$(BIN)/llm-action demo --out runs/demo
+
+model: setup  ## train the model to begin with on the releases below DATA=FOLDER (utd_mhad, nw_ucla, msr_action3d, msrc12)
+	for name in utd-mhad nw-ucla msr-action3d; do folder=$$(echo $$name | tr - _); \
+	  $(BIN)/llm-action prepare $$name --source $(DATA)/$$folder --out runs/data/$$folder || exit 1; done
+	$(BIN)/llm-action prepare folder --source $(DATA)/msrc12 --csv $(DATA)/msrc12/listing.csv --out runs/data/msrc12
+	$(BIN)/llm-action train --config general --out runs/general
+	$(BIN)/llm-action distill runs/general/model
+	for name in utd_mhad nw_ucla msr_action3d msrc12; do \
+	  $(BIN)/llm-action evaluate runs/general/model --dataset runs/data/$$name --record || exit 1; done
 
 test: setup  ## run the fast tests, some minutes on two cores
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
-from llm_action.skeleton_io.signals import read_signal
+from llm_action.skeleton_io.signals import SIGNAL_SUFFIXES, read_signal
 
 from .annotations import background_spans, duration_of
 from .benchmark import Benchmark, Sample, Scan, Sense, checked_folder
@@ -39,8 +39,8 @@ def scan_folder(
 
     Without `listing`, files lie in `CLASS/...`, or in `train/CLASS/...` and `test/CLASS/...`; underscores in class
     names become spaces. With it, a CSV with the columns path (relative to `source`) and label, and if wanted subject,
-    camera (whole numbers) and split ("train", "test", "validation" or empty). Every further column is a sense, with the
-    path of a file that `read_signal` reads, or empty where a recording lacks it.
+    camera (whole numbers) and split ("train", "test", "validation" or empty). A further column that names files is a
+    sense; `read_signal` reads them, and a recording may lack its own. Other columns are not read.
 
     A CSV with start and end as well, in seconds, annotates long recordings, a line an action. They are cut, and what
     lies between the actions of a recording becomes the class "nothing" (see `annotations`). Lines without start and end
@@ -176,16 +176,32 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
                 f"{listing}: expected the columns path and label (and if wanted start, end, subject, camera, split), "
                 f"found {found}"
             )
-        senses = [name for name in reader.fieldnames or () if name not in _COLUMNS]
+        lines = [(f"{listing}: line {reader.line_num}", row) for row in reader]
+        senses = _sense_columns(reader.fieldnames or (), [row for _, row in lines], listing)
         if wrong := [name for name in senses if not name.isidentifier() or name in (*_RESERVED, PROTOCOL, SKELETON)]:
             raise ValueError(
                 f"{listing}: a further column is a sense, whose name is a word of its own, like inertial; found "
                 f"{', '.join(map(repr, wrong))}"
             )
-        rows = [_listed_row(root, f"{listing}: line {reader.line_num}", row, senses) for row in reader]
+    rows = [_listed_row(root, where, row, senses) for where, row in lines]
     if not rows:
         raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
     return rows
+
+
+def _sense_columns(names: Sequence[str], rows: list[dict[str, str | None]], listing: Path) -> list[str]:
+    """The further columns that name files of signals; says of the others that they are not read."""
+    further = [name for name in names if name not in _COLUMNS]
+    senses = [
+        name for name in further if any(Path(row.get(name) or "").suffix.lower() in SIGNAL_SUFFIXES for row in rows)
+    ]
+    if left_out := [name for name in further if name not in senses]:
+        warnings.warn(
+            f"{listing}: does not read the columns {', '.join(left_out)}: they name no files. Those that are read are "
+            f"{', '.join(_COLUMNS)}, and one of files for each further sense.",
+            stacklevel=2,
+        )
+    return senses
 
 
 def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list[str]) -> dict[str, Any]:

@@ -80,6 +80,16 @@ def test_csv(tmp_path):
         protocol_name(benchmark, "cross_view")
 
 
+def test_columns_of_a_csv_that_name_no_files_are_said_to_be_left_out(tmp_path):
+    for number in range(2):
+        record(tmp_path / f"{number}.npz", number)
+    listing = "path,label,view,who did it\n0.npz,wave,0,Ms. Smith\n1.npz,clap,0,\n"
+    (tmp_path / "list.csv").write_text(listing)
+    with pytest.warns(UserWarning, match="does not read the columns view, who did it"):
+        benchmark, scan = scan_folder(tmp_path, tmp_path / "list.csv")
+    assert benchmark.labels == ("clap", "wave") and not benchmark.senses and len(scan.samples) == 2
+
+
 def test_a_list_in_the_place_of_the_folder_is_pointed_to_its_option(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("path,label\n")
     assert main(["prepare", "folder", "--source", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 2
