@@ -112,7 +112,7 @@ class VQVAEStage:
     warmup_share: float = 0.1
     velocity_weight: float = 0.5
     commitment_weight: float = 0.25
-    label_weight: float = 0.5
+    label_weight: float = 2.0
     zipf_weight: float = 0.0
     context_weight: float = 0.0
     mmd_weight: float = 0.0
