@@ -133,7 +133,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         kwargs["states"] = kwargs.get("states") or KeptStates()
         if each_person:
             return self._recognize_people(inputs, **kwargs)
-        if self.student is not None and _are_known(kwargs["candidates"], self.student):
+        if self._student_for(kwargs["candidates"]) is not None:
             return self._recognize_with_student(inputs, **kwargs)
         return self._ask_language_model(inputs, **kwargs)
 
@@ -150,7 +150,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         recordings = [self._read(one, **kwargs) for one in (inputs if several else [inputs])]
         people = [persons_of(recording) for recording in recordings]
         alone = [person for persons in people for person in persons]
-        known = self.student is not None and _are_known(kwargs["candidates"], self.student)
+        known = self._student_for(kwargs["candidates"]) is not None
         results = iter((self._recognize_with_student if known else self._recognize_all)(alone, **kwargs))
         answers = [[next(results) for _ in persons] for persons in people]
         return answers if several else answers[0]
@@ -233,6 +233,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     ) -> Iterator[StreamResult]:
         """Names what a stream of skeletons shows every `hop` frames, from its last `window` frames.
 
+        Of labels that it knows, the student alone answers where there is one (`fast` or `hybrid`).
+
         Args:
             frames: an iterable of frames, each (persons, joints, 2|3) or (joints, 2|3), NaN where a joint is missing,
                 None or empty where nobody is seen; a person keeps its row while others come and go (a row of NaN holds
@@ -265,19 +267,28 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             )
         read, score, _ = self._sanitize_parameters(**options)
         read, score = self._preprocess_params | read, self._forward_params | score
+        views, top_k, states = read.get("views", 1), score.get("top_k", 5), KeptStates()
+        student = self._student_for(candidates)
+
+        def rank(windows: list[SkeletonSequence]) -> tuple[torch.Tensor, torch.Tensor]:
+            if student is not None:
+                posterior = student.log_posterior(windows, views, candidates.labels).exp()
+                best, numbers = posterior.topk(min(top_k or len(candidates.labels), len(candidates.labels)))
+                return best, numbers
+            return candidates.best(self.processor.encode_recordings(windows, views=views), top_k, states)
+
         return recognize_streams(
-            self.processor,
             frames if isinstance(frames, Mapping) else {None: frames},
-            candidates=candidates,
+            labels=candidates.labels,
+            rank=rank,
+            model_layout=self.processor.feature_extractor.layout,
             window=window,
             hop=hop,
             layout=read.get("layout"),
             fps=read.get("fps", 30.0),
-            views=read.get("views", 1),
             live=live,
             smoothing=smoothing,
             hysteresis=hysteresis,
-            top_k=score.get("top_k", 5),
             **{name: read[name] for name in CONVENTIONS if name in read},
         )
 
@@ -312,13 +323,12 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         states = options.pop("states", None) or KeptStates()
         sequence = self._read(recording, any_length=True, **options)
         views = self._read_options(**options).get("views")
-        student = self.student if self.student is not None and _are_known(candidates, self.student) else None
+        student = self._student_for(candidates)
 
         @torch.no_grad()
         def score_windows(windows: list[SkeletonSequence]) -> Any:
             if student is not None:
-                columns = [student.config.labels.index(label) for label in candidates.labels]
-                return student.log_posterior(windows, views or 1)[:, columns].log_softmax(-1)
+                return student.log_posterior(windows, views or 1, candidates.labels)
             encoded = self.processor.encode_recordings(windows, views=views or 1)
             shares, numbers = candidates.best(encoded, None, states)
             posterior = np.zeros(shares.shape)
@@ -358,6 +368,12 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         if last is None or last[0] != key:
             self._last_candidates = last = key, candidates_for(self.model, self.processor, labels, calibrate)
         return last[1]
+
+    def _student_for(self, candidates: NamedCandidates | WeightedCandidates) -> ActionStudent | None:
+        """The student, if there is one that knows all candidates."""
+        if self.student is None or not isinstance(candidates, NamedCandidates):
+            return None
+        return self.student if set(candidates.labels) <= set(self.student.config.labels) else None
 
     def preprocess(self, skeleton, **read):
         if isinstance(skeleton, dict) and "recording" in skeleton:
@@ -405,10 +421,6 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
                 f"The model's action tokens begin at id {words}, the processor's at {first_action}; "
                 "use the processor saved with the model."
             )
-
-
-def _are_known(candidates: NamedCandidates | WeightedCandidates, student: ActionStudent) -> bool:
-    return isinstance(candidates, NamedCandidates) and set(candidates.labels) <= set(student.config.labels)
 
 
 def _averaged(student: list[dict[str, Any]], model: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -27,14 +27,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .open_vocabulary import NamedCandidates
-from .processing_llm_ar import LlmArProcessor
-from .prompt_states import KeptStates
 from .recording_conventions import Conventions, infer_conventions
 from .skeleton_layouts import LAYOUTS, get_layout, map_joints
 from .skeleton_recording import warn
 from .skeleton_sequence import SkeletonSequence
 
+Rank = Callable[[list[SkeletonSequence]], tuple[Tensor, Tensor]]
+"""Windows to posteriors (windows, k) and numbers (windows, k) of their best labels, best first."""
 _LEAST = 1e-12  # posterior: a single window shall not rule a label out for good
 
 
@@ -105,43 +104,39 @@ class LabelTrack:
 
 
 def recognize_streams(
-    processor: LlmArProcessor,
     streams: Streams,
     *,
-    candidates: NamedCandidates,
+    labels: Sequence[str],
+    rank: Rank,
+    model_layout: str,
     window: int,
     hop: int,
     layout: str | None,
     fps: float,
-    views: int,
     live: bool,
     smoothing: float,
     hysteresis: float,
-    top_k: int | None,
     **conventions: Any,
 ) -> Iterator[StreamResult]:
     """Results of one or several named streams in the order of time; windows due together share a forward.
 
-    What the model has read of the prompt's first words is kept as long as the iterator lives: it does not notice that
-    weights change. Arguments and errors are those of `SkeletonActionRecognitionPipeline.stream`; wrong arguments raise
-    at once, not with the first result.
+    Arguments and errors are those of `SkeletonActionRecognitionPipeline.stream`, and `rank` for the windows in the
+    layout `model_layout`; wrong arguments raise at once, not with the first result.
     """
     for frames in streams.values():
         if isinstance(frames, str) or not hasattr(frames, "__iter__"):
             raise ValueError(f"Expected an iterable of frames, or a mapping of names to such, got {frames!r:.80}.")
     if not 0 < fps < float("inf"):
         raise ValueError(f"Expected fps above 0, got {fps}.")
-    model_layout = processor.feature_extractor.layout
     buffers = {name: FrameBuffer(window, hop, layout, model_layout, **conventions) for name in streams}
     tracks = {name: LabelTrack(smoothing, hysteresis) for name in streams}
     windows = (live_windows if live else replayed_windows)(buffers, streams)
-    labels, states = candidates.labels, KeptStates()
 
     def results() -> Iterator[StreamResult]:
         with closing(windows):
             for due in windows:
                 seen = {name: window.sequence for name, window in due.items() if window.sequence is not None}
-                found = dict(zip(seen, _ranked(processor, candidates, list(seen.values()), views, top_k, states)))
+                found = dict(zip(seen, _ranked(rank, list(seen.values()))))
                 for name, window in due.items():
                     time, skipped = (window.end - 1) / fps, (window.hops - 1) * hop
                     if name in found:
@@ -161,18 +156,11 @@ def recognize_streams(
 
 
 @torch.no_grad()
-def _ranked(
-    processor: LlmArProcessor,
-    candidates: NamedCandidates,
-    sequences: Sequence[SkeletonSequence],
-    views: int,
-    top_k: int | None,
-    states: KeptStates,
-) -> list[tuple[Tensor, Tensor]]:
+def _ranked(rank: Rank, sequences: list[SkeletonSequence]) -> list[tuple[Tensor, Tensor]]:
     """Posteriors (k,) and numbers (k,) of each sequence's best labels, best first; all sequences in one batch."""
     if not sequences:
         return []
-    posteriors, numbers = candidates.best(processor.encode_recordings(sequences, views=views), top_k, states)
+    posteriors, numbers = rank(sequences)
     return list(zip(posteriors.double().cpu(), numbers.cpu(), strict=True))
 
 

@@ -144,15 +144,21 @@ class ActionStudent(nn.Module):
         )
 
     @torch.inference_mode()
-    def log_posterior(self, sequences: list[SkeletonSequence], views: int = 1) -> Tensor:
+    def log_posterior(
+        self, sequences: list[SkeletonSequence], views: int = 1, labels: Sequence[str] | None = None
+    ) -> Tensor:
         """(sequences, labels) log-probabilities of recordings.
 
         Args:
             views: test-time views whose posteriors are averaged, see `skeleton_normalization.VIEWS`.
+            labels: of its own, to choose among; default all.
         """
         arrays = map(torch.from_numpy, self.normalizer().arrays(sequences, views))
         scores = (self(*arrays) / self.config.temperature).softmax(-1)
-        return scores.unflatten(0, (-1, views)).mean(1).log()
+        posterior = scores.unflatten(0, (-1, views)).mean(1).log()
+        if labels is None:
+            return posterior
+        return posterior[:, [self.config.labels.index(label) for label in labels]].log_softmax(-1)
 
     def recognize(
         self,
@@ -169,9 +175,7 @@ class ActionStudent(nn.Module):
         if not sequences:
             return []
         labels = self.config.labels if labels is None else list(labels)
-        columns = [self.config.labels.index(label) for label in labels]
-        posterior = self.log_posterior(sequences, views)[:, columns].softmax(-1)
-        scores, order = posterior.sort(dim=-1, descending=True, stable=True)
+        scores, order = self.log_posterior(sequences, views, labels).exp().sort(dim=-1, descending=True, stable=True)
         return [
             [{"label": labels[label], "score": score} for label, score in zip(*best, strict=True)]
             for best in zip(order[:, :top_k].tolist(), scores[:, :top_k].tolist(), strict=True)

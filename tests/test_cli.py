@@ -106,7 +106,7 @@ class TestSegment:
             assert 0 <= row["start"] <= row["peak"] <= row["end"] <= seconds
             assert row["label"] in ("wave", "clap", "squat") and row["person"] == 0 and row["label"] in line
 
-    def test_a_student_in_the_folder_answers(self, run, tiny_export, long_recording, tmp_path):
+    def test_a_student_answers_if_asked_to(self, run, tiny_export, long_recording, tmp_path):
         import torch
 
         from llm_action.modeling.student import ActionStudent, StudentConfig
@@ -117,12 +117,12 @@ class TestSegment:
         with torch.no_grad():
             student.outputs.bias.copy_(torch.tensor([-50.0, 50.0]))
         student.save_pretrained(model)
-        code, out, err = run("segment", model, long_recording[0])
+        code, out, err = run("segment", model, long_recording[0], "--fast")
         assert code == 0 and len(out.splitlines()) == 1 and "swim 1.000" in out and "base model" not in err
         with torch.no_grad():
             student.outputs.bias.copy_(torch.tensor([50.0, -50.0]))
         student.save_pretrained(model)
-        assert run("segment", model, long_recording[0])[1] == "nothing is done that the model knows\n"
+        assert run("segment", model, long_recording[0], "--fast")[1] == "nothing is done that the model knows\n"
 
     def test_no_model(self, run, long_recording):
         assert_bad_input(run("segment", "nowhere/at/all", long_recording[0]), "nowhere/at/all")
@@ -143,6 +143,26 @@ class TestRecognize:
         assert code == 0 and given["file"] == file and len(out.splitlines()) == 1
         assert {entry["label"] for entry in given["ranking"]} == {"swim", "wave a hand"}
         assert sum(entry["score"] for entry in given["ranking"]) == pytest.approx(1)
+
+    def test_arithmetic_and_views_are_those_asked_for(self, run, tiny_export, file, tmp_path):
+        from transformers import pipeline
+
+        answers = tmp_path / "answers.json"
+        code, _, log = run("recognize", tiny_export, file, "--dtype", "bfloat16", "--views", 4, "--json", answers)
+        recognize = pipeline("skeleton-action-recognition", model=str(tiny_export), dtype="bfloat16")
+        assert code == 0 and "in bfloat16 on cpu" in log
+        assert json.loads(answers.read_text())[0]["ranking"] == recognize(file, views=4)
+        assert_bad_input(run("recognize", tiny_export, file, "--dtype", "float7"), "float7", "bfloat16")
+        assert_bad_input(run("recognize", tiny_export, file, "--views", "0"), "views")
+
+    def test_as_many_labels_as_in_python(self, run, tmp_path, tiny_export, file):
+        from transformers import pipeline
+
+        names = [f"{verb} {thing}" for verb in ("wave", "lift") for thing in ("a hat", "a box", "a cup", "a bag")]
+        answers = tmp_path / "answers.json"
+        run("recognize", tiny_export, file, "--json", answers, "--labels", *names)
+        given = pipeline("skeleton-action-recognition", model=str(tiny_export))(file, candidate_labels=names)
+        assert len(json.loads(answers.read_text())[0]["ranking"]) == len(given) == 5
 
     def test_descriptions(self, run, tiny_export, file, tmp_path):
         described = {"greeting": {"phrasings": ["wave"]}, "swim": {}}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_action.commands.options import (
+    add_answer_options,
     add_command,
     add_model,
     add_reading_options,
@@ -31,6 +32,7 @@ def add_commands(commands) -> None:
         help="page to write; a PNG a recording and a JSON go beside it",
     )
     explain.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names")
+    add_answer_options(explain, student=False)
     explain.add_argument("--method", default=None, help="motion, tokens or gradients: how joints get their weights")
     add_reading_options(explain)
 
@@ -116,8 +118,13 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     out = writable(arguments.out, (".html",))
     files = files_of(arguments.files)
-    recognize = load_pipeline(arguments.model)
-    options: dict[str, Any] = {"states": KeptStates(), "layout": arguments.layout, **reading_options(arguments)}
+    recognize = load_pipeline(arguments.model, arguments.dtype)
+    options: dict[str, Any] = {
+        "states": KeptStates(),
+        "views": arguments.views,
+        "layout": arguments.layout,
+        **reading_options(arguments),
+    }
     if arguments.method:
         options["method"] = arguments.method
     if arguments.labels:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from llm_action.commands.benchmark import add_benchmark
-from llm_action.commands.options import add_command, add_model, load_pipeline
+from llm_action.commands.options import add_answer_options, add_command, add_model, load_pipeline
 
 
 def add_commands(commands) -> None:
@@ -18,9 +18,7 @@ def add_commands(commands) -> None:
     evaluate.add_argument("--data", help="folder of the data set, raw or prepared; the synthetic one needs none")
     evaluate.add_argument("--protocol", help="default: the data set's own")
     evaluate.add_argument("--batch-size", type=int, default=16)
-    evaluate.add_argument(
-        "--views", type=int, default=1, help="action sentences of a sequence whose posteriors are averaged (default 1)"
-    )
+    add_answer_options(evaluate)
     evaluate.add_argument(
         "--senses", nargs="+", metavar="SENSE", help="give these alone, of skeleton and the model's others; default all"
     )
@@ -68,27 +66,41 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from llm_action.config.atomic_files import write_json
-    from llm_action.evaluation.evaluate import evaluate, recognizer_scorer, senses_of
-    from llm_action.evaluation.ledger import Origin, config_hash, ledger_file, recognizer_fingerprint
+    from llm_action.evaluation.evaluate import evaluate, recognizer_scorer, senses_of, student_scorer
+    from llm_action.evaluation.ledger import (
+        Origin,
+        config_hash,
+        ledger_file,
+        recognizer_fingerprint,
+        weights_fingerprint,
+    )
     from llm_action.evaluation.mistakes import find_mistakes
     from llm_action.hub.cards import own_metric_first
     from llm_action.hub.model_folder import add_result, describe
     from llm_action.visualization.figures import plot_confusion
     from llm_action.visualization.mistakes import plot_mistakes
 
+    if arguments.fast and (arguments.record or arguments.senses):
+        raise ValueError("--fast: expected neither --record nor --senses, which are of the language model's answers")
     if arguments.record:
         describe(arguments.model)  # an error before the scoring, not after it
     split = _tested_split(arguments.dataset, arguments.data, arguments.protocol)
-    recognize = load_pipeline(arguments.model)
-    score = recognizer_scorer(recognize, split.labels, arguments.views)
-    fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
-    senses = tuple(arguments.senses or senses_of(recognize.processor))
-    settings = {"views": arguments.views, **({"senses": senses} if senses else {})}
-    given = f", {' and '.join(senses)}" if senses else ""
+    recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
+    settings, senses = {"views": arguments.views}, ()
+    if recognize.student is not None:
+        score = student_scorer(recognize.student, split.labels, arguments.views)
+        fingerprint = weights_fingerprint(recognize.student.state_dict().items())
+        settings, given, arithmetic = {**settings, "fast": True}, ", fast", "student in float32 on cpu"
+    else:
+        score = recognizer_scorer(recognize, split.labels, arguments.views)
+        fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
+        senses, arithmetic = tuple(arguments.senses or senses_of(recognize.processor)), recognize.model.arithmetic
+        settings |= {"senses": senses} if senses else {}
+        given = f", {' and '.join(senses)}" if senses else ""
     origin = Origin(f"evaluate, views {arguments.views}{given}", config_hash(settings), fingerprint)
     metrics = evaluate(score, split, origin, arguments.batch_size, senses=senses)
     about = {"dataset": split.dataset, "protocol": split.protocol, "model": arguments.model}
-    about["arithmetic"] = recognize.model.arithmetic
+    about["arithmetic"] = arithmetic
     metrics = {**about, **metrics, "views": arguments.views}
     print(f"entered in {ledger_file()}", file=sys.stderr)
     if arguments.json:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_action import ActionStudent, SkeletonActionRecognitionPipeline
 
 
 def add_command(commands, name: str, run: Callable | None, help_text: str) -> argparse.ArgumentParser:
@@ -22,6 +25,18 @@ def add_command(commands, name: str, run: Callable | None, help_text: str) -> ar
 def add_model(command: argparse.ArgumentParser, help_text: str = "model folder or Hub id") -> None:
     """Adds MODEL, of every command that takes one its first argument."""
     command.add_argument("model", metavar="MODEL", help=help_text)
+
+
+def add_answer_options(command: argparse.ArgumentParser, student: bool = True) -> None:
+    """How a model shall answer; of what no student can, `student` is False."""
+    command.add_argument(
+        "--dtype", help="arithmetic of the language model: float32, bfloat16, float16, int8; default: what is fast here"
+    )
+    command.add_argument(
+        "--views", type=int, default=1, metavar="N", help="views of a recording to average over (default 1)"
+    )
+    if student:
+        command.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
 
 
 def add_lines_option(command: argparse.ArgumentParser) -> None:
@@ -71,7 +86,13 @@ def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
-def load_pipeline(model: str):
+def load_pipeline(model: str, dtype: str | None = None, fast: bool = False) -> SkeletonActionRecognitionPipeline:
+    """What pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback.
+
+    Args:
+        dtype: of the language model, see `LlmArForActionRecognition.from_pretrained`.
+        fast: whether the student answers where it can.
+    """
     from transformers.utils.logging import disable_progress_bar
 
     from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
@@ -79,14 +100,21 @@ def load_pipeline(model: str):
 
     check_model(model)
     disable_progress_bar()  # one bar a part, gone in a second
-    # what pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback
     parts = {
-        "model": LlmArForActionRecognition.from_pretrained(model),
+        "model": LlmArForActionRecognition.from_pretrained(model, dtype=dtype),
         "processor": LlmArProcessor.from_pretrained(model),
     }
-    recognize = SkeletonActionRecognitionPipeline(**parts)
+    recognize = SkeletonActionRecognitionPipeline(**parts, fast=fast)
     print(f"base model {recognize.model.arithmetic}", file=sys.stderr)
     return recognize
+
+
+def student_knows(student: ActionStudent, labels: Sequence[str] | None) -> bool:
+    """Whether a student can choose among labels (None: its own); says so where it cannot."""
+    known = set(labels or ()) <= set(student.config.labels)
+    if not known:
+        print("some labels are new to the student: the language model answers", file=sys.stderr)
+    return known
 
 
 def check_model(model: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_action.commands.options import (
+    add_answer_options,
     add_command,
     add_lines_option,
     add_model,
@@ -20,6 +20,7 @@ from llm_action.commands.options import (
     check_model,
     load_pipeline,
     reading_options,
+    student_knows,
     written_lines,
 )
 from llm_action.commands.watching import add_camera_commands
@@ -48,7 +49,6 @@ def add_commands(commands) -> None:
     recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
     recognize.add_argument("--top-k", type=int, default=5, help="labels to say of each file (default 5)")
     written.add_argument("--json", type=Path, metavar="PATH", help="write a list of all answers here")
-    recognize.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
     recognize.add_argument(
         "--descriptions",
         metavar="FILE",
@@ -60,7 +60,7 @@ def add_commands(commands) -> None:
     add_model(segment)
     segment.add_argument("file", metavar="FILE", help="a recording in any readable format")
     segment.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
-    segment.add_argument("--language-model", action="store_true", help="ask the language model, not the student")
+    add_answer_options(segment)
     segment.add_argument("--json", type=Path, metavar="PATH", help="write the segments here")
     add_reading_options(segment)
 
@@ -95,6 +95,7 @@ def add_commands(commands) -> None:
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
+    add_answer_options(command)
     command.add_argument(
         "--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained ones"
     )
@@ -131,18 +132,20 @@ def _segment(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
     from llm_action.commands.options import check_model
     from llm_action.config.atomic_files import write_json
+    from llm_action.config.reading import read_json
     from llm_action.modeling.segmentation import BACKGROUND, segments
-    from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
+    from llm_action.modeling.student import ActionStudent
 
     check_model(arguments.model)
     recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
-    if (Path(arguments.model) / STUDENT_FOLDER).is_dir() and not arguments.language_model:
-        answers, config = ActionStudent.from_pretrained(arguments.model), Path(arguments.model) / "config.json"
-        background = json.loads(config.read_text(encoding="utf-8")).get("background_label") or BACKGROUND
-        found = segments(recording, answers.log_posterior, answers.config.labels, background=background)
+    if arguments.fast:
+        student = ActionStudent.from_pretrained(arguments.model)
+        background = read_json(_part(arguments.model, "config.json")).get("background_label") or BACKGROUND
+        score = partial(student.log_posterior, views=arguments.views)
+        found = segments(recording, score, student.config.labels, background=background)
         rows = [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
     else:
-        rows = load_pipeline(arguments.model).segment(recording)
+        rows = load_pipeline(arguments.model, arguments.dtype).segment(recording, views=arguments.views)
     if arguments.json:
         write_json(rows, arguments.json)
     for row in rows:
@@ -154,6 +157,15 @@ def _segment(arguments: argparse.Namespace) -> None:
         print("nothing is done that the model knows")
 
 
+def _part(model: str, name: str) -> Path:
+    """A file of a model folder or of a Hub repository."""
+    if Path(model).is_dir():
+        return Path(model) / name
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(model, name))
+
+
 def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
     from llm_action.modeling.familiarity import FAMILIARITY_FILE, Familiarity, familiarity_entries
@@ -163,8 +175,7 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     from llm_action.skeleton_io import read_skeleton
 
     student = ActionStudent.from_pretrained(arguments.model)
-    if arguments.descriptions or not set(arguments.labels or ()) <= set(student.config.labels):
-        print("some labels are new to the student: the language model answers", file=sys.stderr)
+    if arguments.descriptions or not student_knows(student, arguments.labels):
         return None
     file = Path(arguments.model) / FAMILIARITY_FILE
     familiarity, normalizer = Familiarity.load(file) if file.is_file() else None, student.normalizer()
@@ -172,7 +183,7 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     def rank(sequence: Any) -> list[Any]:
         warn_if_long(sequence, normalizer.num_frames)
         people = each_person(sequence) if arguments.each_person else [sequence]
-        rankings = student.recognize(people, arguments.top_k, labels=arguments.labels)
+        rankings = student.recognize(people, arguments.top_k, arguments.views, arguments.labels)
         said = familiarity_entries(familiarity, normalizer, people)
         answers = [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
         return answers if arguments.each_person else answers[0]
@@ -185,8 +196,9 @@ def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> t
     from llm_action.datasets.descriptions import load_descriptions, read_descriptions
     from llm_action.modeling.prompt_states import KeptStates
 
-    recognize = load_pipeline(arguments.model)
-    options: dict[str, Any] = {"top_k": arguments.top_k, "states": KeptStates(), "each_person": arguments.each_person}
+    recognize = load_pipeline(arguments.model, arguments.dtype)
+    options: dict[str, Any] = {"top_k": arguments.top_k, "views": arguments.views, "states": KeptStates()}
+    options["each_person"] = arguments.each_person
     if arguments.descriptions:
         file, labels = arguments.descriptions, arguments.labels
         options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
@@ -223,11 +235,15 @@ def _stream(arguments: argparse.Namespace) -> None:
     recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
     fps = recording.fps or 30.0
     frames = recording.joints.swapaxes(0, 1)
-    results = load_pipeline(arguments.model).stream(
+    recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
+    if recognize.student is not None:
+        student_knows(recognize.student, arguments.labels)
+    results = recognize.stream(
         _paced(frames, fps) if arguments.real_time else frames,
         arguments.window,
         arguments.hop,
         live=arguments.real_time,
+        views=arguments.views,
         smoothing=arguments.smoothing,
         hysteresis=arguments.hysteresis,
         layout=recording.layout,

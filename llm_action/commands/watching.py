@@ -9,7 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.options import add_command, add_lines_option, add_model, load_pipeline, written_lines
+from llm_action.commands.options import (
+    add_answer_options,
+    add_command,
+    add_lines_option,
+    add_model,
+    load_pipeline,
+    student_knows,
+    written_lines,
+)
 
 
 def add_camera_commands(commands) -> None:
@@ -19,6 +27,7 @@ def add_camera_commands(commands) -> None:
     watch.add_argument("--camera", required=True, metavar="SOURCE", help="a camera (0), a URL, or a video file")
     watch.add_argument("--out", metavar="PATH", help="write annotated pictures: an .mp4, or a folder")
     watch.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names instead of the trained")
+    add_answer_options(watch)
     watch.add_argument("--window", type=int, default=64, help="pictures recognised at a time (default 64)")
     watch.add_argument("--hop", type=int, default=8, help="pictures between windows (default 8)")
     watch.add_argument("--smoothing", type=float, default=0.5, help="weight the past keeps each hop (default 0.5)")
@@ -73,7 +82,9 @@ def _watch(arguments: argparse.Namespace) -> None:
         write = stack.enter_context(written_lines(arguments.json))
         estimator = stack.enter_context(PoseEstimator(arguments.pose_model, number))
         watcher = Watcher(int(source) if source.isdigit() else source, estimator, number, live, arguments.mirror)
-        recognize = load_pipeline(arguments.model)
+        recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
+        if recognize.student is not None:
+            student_knows(recognize.student, arguments.labels)
         labels: dict[str, str] = {}
         seen: Iterator[Any] = iter(watcher)
         if arguments.out is not None:
@@ -88,6 +99,7 @@ def _watch(arguments: argparse.Namespace) -> None:
             arguments.window,
             arguments.hop,
             live=live,
+            views=arguments.views,
             smoothing=arguments.smoothing,
             hysteresis=arguments.hysteresis,
             layout=LAYOUT.name,

@@ -25,6 +25,7 @@ from llm_action.modeling.label_tree import normalize_label
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
+from llm_action.modeling.student import ActionStudent
 
 Scorer = Callable[[list[Any]], np.ndarray]
 """Sequences as they were recorded to scores (sequences, classes), the higher the likelier.
@@ -78,6 +79,22 @@ def recognizer_scorer(
         return np.log(shares.clip(_SMALLEST))
 
     return score
+
+
+def student_scorer(student: ActionStudent, labels: Sequence[str], views: int = 1) -> Scorer:
+    """The log of the posterior that a student gives each label.
+
+    Raises:
+        ValueError: labels that the student was not trained on.
+    """
+    known = {normalize_label(label): label for label in student.config.labels}
+    if unknown := [label for label in labels if normalize_label(label) not in known]:
+        raise ValueError(
+            f"Expected labels that the student was trained on, got {', '.join(unknown[:3])}; let the language model "
+            "answer, without --fast."
+        )
+    own = [known[normalize_label(label)] for label in labels]
+    return lambda sequences: student.log_posterior(sequences, views, own).numpy()
 
 
 def over_views(scores: Tensor, views: int) -> Tensor:

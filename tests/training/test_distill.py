@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from llm_action import read_skeleton
 from llm_action.cli import main
 from llm_action.config.experiment import load_experiment
 from llm_action.datasets.split import load_split
-from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of
+from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of, student_scorer
 from llm_action.evaluation.recordings import Recordings
 from llm_action.hub.model_folder import copy_model, describe
 from llm_action.modeling.student import ActionStudent
@@ -100,6 +101,37 @@ def test_the_pipeline_asks_the_student_for_trained_labels_alone(taught, files):
     assert fast(files[0], candidate_labels=new, calibrate=False) == plain(
         files[0], candidate_labels=new, calibrate=False
     )
+
+
+def test_a_stream_asks_the_student_too(taught, files, tmp_path):
+    sequence = read_skeleton(files[0])
+    student, fast = ActionStudent.from_pretrained(taught), pipeline(TASK, model=str(taught), fast=True)
+    conventions = {"layout": sequence.layout, "up": "y", "mirrored": False, "fps": 30}
+    frames, few = list(sequence.joints.swapaxes(0, 1)), student.config.labels[:2]
+    for labels in (None, few):
+        window = {"window": len(frames), "top_k": 2, "views": 2, "candidate_labels": labels}
+        (found,) = fast.stream(iter(frames), **window, **conventions)
+        (expected,) = student.recognize([sequence], 2, 2, labels)
+        assert [one["label"] for one in found.ranking] == [one["label"] for one in expected]
+        assert [one["score"] for one in found.ranking] == pytest.approx([one["score"] for one in expected], abs=1e-4)
+    written = tmp_path / "windows.jsonl"
+    command = ["stream", str(taught), files[0], "--window", str(len(frames)), "--fast", "--json", str(written)]
+    assert main(command) == 0
+    assert json.loads(written.read_text())["label"] == student.recognize([sequence])[0][0]["label"]
+    assert main([*command, "--labels", "juggling", "dancing"]) == 0
+    assert json.loads(written.read_text())["label"] in ("juggling", "dancing")
+
+
+def test_evaluate_measures_the_student(taught, recordings, files, capsys):
+    student = ActionStudent.from_pretrained(taught)
+    sequences, names = [read_skeleton(file) for file in files], list(reversed(student.config.labels))
+    given = student_scorer(student, [name.upper() for name in names], views=2)(sequences)
+    torch.testing.assert_close(torch.from_numpy(given), student.log_posterior(sequences, 2).flip(1))
+    command = ["evaluate", str(taught), "--dataset", "utd_mhad", "--data", str(recordings), "--fast"]
+    assert main(command) == 2
+    assert "labels that the student was trained on" in capsys.readouterr().err
+    assert main([*command, "--record"]) == 2
+    assert "--fast: expected neither --record" in capsys.readouterr().err
 
 
 def test_both_together_are_their_mean(taught, files):
