@@ -7,8 +7,10 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from typing import TextIO
 
 from llm_action.commands import look, measure, share, train, use
+from llm_action.config.progress import quiet_libraries
 from llm_action.version import __version__
 
 _EXIT_BAD_INPUT = 2
@@ -20,11 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        if not getattr(arguments, "fast", False):
-            import_module("llm_action.registration")
-        arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.showwarning = _show_warning
+            if not getattr(arguments, "fast", False):
+                import_module("llm_action.registration")
+                quiet_libraries()
+            arguments.run(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return _EXIT_BAD_INPUT
@@ -32,6 +37,21 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """The package's own warnings are for the user, in a line; others as Python shows them."""
+    if category.__module__.startswith("llm_action."):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .action_attributes import ATTRIBUTES, attribute_values
-from .action_lexicon import ActionLexicon
+from .action_lexicon import ActionLexicon, Match
 from .label_descriptions import LabelDescription, parse_description
 from .label_tree import label_key, normalize_label
 from .prompt_states import KeptStates
@@ -184,6 +184,17 @@ class LabelLexicon:
             for name, shares in statistics.value_shares(list(self.known.values())).items():
                 found[name][unknown] = _guess(weights, shares)
         return found
+
+    def guessed(self, labels: Sequence[str], descriptions: Sequence[LabelDescription]) -> list[Match]:
+        """What the lexicon says of labels that neither it nor a description explains; nothing without a lexicon."""
+        if self.lexicon is None:
+            return []
+        meant = zip(labels, descriptions, strict=True)
+        return [
+            self.lexicon.find(label)
+            for label, one in meant
+            if not (one.attributes or self._described(label, one).attributes)
+        ]
 
     def _described(self, label: str, otherwise: LabelDescription) -> LabelDescription:
         """What the same name means here, else what the lexicon's entry does."""

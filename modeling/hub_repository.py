@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import HfApi, ModelCard, ModelCardData, get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -227,7 +227,7 @@ def upload(
             delete_patterns=[pattern for pattern in patterns if "/" in pattern] if whole else None,
             **{"run_as_future": in_background, **commit},
         )
-    except (HfHubHTTPError, RuntimeError) as error:
+    except UPLOAD_ERRORS as error:
         raise OSError(explain_refusal(repo_id, error)) from error
 
 
@@ -235,6 +235,9 @@ def check_login(repo_id: str, token: str | bool | None = None) -> None:
     """Raises an OSError where there is no access token to upload with."""
     if not (token if isinstance(token, str) else get_token()):
         raise OSError(f"{repo_id}: nobody is logged in; run `hf auth login` or set HF_TOKEN")
+
+
+UPLOAD_ERRORS = (HTTPError, RuntimeError)  # what the Hub refuses, and what breaks on the way to it
 
 
 def explain_refusal(repo_id: str, error: Exception) -> str:
@@ -245,7 +248,7 @@ def explain_refusal(repo_id: str, error: Exception) -> str:
         401: "log in with `hf auth login` or set HF_TOKEN",
         403: "the token may not write there; make one with write access",
         404: "check the name, and whether the token may see it",
-    }.get(status or 0, "run the same command again; what has arrived is not sent again")
+    }.get(status or 0, "check the connection and run the same command again; what has arrived is not sent again")
     reason = next(iter(str(cause or error).strip().splitlines()), type(error).__name__)
     return f"{repo_id}: {reason}; {advice}"
 

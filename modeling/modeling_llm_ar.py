@@ -159,6 +159,7 @@ class LlmArForActionRecognition(RecognizerFiles):
                 no labels, and the model knows no classes.
         """
         if labels is None or labels.ndim == 1:
+            _check_is_tensor(input_ids)
             self._check_prompts(input_ids, attention_mask)
             logits = self.score(input_ids, attention_mask, motion_features=motion_features)
             if labels is None:
@@ -223,6 +224,7 @@ class LlmArForActionRecognition(RecognizerFiles):
                 in the first of them alone. Not used where gradients are taken, which run through those words.
 
         Raises:
+            TypeError: no tensor, such as the processor's batch without the two stars.
             ValueError: no tree, and the model knows no classes.
         """
         tree = tree or self.trained_labels
@@ -295,6 +297,7 @@ class LlmArForActionRecognition(RecognizerFiles):
 
     def _prompts(self, input_ids: Tensor, attention_mask: Tensor | None, states: KeptStates | None) -> dict[str, Any]:
         """The prompts as `label_scoring` takes them; with `states`, without the words that all begin with."""
+        _check_is_tensor(input_ids)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         prefix = None
         if states is not None and not torch.is_grad_enabled() and not self.training:
@@ -355,6 +358,14 @@ class LlmArForActionRecognition(RecognizerFiles):
             dtype = f"{dtype}, rounded by {self.causal_lm.config.quantization_config.quant_method.value},"
         beside = "adapter merged" if self.is_merged else "adapter beside it"
         return f"{self.base_name} in {dtype} on {self.device}, {beside}"
+
+
+def _check_is_tensor(input_ids: Any) -> None:
+    if not isinstance(input_ids, Tensor):
+        raise TypeError(
+            f"Expected input_ids as a tensor, got {type(input_ids).__name__}; what the processor makes is passed with "
+            "two stars: model(**batch), model.score(**batch)."
+        )
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, num_items: Tensor | int | None) -> Tensor:

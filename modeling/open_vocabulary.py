@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,12 @@ from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .prompt_states import EncodedPrompts, KeptStates, encode_prompts
 
 KINDS = ("label", "description", "questions", "attributes")
+
+
+class LabelWarning(UserWarning):
+    """A candidate label may not mean what its user means."""
+
+
 Scores = dict[str, np.ndarray]
 """(sequences, labels) log-likelihoods of each kind."""
 Prior = dict[str, np.ndarray]
@@ -179,6 +186,7 @@ class WeightedCandidates:
         kinds = kinds_that_count(model.config, described, calibrate)
         self.scorer = OpenVocabularyScorer(model, processor, tuple(described), described, kinds)
         self.weights = ScoreWeights(calibration=float(calibrate))
+        self.scorer.warn_of_guesses()
 
     @property
     def needs_attributes(self) -> bool:
@@ -262,6 +270,17 @@ class OpenVocabularyScorer:
             self.statistics = AttributeStatistics(**(model.config.attribute_statistics or {}))
             self.lexicon = LabelLexicon(model.config.label_lexicon or {}, model.lexicon)
         self._key = repr((self.labels, self.described, self.kinds))
+
+    def warn_of_guesses(self) -> None:
+        """A `LabelWarning` of new names that the lexicon does not have."""
+        if "attributes" not in self.kinds:
+            return
+        new = [number for number, known in enumerate(self.trained) if not known]
+        guessed = self.lexicon.guessed([self.labels[one] for one in new], [self.described[one] for one in new])
+        if guessed:
+            said = "; ".join(map(str, guessed))
+            advice = "such a name is understood by the words it shares with others; check the spelling, or describe it"
+            warnings.warn(f"{said}: {advice}.", LabelWarning, stacklevel=3)
 
     @torch.no_grad()
     def __call__(

@@ -78,6 +78,20 @@ class TestHelp:
         groups = {title: [line.split()[0] for line in lines] for title, *lines in paragraphs if title[:-1] in GROUPS}
         assert groups == {f"{title}:": list(names) for title, names in GROUPS.items()}
 
+    @pytest.mark.parametrize(
+        "command", [["--help"], ["recognize", "--help"], [], ["recognise"], ["train", "--config"], ["benchmark"]]
+    )
+    def test_neither_help_nor_a_wrong_argument_waits_for_a_library(self, command):
+        code = (
+            "import sys; sys.argv = ['llm-action', *sys.argv[1:]]; import llm_action.cli as cli\n"
+            "try: cli.main()\n"
+            "except SystemExit: pass\n"
+            "slow = {'torch', 'transformers', 'datasets', 'matplotlib', 'peft', 'scipy'} & set(sys.modules)\n"
+            "assert not slow, slow"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
     def test_no_or_an_unknown_command(self, run):
         assert run()[0] == 2
         assert run("recognise")[0] == 2
@@ -259,6 +273,12 @@ class TestRecognize:
         err = run("recognize", tiny_export, tmp_path / "z_up.npy")[2]
         assert "warning: z_up" in err and "up=" in err
         assert "warning" not in run("recognize", tiny_export, tmp_path / "z_up.npy", "--up", "z")[2]
+
+    def test_names_that_the_lexicon_does_not_have_are_pointed_out(self, run, tiny_export, file):
+        asked = ["recognize", tiny_export, file, "--labels", "wave", "jumping jacks"]
+        assert "warning" not in run(*asked)[2]
+        (line,) = [line for line in run(*asked, "asdfgh", "sits")[2].splitlines() if line.startswith("warning: ")]
+        assert "'asdfgh' is not in the lexicon;" in line and "'sits' is not in the lexicon; near ones: " in line
 
     @pytest.mark.slow
     def test_in_a_process_of_its_own_only_results_are_printed(self, tiny_export, file, tmp_path):

@@ -226,15 +226,12 @@ def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namesp
 
 
 def _speed(arguments: argparse.Namespace) -> None:
-    from transformers.utils.logging import disable_progress_bar
-
     from llm_action.config.atomic_files import write_json
     from llm_action.experiments.bench.plot import plot_bench
     from llm_action.experiments.bench.run import SECTIONS, run_bench
 
     if arguments.model:
         check_model(arguments.model)
-    disable_progress_bar()
     asked = (arguments.sections or tuple(SECTIONS), arguments.repeats)
     report = run_bench(arguments.model, arguments.dataset, arguments.data, *asked)
     if arguments.json:

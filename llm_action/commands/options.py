@@ -66,6 +66,7 @@ def add_reading_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("what recordings do not say")
     group.add_argument("--layout", help="joint layout: a name, or the path of a JSON of your own")
     group.add_argument("--axes", help="order of an array's axes: M persons, T frames, V joints, C channels; e.g. CTVM")
+    group.add_argument("--columns", help='what a table has in its columns, e.g. "time, 25*(x, y, z)"')
     group.add_argument("--up", metavar="AXIS", help="which axis points up, e.g. z; with a minus: --up=-y")
     group.add_argument("--unit", help="m, cm, mm, in; of 2-D joints px, or image (shares of its width and height)")
     group.add_argument("--image-size", metavar="WxH", help="width and height of the video, e.g. 1920x1080")
@@ -82,29 +83,29 @@ def add_reading_options(command: argparse.ArgumentParser) -> None:
 
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was said with `add_reading_options`, without layout."""
-    names = ("axes", "up", "unit", "image_size", "missing", "mirrored", "persons", "pose_model")
+    names = ("axes", "columns", "up", "unit", "image_size", "missing", "mirrored", "persons", "pose_model")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
-def load_pipeline(model: str, dtype: str | None = None, fast: bool = False) -> SkeletonActionRecognitionPipeline:
+def load_pipeline(
+    model: str, dtype: str | None = None, fast: bool = False, **given: Any
+) -> SkeletonActionRecognitionPipeline:
     """What pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback.
 
     Args:
         dtype: of the language model, see `LlmArForActionRecognition.from_pretrained`.
         fast: whether the student answers where it can.
+        given: more for the pipeline.
     """
-    from transformers.utils.logging import disable_progress_bar
-
     from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
     from llm_action import registration as registration  # the classes work as the package's
 
     check_model(model)
-    disable_progress_bar()  # one bar a part, gone in a second
     parts = {
         "model": LlmArForActionRecognition.from_pretrained(model, dtype=dtype),
         "processor": LlmArProcessor.from_pretrained(model),
     }
-    recognize = SkeletonActionRecognitionPipeline(**parts, fast=fast)
+    recognize = SkeletonActionRecognitionPipeline(**parts, fast=fast, **given)
     print(f"base model {recognize.model.arithmetic}", file=sys.stderr)
     return recognize
 

@@ -52,12 +52,10 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _push(arguments: argparse.Namespace) -> None:
     from llm_action.config.reading import read_json
-    from llm_action.hub.model_folder import add_result
     from llm_action.hub.uploader import push
 
-    for file in arguments.results:
-        add_result(arguments.model, read_json(file))
-    print(push(arguments.model, arguments.repository, arguments.private, arguments.space))
+    results = [read_json(file) for file in arguments.results]
+    print(push(arguments.model, arguments.repository, arguments.private, arguments.space, results=results))
 
 
 def _push_data(arguments: argparse.Namespace) -> None:

@@ -196,14 +196,12 @@ def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> t
     from llm_action.datasets.descriptions import load_descriptions, read_descriptions
     from llm_action.modeling.prompt_states import KeptStates
 
-    recognize = load_pipeline(arguments.model, arguments.dtype)
+    file, labels = arguments.descriptions, arguments.labels
+    if file:
+        labels = load_descriptions(labels, file=file) if labels else read_descriptions(file)
+    recognize = load_pipeline(arguments.model, arguments.dtype, candidate_labels=labels)
     options: dict[str, Any] = {"top_k": arguments.top_k, "views": arguments.views, "states": KeptStates()}
     options["each_person"] = arguments.each_person
-    if arguments.descriptions:
-        file, labels = arguments.descriptions, arguments.labels
-        options["candidate_labels"] = load_descriptions(labels, file=file) if labels else read_descriptions(file)
-    elif arguments.labels:
-        options["candidate_labels"] = arguments.labels
     read_skeleton = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
 
     def read(file: str) -> Any:

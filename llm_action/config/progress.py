@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 _FORMAT = "{desc}: {percentage:3.0f} %|{bar:24}| {n_fmt} of {total_fmt}, {time_left}{postfix}"
 _OPEN_FORMAT = "{desc}: {n_fmt}{unit}, {elapsed}{postfix}"
+_LINE_FORMAT = "{desc}: {n_fmt} of {total_fmt}, {time_left}{postfix}"
+_SECONDS_A_LINE = 10
 
 
 class ProgressBar(tqdm):
-    """tqdm's bar with "about 3 minutes left" in the place of clocks; of an unknown length it counts alone."""
+    """tqdm's bar with "about 3 minutes left" in the place of clocks; of an unknown length it counts alone.
+
+    Where it is not written to a terminal it is a line every ten seconds, and nothing if all is done before.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
+        file = kwargs.get("file") or sys.stderr
+        in_a_terminal = file.isatty()
+        if not in_a_terminal:
+            kwargs = {"mininterval": _SECONDS_A_LINE, "delay": _SECONDS_A_LINE, **kwargs, "file": _Lines(file)}
         super().__init__(*args, **kwargs)
         if kwargs.get("bar_format") is None:
-            self.bar_format = _FORMAT if self.total else _OPEN_FORMAT
+            self.bar_format = (_FORMAT if in_a_terminal else _LINE_FORMAT) if self.total else _OPEN_FORMAT
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -27,6 +37,29 @@ class ProgressBar(tqdm):
             rate = (done - begun) / facts["elapsed"]
         left = None if not rate or not total else (total - done) / rate
         return {**facts, "time_left": time_left(left)}
+
+
+class _Lines:
+    """A file that gets a line in the place of each picture of a bar."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, text: str) -> None:
+        if text := text.strip():
+            self._file.write(f"{text}\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def quiet_libraries() -> None:
+    """Hides the bars that transformers shows for a second where weights are read or written; downloads keep theirs."""
+    from huggingface_hub.utils import enable_progress_bars
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    enable_progress_bars()
 
 
 def time_left(seconds: float | None) -> str:

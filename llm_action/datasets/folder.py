@@ -19,12 +19,16 @@ from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read
 from llm_action.skeleton_io.signals import SIGNAL_SUFFIXES, read_signal
 
 from .annotations import background_spans, duration_of
-from .benchmark import Benchmark, Sample, Scan, Sense, checked_folder
+from .benchmark import Benchmark, Sample, Scan, Sense
 
 PROTOCOL = "split"
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
          "valid": "validation", "validation": "validation"}  # fmt: skip
 _COLUMNS = ("path", "label", "start", "end", "subject", "camera", "split")
+_LIST = (
+    'a CSV with a line "path,label" and then a line a recording, "wave/1.npz,wave"; further columns may be start, end, '
+    "subject, camera and split"
+)
 _RESERVED = ("name", "layout", "fps", "shape", "joints")
 _TEST_SHARE = 5  # where no split is given, one group in five is for testing
 
@@ -67,9 +71,13 @@ def scan_folder(
     path = _file_of_clips(Path(source)) if listing is None else None
     if path is not None and (clips := clip_list(path, layout, **conventions)):
         return _scan_clips(path, clips, layout, conventions)
-    if Path(source).is_file():
-        raise FileNotFoundError(f"{source}: expected the folder of your files; pass a list of them as --csv")
-    root = checked_folder(source, "your data")
+    root = Path(source)
+    if not root.is_dir():
+        found = "a file" if root.is_file() else "nothing there"
+        raise FileNotFoundError(
+            f"{root}: expected the folder of your recordings as --source, found {found}; a list of them is passed as "
+            f"--csv beside that folder, {_LIST}"
+        )
     rows = class_folders(root) if listing is None else _listed(root, Path(listing))
     rows += _between(rows, partial(read_skeleton, layout=layout, **conventions))
     labels = tuple(sorted({row["label"] for row in rows}))
@@ -159,23 +167,20 @@ def class_folders(root: Path) -> list[dict[str, Any]]:
     if not rows:
         raise FileNotFoundError(
             f"{root}: expected skeleton files ({', '.join(SKELETON_SUFFIXES)}) in one folder a class, found none; "
-            "llm-action prepare also takes a CSV that lists them (--csv)"
+            f"llm-action prepare also takes a list of them as --csv, {_LIST}"
         )
     return rows
 
 
 def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
     if not listing.is_file():
-        raise FileNotFoundError(f"{listing}: expected a CSV with the columns path and label, found no such file")
+        raise FileNotFoundError(f"{listing}: expected {_LIST}; found no such file")
     with listing.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         absent = {"path", "label"} - set(reader.fieldnames or ())
         if absent:
             found = ", ".join(reader.fieldnames or ()) or "nothing"
-            raise ValueError(
-                f"{listing}: expected the columns path and label (and if wanted start, end, subject, camera, split), "
-                f"found {found}"
-            )
+            raise ValueError(f"{listing}: expected {_LIST}; found the columns {found}")
         lines = [(f"{listing}: line {reader.line_num}", row) for row in reader]
         senses = _sense_columns(reader.fieldnames or (), [row for _, row in lines], listing)
         if wrong := [name for name in senses if not name.isidentifier() or name in (*_RESERVED, PROTOCOL, SKELETON)]:

@@ -21,7 +21,7 @@ from llm_action.datasets.split import Split
 from llm_action.evaluation.ledger import Origin, enter, ledger_file
 from llm_action.evaluation.metrics import classification_metrics
 from llm_action.modeling.configuration_llm_ar import SKELETON
-from llm_action.modeling.label_tree import normalize_label
+from llm_action.modeling.label_tree import label_key, normalize_label
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
@@ -87,13 +87,13 @@ def student_scorer(student: ActionStudent, labels: Sequence[str], views: int = 1
     Raises:
         ValueError: labels that the student was not trained on.
     """
-    known = {normalize_label(label): label for label in student.config.labels}
-    if unknown := [label for label in labels if normalize_label(label) not in known]:
+    known = {label_key(label): label for label in student.config.labels}
+    if unknown := [label for label in labels if label_key(label) not in known]:
         raise ValueError(
             f"Expected labels that the student was trained on, got {', '.join(unknown[:3])}; let the language model "
             "answer, without --fast."
         )
-    own = [known[normalize_label(label)] for label in labels]
+    own = [known[label_key(label)] for label in labels]
     return lambda sequences: student.log_posterior(sequences, views, own).numpy()
 
 

@@ -77,7 +77,7 @@ def train_probe(recordings: Recordings, inputs: Inputs, steps: int | None = None
     optimizer = torch.optim.AdamW(probe.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
     batches = recordings.augmented(BATCH, steps)
-    for skeletons, person_mask, targets in ProgressBar(batches, desc="training the small transformer", total=steps):
+    for skeletons, person_mask, targets in ProgressBar(batches, desc="probing with a small transformer", total=steps):
         loss = F.cross_entropy(probe(inputs(skeletons, person_mask)), targets, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()

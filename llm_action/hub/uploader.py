@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from llm_action import version
 from llm_action.config.atomic_files import file_hash
 from llm_action.datasets.hub_table import INDEX, write_index
 from llm_action.datasets.prepared import MANIFEST, is_prepared, open_prepared, read_manifest
 from llm_action.hub.cards import TEMPLATES, card_license, dataset_card, space_card, write_card
-from llm_action.hub.model_folder import check_model
+from llm_action.hub.model_folder import add_result, check_model
 from llm_action.modeling import hub_repository
-from llm_action.modeling.hub_repository import check_login, explain_refusal, is_hub_id, repository_files, upload
+from llm_action.modeling.hub_repository import (
+    UPLOAD_ERRORS,
+    check_login,
+    explain_refusal,
+    is_hub_id,
+    repository_files,
+    upload,
+)
 
 
 def push(
@@ -26,6 +34,7 @@ def push(
     private: bool | None = None,
     space: bool = False,
     message: str = "Upload model",
+    results: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Uploads a model folder with its card and evaluation results in one commit; returns the commit's URL.
 
@@ -36,6 +45,7 @@ def push(
         repo_id: "user/name".
         private: of a new repository; default public, or what the organisation has set.
         space: make the demo Space of the same name, too.
+        results: of `llm-action evaluate --json`, to add to the model first.
 
     Raises:
         FileNotFoundError, ValueError: the folder is no model that others can load; the text says why.
@@ -44,18 +54,22 @@ def push(
     folder = Path(folder)
     if not is_hub_id(repo_id):
         raise ValueError(f"Expected the repository as user/name, got {repo_id!r}.")
-    check_model(folder)
     check_login(repo_id)
+    check_model(folder)
     with tempfile.TemporaryDirectory() as name:
         staged = Path(name)
         for file in repository_files(folder):
             (staged / file).parent.mkdir(parents=True, exist_ok=True)
-            if file == "README.md" or file.startswith("training/"):
-                shutil.copyfile(folder / file, staged / file)  # what the card's title changes
+            if file.startswith(("README.", "training/", ".eval_results/")):
+                shutil.copyfile(folder / file, staged / file)  # what results and the card's title change
             else:
                 (staged / file).symlink_to((folder / file).resolve())
+        for metrics in results:
+            add_result(staged, metrics)
         write_card(staged, repo_id)
         commit = upload(staged, repo_id, message, private=private, whole=True)
+    for metrics in results:
+        add_result(folder, metrics)
     write_card(folder, repo_id)
     if space:
         push_space(repo_id, private, card_license(folder))
@@ -102,7 +116,7 @@ def push_data(folder: str | os.PathLike[str], repo_id: str, private: bool | None
                 commit_message="Upload data",
                 delete_patterns=["data-*.arrow"],  # parts of an earlier table
             )
-        except (HfHubHTTPError, RuntimeError) as error:
+        except UPLOAD_ERRORS as error:
             raise OSError(explain_refusal(repo_id, error)) from error
     return str(commit.commit_url)
 
@@ -126,7 +140,7 @@ def push_space(model_id: str, private: bool | None = None, license: str | None =
                 commit_message="Upload demo",
                 delete_patterns=["llm_action/*"],  # modules of an earlier release
             )
-        except (HfHubHTTPError, RuntimeError) as error:
+        except UPLOAD_ERRORS as error:
             raise OSError(explain_refusal(model_id, error)) from error
     return str(commit.commit_url)
 

@@ -62,12 +62,16 @@ _JSON_NAMES = (
 # First bytes of files that are not read, and the way on.
 _FOREIGN = (
     (b"Kaydara FBX", "an FBX animation", "export it as BVH (in Blender: File, Export, Motion Capture)"),
-    (b"\x89HDF", "an HDF5 file", "open it with h5py (MATLAB 7.3 files, too) and save the joints as .npz (write_npz)"),
+    (
+        b"\x89HDF",
+        "an HDF5 file",
+        "open it with h5py (MATLAB 7.3 files, too) and save the joints as .npz (np.savez(path, joints=...))",
+    ),
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
 )
 _FOREIGN_SUFFIXES = {
     ".c3d": ("C3D markers", "markers on the skin are no joints: read them with ezc3d or c3d, take the joints' places "
-             "from them (most motion-capture programs export BVH) and save those as .npz (write_npz)"),
+             "from them (most motion-capture programs export BVH) and save those as .npz (np.savez(path, joints=...))"),
     ".fbx": ("an FBX animation", "export it as BVH (in Blender: File, Export, Motion Capture)"),
     ".trc": ("OpenSim's TRC markers", "save them as csv with columns like left_wrist_x"),
 }  # fmt: skip
@@ -169,7 +173,7 @@ def _kind(path: Path) -> str:
     if suffix == ".skeleton":
         return "ntu"
     if b"\x00" in head:
-        remedy = "save the joints as .npz (write_npz)"
+        remedy = "save the joints as .npz (np.savez(path, joints=...))"
         raise bad_file(path, f"one of {', '.join(SKELETON_SUFFIXES)}", "binary data of no known format", remedy)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return "json" if start[:1] in (b"{", b"[") or suffix in (".json", ".jsonl") else "text"
@@ -195,7 +199,7 @@ def _read_json(path: Path, options: ReadOptions) -> SkeletonRecording:
         if recognised(content):
             return read(content, options)
     found = f"keys {sorted(content)[:5]}" if isinstance(content, dict) else type(content).__name__
-    raise bad_file(path, _JSON_NAMES, found, "save other skeletons as .npz (write_npz)")
+    raise bad_file(path, _JSON_NAMES, found, "save other skeletons as .npz (np.savez(path, joints=...))")
 
 
 def _read_text(path: Path, options: ReadOptions) -> SkeletonRecording:

@@ -180,7 +180,7 @@ def _split_lines(path: Path, lines: list[str]) -> tuple[int, list[tuple[int, int
                 if count not in (25, 17) or num_joints not in (0, count):
                     expected = f"{num_joints or '25 (NTU RGB+D) or 17 (UAV-Human)'} joints a body"
                     found = f"{count} in line {cursor + 2}"
-                    raise bad_file(path, expected, found, "save other layouts as .npz (write_npz)")
+                    raise bad_file(path, expected, found, "save other layouts as .npz (np.savez(path, joints=...))")
                 num_joints = count
                 places.append((tracks.body(body_id), frame))
                 joint_lines += lines[cursor + 2 : cursor + 2 + count]

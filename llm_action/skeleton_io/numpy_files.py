@@ -47,7 +47,7 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
     if "joints" not in arrays:
         found = ", ".join(arrays) or "nothing"
         remedy = next((remedy for keys, remedy in _OTHER_ARCHIVES if keys & arrays.keys()), None)
-        remedy = remedy or "save with np.savez(path, joints=...) or write_npz"
+        remedy = remedy or "save with np.savez(path, joints=...)"
         raise ValueError(f"expected an array named 'joints', found {found}; {remedy}")
     layout = str(arrays["layout"]) if "layout" in arrays else None
     if layout is not None:  # a layout of one's own is kept whole

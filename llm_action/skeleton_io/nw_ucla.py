@@ -28,5 +28,7 @@ def read_nw_ucla(content: Mapping[str, Any]) -> SkeletonRecording:
     except (TypeError, ValueError):
         raise ValueError(f"{expected}, found something else; fetch the file again") from None
     if skeletons.ndim != 3 or skeletons.shape[1:] != (20, 3):
-        raise ValueError(f"{expected}, found shape {skeletons.shape}; save other layouts as .npz (write_npz)")
+        raise ValueError(
+            f"{expected}, found shape {skeletons.shape}; save other layouts as .npz (np.savez(path, joints=...))"
+        )
     return SkeletonRecording(skeletons[None], "kinect20", up="y", unit="m", mirrored=False, fps=KINECT_FPS)

@@ -280,7 +280,7 @@ def _wide(path: Path, header: list[str], cells: list[list[str]], options: ReadOp
     axes = {axis for one in parsed if one is not None for axis in [one[1]]}
     if len(names) < 3 or not {"x", "y"} <= axes:
         found = ", ".join(header[:8]) + (" ..." if len(header) > 8 else "")
-        remedy = 'say what the columns are with columns=, for example "time, 25*(x, y, z)", or save .npz (write_npz)'
+        remedy = 'say what the columns are with columns=, for example "time, 25*(x, y, z)"'
         raise bad_file(path, "columns named after joint and axis, like left_wrist_x", found, remedy)
     layout, places = _placed(path, names, options)
     channels = [channel for channel in _CHANNELS if channel in axes]

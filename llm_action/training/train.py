@@ -18,6 +18,7 @@ from typing import Any
 from llm_action.config.arguments import add_training_arguments
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
+from llm_action.config.progress import quiet_libraries
 from llm_action.config.reading import recorded
 from llm_action.training.launching import launched_processes, start_all_processes
 from llm_action.training.report import REPORT_FILE, write_report
@@ -91,6 +92,7 @@ def main() -> None:
     add_training_arguments(parser)
     arguments = parser.parse_args()
     start_all_processes()
+    quiet_libraries()
     try:
         train_as_asked(arguments)
     except (ValueError, OSError) as error:

@@ -8,6 +8,7 @@ writes `OUT/vqvae/` (checkpoints, resumable), `OUT/processor/` (VQ-VAE, feature 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,7 +254,13 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
             learner = model.codebook_learner  # of augmented training sequences, where no code is dead: all are revived
             figures["training_perplexity"] = learner.perplexity()
             figures["training_zipf_divergence"] = float(zipf_divergence(learner.shares[0]))
-        if stage.probe_steps:
+        if 0 < stage.steps < stage.probe_steps:
+            print(
+                f"tokens are not probed: that takes {stage.probe_steps} steps (vqvae.probe_steps), the training has "
+                f"only {stage.steps}",
+                file=sys.stderr,
+            )
+        elif stage.probe_steps:
             figures["probe_tokens"] = probe_tokens(experiment, processor_now(), split, stage.probe_steps)
             figures["probe_joints"] = probe_joints(experiment, processor_now(), split, stage.probe_steps)
         return figures

@@ -33,8 +33,20 @@ def test_what_is_not_known_is_said_to_be_unknown():
 
 def test_the_bar_says_its_title_its_count_and_the_time_left():
     written = io.StringIO()
+    written.isatty = lambda: True
     bar = ProgressBar(range(3), desc="reading", file=written, mininterval=0, disable=False)
     assert list(bar) == [0, 1, 2]
     last = written.getvalue().split("\r")[-1]
     assert "reading" in last and "3 of 3" in last and "done" in last
     assert re.search(r"about \d+ seconds? left|not known yet", written.getvalue())
+
+
+def test_in_a_log_it_is_a_line_now_and_then():
+    log = io.StringIO()
+    assert list(ProgressBar(range(500), desc="reading", file=log)) == list(range(500))
+    assert log.getvalue() == "", "what is done at once is not worth a line"
+    bar = ProgressBar(range(3), desc="reading", file=log, mininterval=0, delay=0)
+    assert list(bar) == [0, 1, 2]
+    *lines, end = log.getvalue().split("\n")
+    assert end == "" and all(line.startswith("reading: ") for line in lines)
+    assert lines[-1] == "reading: 3 of 3, done" and "\r" not in log.getvalue() and "\x1b" not in log.getvalue()

@@ -93,7 +93,8 @@ def test_columns_of_a_csv_that_name_no_files_are_said_to_be_left_out(tmp_path):
 def test_a_list_in_the_place_of_the_folder_is_pointed_to_its_option(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("path,label\n")
     assert main(["prepare", "folder", "--source", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 2
-    assert "pass a list of them as --csv" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "passed as --csv" in said and '"path,label"' in said
 
 
 def test_subjects_without_a_split_stay_whole(tmp_path):
@@ -113,7 +114,7 @@ def test_subjects_without_a_split_stay_whole(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n", "columns path and label"),
+        ("file,label\n", 'a line "path,label".*found the columns file,label'),
         ("path,label\nabsent.npz,a\n", "line 2: expected a file"),
         ("path,label\n0.npz,\n", "line 2: expected a label"),
         ("path,label,subject\n0.npz,a,x\n", "subject as a whole number"),

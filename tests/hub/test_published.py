@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,6 +127,27 @@ def test_nobody_logged_in_is_one_line_and_changes_nothing(own_folder, tiny_base,
             LlmArForActionRecognition.from_pretrained(own_folder, base_model=tiny_base).push_to_hub("alice/new")
         else:
             LlmArProcessor.from_pretrained(own_folder).push_to_hub("alice/new")
+    assert {file: file.read_bytes() for file in own_folder.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("token", [None, "hf_" + "t" * 30], ids=["nobody logged in", "no network"])
+def test_a_push_that_fails_is_one_line_and_changes_nothing(own_folder, result, tmp_path, token):
+    """Neither the card's title nor the results that were to be added with it."""
+    before = {file: file.read_bytes() for file in own_folder.rglob("*") if file.is_file()}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    command = ["push", own_folder, "alice/new", "--results", tmp_path / "result.json"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_action.cli", *map(str, command)],
+        env=environment | ({"HF_TOKEN": token} if token else {}),
+        capture_output=True,
+        text=True,
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and done.stdout == ""
+    expected = "check the connection and run the same command again" if token else "nobody is logged in"
+    assert line.startswith("error: alice/new: ") and expected in line
     assert {file: file.read_bytes() for file in own_folder.rglob("*") if file.is_file()} == before
 
 

@@ -160,6 +160,11 @@ class TestScores:
     def test_forward_without_labels_scores_the_classes(self, trained, prompts):
         torch.testing.assert_close(trained(**prompts).logits, trained.score(**prompts))
 
+    def test_a_batch_without_its_stars_is_pointed_out(self, trained, prompts):
+        for way in (trained, trained.score, trained.rank):
+            with pytest.raises(TypeError, match=r"model\.score\(\*\*batch\)"):
+                way(prompts)
+
     def test_padding_does_not_matter(self, trained, prompts):
         longer = {name: torch.nn.functional.pad(values, (7, 0)) for name, values in prompts.items()}
         torch.testing.assert_close(trained.score(**longer), trained.score(**prompts), rtol=1e-4, atol=1e-4)

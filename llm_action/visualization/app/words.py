@@ -40,7 +40,7 @@ def trouble(error: Exception, files: Sequence[str]) -> Trouble:
     for file in files:  # uploads lie in folders nobody has seen
         text = text.replace(f"{file}: ", "").replace(file, Path(file).name)
     options = {found[1] for found in _OPTION.finditer(text)}
-    text = _in_the_page_s_names(text).replace(" (write_npz)", "")
+    text = _in_the_page_s_names(text).replace(" (np.savez(path, joints=...))", "")
     found = _PARTS.search(text)
     remedy = _sentence((found["remedy"] or "") if found else "")
     if options:
