@@ -101,6 +101,7 @@ def load_pipeline(
     from llm_action import registration as registration  # the classes work as the package's
 
     check_model(model)
+    print(f"loading {model}", file=sys.stderr)
     parts = {
         "model": LlmArForActionRecognition.from_pretrained(model, dtype=dtype),
         "processor": LlmArProcessor.from_pretrained(model),

@@ -55,11 +55,13 @@ class _Lines:
 
 def quiet_libraries() -> None:
     """Hides the bars that transformers shows for a second where weights are read or written; downloads keep theirs."""
-    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
-    enable_progress_bars()
+    downloads_have_none = are_progress_bars_disabled()
+    disable_progress_bar()  # those of downloads as well
+    if not downloads_have_none:
+        enable_progress_bars()
 
 
 def time_left(seconds: float | None) -> str:
