@@ -114,7 +114,7 @@ def test_subjects_without_a_split_stay_whole(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n", 'a line "path,label".*found the columns file,label'),
+        ("file,label\n", 'a line "path,label".*found the columns file, label'),
         ("path,label\nabsent.npz,a\n", "line 2: expected a file"),
         ("path,label\n0.npz,\n", "line 2: expected a label"),
         ("path,label,subject\n0.npz,a,x\n", "subject as a whole number"),
