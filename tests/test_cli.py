@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from llm_action.cli import main
+from llm_action.version import __version__
 
 GROUPS = {
     "use": ("recognize", "segment", "stream", "watch", "pose", "app", "info"),
@@ -91,6 +92,9 @@ class TestHelp:
         )
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+    def test_version(self, run):
+        assert run("--version") == (0, f"llm-action {__version__}\n", "")
 
     def test_no_or_an_unknown_command(self, run):
         assert run()[0] == 2
@@ -195,6 +199,17 @@ class TestRecognize:
         expected = run("recognize", tiny_export, file)[1].partition(": ")[2]
         given = run("recognize", tiny_export, tmp_path / "wave.npy", "--layout", "kinect20_utd")
         assert given[1].partition(": ")[2] == expected
+
+    def test_a_table_whose_columns_are_said(self, run, tiny_export, file, tmp_path):
+        from llm_action import read_skeleton
+
+        rows = read_skeleton(file).joints[0].reshape(-1, 60)
+        header = ",".join(f"c{number}" for number in range(60))
+        np.savetxt(tmp_path / "wave.csv", rows, delimiter=",", header=header, comments="")
+        asked = ["recognize", tiny_export, tmp_path / "wave.csv", "--layout", "kinect20_utd"]
+        assert_bad_input(run(*asked), "wave.csv", "say what the columns are with columns=")
+        expected = run("recognize", tiny_export, file)[1].partition(": ")[2]
+        assert run(*asked, "--columns", "20*(x, y, z)")[1].partition(": ")[2] == expected
 
     def test_one_frame(self, run, tiny_export, file, tmp_path):
         from llm_action import read_skeleton
