@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .skeleton_layouts import SkeletonLayout
 
-SIZES: dict[str, tuple[int, ...]] = {"small": (24, 48, 48), "large": (32, 64, 64, 128, 128)}
+SIZES: dict[str, tuple[int, ...]] = {"small": (32, 56, 56), "large": (32, 64, 64, 128, 128)}
 """Widths of the blocks."""
 
 _CHANNELS = 9  # of a joint: place, velocity, bone

@@ -117,17 +117,24 @@ class ActionStudent(nn.Module):
 
     def features(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
         """(batch, hidden_size) what the scores are read from, the mean over persons."""
-        features = self.person_features(skeletons[person_mask])
+        return self.pooled(self.person_features(skeletons[person_mask]), person_mask)
+
+    def pooled(self, features: Tensor, person_mask: Tensor) -> Tensor:
+        """The mean over persons: (persons, hidden_size) of those in `person_mask` to (batch, hidden_size)."""
         rows = person_mask.nonzero()[:, 0]
-        summed = features.new_zeros(len(skeletons), features.shape[1]).index_add(0, rows, features)
+        summed = features.new_zeros(len(person_mask), features.shape[1]).index_add(0, rows, features)
         return summed / person_mask.sum(1, keepdim=True).clamp(min=1)
 
     def person_features(self, persons: Tensor) -> Tensor:
-        """(persons, hidden_size) of one person each, (persons, frames, joints, 3)."""
-        parts = self.trunk(persons).flatten(2)
-        if not self.config.num_layers:
-            return self.inputs(parts.mean(1)).float()
-        return self.attention(self.inputs(parts) + self.positions).mean(1).float()
+        """(persons, hidden_size) of one person each, (persons, frames, joints, 3): the mean of `step_features`."""
+        if not self.config.num_layers:  # a linear layer's mean is that of the mean
+            return self.inputs(self.trunk(persons).flatten(2).mean(1)).float()
+        return self.step_features(persons).mean(1).float()
+
+    def step_features(self, persons: Tensor) -> Tensor:
+        """(persons, steps, hidden_size) of persons (persons, frames, joints, 3)."""
+        steps = self.inputs(self.trunk(persons).flatten(2))
+        return self.attention(steps + self.positions) if self.config.num_layers else steps
 
     def normalizer(self) -> SkeletonNormalizer:
         """What makes its inputs."""

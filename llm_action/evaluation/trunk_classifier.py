@@ -1,7 +1,7 @@
 """The strongest baseline a user would train on the same joints: the trunk that follows the skeleton, with a reader.
 
-AdamW with a one-cycle schedule, label smoothing, the experiment's augmentation, and the moving average of the weights
-instead of a chosen epoch (this project's choice).
+AdamW with a one-cycle schedule, label smoothing, the experiment's augmentation, rebuilding the joints as a task beside
+the labels, and the moving average of the weights instead of a chosen epoch (this project's choice).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from llm_action.config.progress import ProgressBar
 from llm_action.evaluation.evaluate import Classifier, over_views
 from llm_action.evaluation.ledger import weights_fingerprint
+from llm_action.evaluation.rebuilding import Rebuilder
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.base_model import fast_dtype
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -101,23 +102,30 @@ def fit_averaged(
     after_step: Callable[[int, nn.Module], None] | None = None,
     title: str = "training",
 ) -> ActionStudent:
-    """Trains a student; gives the moving average of its weights, in evaluation mode.
+    """Trains a student, to rebuild the joints beside what `loss_of` asks; gives the moving average of its weights.
+
+    It is in evaluation mode.
 
     Args:
         batches: skeletons, person_mask and what `loss_of` takes beside the scores.
         after_step: as in `train_trunk`.
     """
     averaged = AveragedModel(model, avg_fn=_moved_average, use_buffers=True).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
+    rebuilder = Rebuilder(model)
+    weights = [*model.parameters(), *rebuilder.parameters()]
+    optimizer = torch.optim.AdamW(weights, LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
     for step, (skeletons, person_mask, *targets) in enumerate(ProgressBar(batches, desc=title, total=steps), 1):
+        persons = skeletons[person_mask]
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            scores = model(skeletons, person_mask)
-        loss = loss_of(scores.float(), *targets)
+            steps_seen = model.step_features(persons)
+            scores = model.outputs(model.pooled(steps_seen.float().mean(1), person_mask))
+            rebuilding = rebuilder.loss(steps_seen, persons)
+        loss = loss_of(scores.float(), *targets) + rebuilding
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(weights, _LONGEST_GRADIENT)
         optimizer.step()
         schedule.step()
         averaged.update_parameters(model)

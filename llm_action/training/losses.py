@@ -1,4 +1,4 @@
-"""Terms of the stage-1 loss beside the codebook's own: reconstruction and the three language biases.
+"""Terms of the stage-1 loss: the three language biases. Reconstruction is in `llm_action.evaluation.rebuilding`.
 
 The paper names three human-inductive-bias terms; their formulas are not public in full. Each has a weight of its own;
 weight 0 switches it off.
@@ -18,19 +18,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-_HUBER = 0.1  # torso lengths: beyond it errors count linearly
-
-
-def reconstruction_loss(reconstruction: Tensor, skeletons: Tensor) -> Tensor:
-    """Computes the smooth L1 between joint positions (batch, frames, joints, 3), in torso lengths."""
-    return F.smooth_l1_loss(reconstruction, skeletons, beta=_HUBER)
-
-
-def velocity_loss(reconstruction: Tensor, skeletons: Tensor) -> Tensor:
-    """Computes the smooth L1 between frame-to-frame differences, in torso lengths."""
-    return F.smooth_l1_loss(reconstruction.diff(dim=1), skeletons.diff(dim=1), beta=_HUBER)
 
 
 class ContextPredictor(nn.Module):

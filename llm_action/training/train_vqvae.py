@@ -28,13 +28,14 @@ from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import load_split, model_dimensions, model_layout
 from llm_action.evaluation.language_likeness import mmd, zipf_divergence
 from llm_action.evaluation.probe import probe_joints, probe_tokens
+from llm_action.evaluation.rebuilding import reconstruction_loss, velocity_loss
 from llm_action.evaluation.recordings import feature_extractor
 from llm_action.evaluation.token_metrics import token_metrics, word_sample
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training.codebook_learning import CodebookLearner
-from llm_action.training.losses import ContextPredictor, reconstruction_loss, velocity_loss
+from llm_action.training.losses import ContextPredictor
 from llm_action.training.precision import fast_arithmetic
 from llm_action.training.run_folder import fit, trainer_settings
 from llm_action.training.trainer import HubTrainer, hub_settings
