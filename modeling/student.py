@@ -189,12 +189,15 @@ class ActionStudent(nn.Module):
         ]
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes `student/config.json` and `student/model.safetensors` into a model folder."""
+        """Writes `student/config.json` and `student/model.safetensors` into a model folder, each whole or not at all."""
         folder = Path(folder) / STUDENT_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: weight.contiguous() for name, weight in self.state_dict().items()}, folder / _WEIGHTS)
+        weights, config = (folder / f"{name}.tmp" for name in (_WEIGHTS, _CONFIG))
+        save_file({name: weight.contiguous() for name, weight in self.state_dict().items()}, weights)
         text = json.dumps(asdict(self.config), indent=2, ensure_ascii=False)
-        (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
+        config.write_text(text + "\n", encoding="utf-8")
+        weights.replace(folder / _WEIGHTS)
+        config.replace(folder / _CONFIG)
 
     @classmethod
     def from_pretrained(cls, model: str | Path, revision: str | None = None) -> ActionStudent:

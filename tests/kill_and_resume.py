@@ -2,7 +2,7 @@
 
     python tests/kill_and_resume.py CONFIG DATA FOLDER [KILLS] [SEED]
 
-The way: prepare, both stages, adapt, export with its base, push to a Hub on loopback, each the command a user gives
+The way: prepare, both stages, distillation, adapt, export with its base, push to a Hub on loopback, each the command a user gives
 again after a kill. CONFIG trains on the tiny base that it names, DATA holds recordings in UTD-MHAD's format. Prints
 where the kills struck and the hash of everything that came out. Each try runs in a forked process, so that none waits
 for imports.
@@ -27,7 +27,7 @@ from loopback_hub import LoopbackHub
 
 TOKEN, BASE = "hf_" + "a" * 34, "base-org/tiny-llama"
 LONGER = [f"{stage}.{field}" for stage in ("vqvae", "recognizer") for field in ("steps=12", "save_steps=3")]
-STEPS = ("prepare", "train", "adapt", "export", "push")
+STEPS = ("prepare", "train", "distill", "adapt", "export", "push")
 
 
 def main(config: str, data: str, folder: str, kills: str = "40", seed: str = "0") -> None:
@@ -38,6 +38,7 @@ def main(config: str, data: str, folder: str, kills: str = "40", seed: str = "0"
     import torch
 
     import llm_action.training.adapt  # what every try needs
+    import llm_action.training.distill
     import llm_action.training.train  # noqa: F401
 
     torch.set_num_threads(1)
@@ -99,6 +100,7 @@ def whole_way(config: str, data: str, out: Path) -> int:
         "prepare": ["prepare", "utd_mhad", "--source", data, "--out", out / "table", "--workers", "2"],
         "train": ["train", "--config", config, "--data", out / "table", "--out", out / "run", "--set",
                   f"base_model={BASE}", *LONGER],
+        "distill": ["distill", out / "run" / "model", "--data", out / "table", "--steps", "20"],
         "adapt": ["adapt", out / "run" / "model", "--examples", examples, "--out", out / "adapted",
                   "--steps", "6"],
         "export": ["export", out / "adapted", "--out", out / "exported", "--include-base"],
@@ -116,7 +118,7 @@ def outcome(out: Path, hub: LoopbackHub) -> str:
     digest = hashlib.sha256()
     files = [path for folder in ("table", "run/processor", "run/model", "adapted", "exported")
              for path in sorted((out / folder).rglob("*")) if path.suffix in (".arrow", ".safetensors")]  # fmt: skip
-    assert len(files) == 1 + 1 + 5 + 5 + 5, files
+    assert len(files) == 1 + 1 + 6 + 5 + 5, files
     for file in files:
         digest.update(file.relative_to(out).as_posix().encode())
         digest.update(file.read_bytes())

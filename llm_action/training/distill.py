@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llm_action.config.experiment import Experiment, load_experiment
+from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.config.progress import ProgressBar
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.ledger import config_hash, recognizer_fingerprint
@@ -73,6 +74,7 @@ def distill(
 
     Raises:
         FileNotFoundError: no model folder, or one without the record of its training.
+        BlockingIOError: another process is distilling the same model.
     """
     folder = Path(model)
     describe(folder)
@@ -80,14 +82,15 @@ def distill(
     if not recipe.is_file():
         raise FileNotFoundError(f"{recipe}: expected the settings of the model's training, found none.")
     experiment = load_experiment(recipe, overrides)
-    recognize = SkeletonActionRecognitionPipeline(
-        model=LlmArForActionRecognition.from_pretrained(folder), processor=LlmArProcessor.from_pretrained(folder)
-    )
-    work = folder / STUDENT_FOLDER
-    student = distill_recognizer(experiment, data_dir, recognize, distillation, work)
-    student.save_pretrained(folder)
-    for file in work.glob(_POSTERIORS.format("*")):
-        file.unlink()
+    with sole_writer(folder, lock_beside(folder)):
+        recognize = SkeletonActionRecognitionPipeline(
+            model=LlmArForActionRecognition.from_pretrained(folder), processor=LlmArProcessor.from_pretrained(folder)
+        )
+        work = folder / STUDENT_FOLDER
+        student = distill_recognizer(experiment, data_dir, recognize, distillation, work)
+        student.save_pretrained(folder)
+        for file in work.glob(_POSTERIORS.format("*")):
+            file.unlink()
     return student
 
 
