@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.initialization import normal_
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
 from .configuration_llm_ar import ActionVQVAEConfig
 from .hub_repository import HubUpload, check_file_names, check_finite, copy_code, weights_hash
@@ -110,8 +111,12 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
             normal_(module.place_embeddings, std=0.02)
             normal_(module.decoder_positions, std=0.02)
 
+    @can_return_tuple
     def forward(self, skeletons: Tensor) -> ActionVQVAEOutput:
-        """Encodes, quantises and decodes skeletons (batch, frames, joints, 3), one person each, in torso lengths."""
+        """Encodes, quantises and decodes skeletons (batch, frames, joints, 3), one person each, in torso lengths.
+
+        With `return_dict=False`, here or in the config, it gives a tuple.
+        """
         latents = self.latents(skeletons)
         quantized = self.codebook(latents)
         return ActionVQVAEOutput(self.decode_vectors(quantized.straight_through), latents, quantized)
@@ -180,13 +185,14 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         output_loading_info: bool = False,
         **kwargs,
     ) -> Any:
-        """As any model's, from safetensors alone.
+        """As any model's, from safetensors alone; None for a `config` and a `state_dict` of one's own.
 
         Raises:
             TypeError: an unknown option.
             ValueError: tensors are missing, unexpected or of another shape.
         """
-        check_file_names(Path(pretrained_model_name_or_path) / subfolder)
+        if pretrained_model_name_or_path is not None:
+            check_file_names(Path(pretrained_model_name_or_path) / subfolder)
         kwargs["use_safetensors"] = True
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *args, subfolder=subfolder, output_loading_info=True, **kwargs

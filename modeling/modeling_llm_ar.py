@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
 from .action_lexicon import ActionLexicon
 from .base_model import (
@@ -133,6 +134,7 @@ class LlmArForActionRecognition(RecognizerFiles):
             model.action_embeddings.weight.copy_(scaled + words.mean(0))
         return model
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -143,6 +145,8 @@ class LlmArForActionRecognition(RecognizerFiles):
         num_items_in_batch: Tensor | int | None = None,
     ) -> ActionRecognitionOutput:
         """The loss of the answer words or of the classes, and the log-likelihood of every class name.
+
+        With `return_dict=False`, here or in the config, it gives a tuple of those that there are.
 
         Args:
             input_ids: (batch, tokens) prompts, with `labels` of words followed by the answer.

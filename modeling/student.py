@@ -189,7 +189,7 @@ class ActionStudent(nn.Module):
         ]
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes `student/config.json` and `student/model.safetensors` into a model folder, each whole or not at all."""
+        """Writes `student/config.json` and `student/model.safetensors` into a model folder, each whole or not."""
         folder = Path(folder) / STUDENT_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         weights, config = (folder / f"{name}.tmp" for name in (_WEIGHTS, _CONFIG))

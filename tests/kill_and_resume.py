@@ -2,15 +2,16 @@
 
     python tests/kill_and_resume.py CONFIG DATA FOLDER [KILLS] [SEED]
 
-The way: prepare, both stages, distillation, adapt, export with its base, push to a Hub on loopback, each the command a user gives
-again after a kill. CONFIG trains on the tiny base that it names, DATA holds recordings in UTD-MHAD's format. Prints
-where the kills struck and the hash of everything that came out. Each try runs in a forked process, so that none waits
-for imports.
+The way: prepare, both stages, distillation, adapt, export with its base, push to a Hub on loopback, each the command
+a user gives again after a kill. CONFIG trains on the tiny base that it names, DATA holds recordings in UTD-MHAD's
+format. Each way is killed once in every step, at a random moment, and then finished. Prints where the kills struck and
+the hash of everything that came out. Each try runs in a forked process, so that none waits for imports.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import shutil
@@ -43,45 +44,54 @@ def main(config: str, data: str, folder: str, kills: str = "40", seed: str = "0"
 
     torch.set_num_threads(1)
     rng, work = random.Random(int(seed)), Path(folder)
-    started = time.perf_counter()
-    assert attempt(config, data, work / "undisturbed") == 0, (work / "undisturbed" / "log.txt").read_text()[-3000:]
-    duration, expected = time.perf_counter() - started, outcome(work / "undisturbed", hub)
+    finish(config, data, work / "undisturbed")
+    begun = [float(line.split()[1]) for line in (work / "undisturbed" / "steps.txt").read_text().splitlines()]
+    seconds = {step: end - start for step, start, end in zip(STEPS, begun, begun[1:], strict=False)}
+    expected = outcome(work / "undisturbed", hub)
     struck: Counter[str] = Counter()
-    disturbed, done = work / "disturbed0", 0
-    while done < int(kills):
-        status = attempt(config, data, disturbed, kill_after=rng.uniform(0, 0.8 * duration))
-        if status == 0:  # finished before the kill: begin another one
-            assert outcome(disturbed, hub) == expected, disturbed
-            disturbed = disturbed.with_name(f"disturbed{done}")
-            continue
-        assert status == -signal.SIGKILL, (disturbed / "log.txt").read_text()[-3000:]
-        done += 1
-        struck[(disturbed / "step.txt").read_text() if (disturbed / "step.txt").is_file() else "begin"] += 1
-    assert attempt(config, data, disturbed) == 0, (disturbed / "log.txt").read_text()[-3000:]
-    found = outcome(disturbed, hub)
-    print(f"{done} kills ({', '.join(f'{step} {struck[step]}' for step in ('begin', *STEPS))})")
-    print(f"undisturbed {expected}, resumed {found}")
+    for number in itertools.count():
+        disturbed, left = work / f"disturbed{number}", int(kills) - struck.total()
+        if not left:
+            break
+        for place in sorted(rng.sample(range(len(STEPS)), min(left, len(STEPS)))):
+            moment = rng.uniform(0, seconds[STEPS[place]])
+            status = attempt(config, data, disturbed, (STEPS[place], moment))
+            if status == 0:  # the step was faster than the undisturbed one
+                break
+            assert status == -signal.SIGKILL, (disturbed / "log.txt").read_text()[-3000:]
+            struck[(disturbed / "steps.txt").read_text().splitlines()[-1].split()[0]] += 1
+        finish(config, data, disturbed)
+        assert outcome(disturbed, hub) == expected, disturbed
+    print(f"{struck.total()} kills ({', '.join(f'{step} {struck[step]}' for step in STEPS)}) of {number} ways")
+    print(f"each ended in {expected}, as the undisturbed one")
     hub.close()
-    sys.exit(expected != found)
 
 
-def attempt(config: str, data: str, out: Path, kill_after: float | None = None) -> int:
-    """The exit status of the whole way in a process of its own, negative the signal that ended it."""
+def finish(config: str, data: str, out: Path) -> None:
+    assert attempt(config, data, out) == 0, (out / "log.txt").read_text()[-3000:]
+
+
+def attempt(config: str, data: str, out: Path, strike: tuple[str, float] | None = None) -> int:
+    """The exit status of the whole way in a process of its own, negative the signal that ended it.
+
+    Args:
+        strike: a step and the seconds after its beginning at which the process is killed, default never.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    (out / "steps.txt").write_text("")
     process = os.fork()
     if process == 0:
         silence = os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         os._exit(whole_way(config, data, out))
-    if kill_after is not None:
-        end = time.monotonic() + kill_after
-        while time.monotonic() < end:
-            if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+    if strike is not None:
+        while not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            begun = dict(line.split() for line in (out / "steps.txt").read_text().splitlines())
+            if strike[0] in begun and time.monotonic() >= float(begun[strike[0]]) + strike[1]:
+                os.kill(process, signal.SIGKILL)
                 break
             time.sleep(0.01)
-        else:
-            os.kill(process, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
@@ -106,9 +116,10 @@ def whole_way(config: str, data: str, out: Path) -> int:
         "export": ["export", out / "adapted", "--out", out / "exported", "--include-base"],
         "push": ["push", out / "exported", f"alice/{out.name}"],
     }  # fmt: skip
-    for step, words in commands.items():
-        (out / "step.txt").write_text(step)
-        if status := command(list(map(str, words))):
+    for step, words in (*commands.items(), ("end", None)):
+        with (out / "steps.txt").open("a") as steps:
+            steps.write(f"{step} {time.monotonic()}\n")
+        if words is not None and (status := command(list(map(str, words)))):
             return status
     return 0
 

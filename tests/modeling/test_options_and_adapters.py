@@ -90,6 +90,15 @@ class TestOptions:
         with pytest.raises(TypeError, match=option):
             processor.decode([1], **{option: 8})
 
+    def test_a_tuple_is_given_where_one_is_asked_for(self, model, tiny_export, prompts):
+        with torch.no_grad():
+            expected, (logits,) = model(**prompts), model(**prompts, return_dict=False)
+            vqvae = ActionVQVAE.from_pretrained(tiny_export, subfolder="vqvae")
+            skeletons = torch.randn(2, vqvae.config.num_frames, 20, 3)
+            named, plain = vqvae(skeletons), vqvae(skeletons, return_dict=False)
+        assert torch.equal(logits, expected.logits)
+        assert len(plain) == 3 and all(torch.equal(plain[number], named[number]) for number in (0, 1))
+
     def test_of_the_action_tokenizer(self, tiny_export):
         assert ActionVQVAE.from_pretrained(tiny_export, subfolder="vqvae", dtype=torch.bfloat16).dtype == torch.bfloat16
         with pytest.raises(TypeError, match="typo"):

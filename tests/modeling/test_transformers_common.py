@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-_OPEN = 24  # of theirs that fail so far; none may come to them
 TESTS = Path(__file__).with_name("transformers_common.py")
 
 
 def test_what_applies_passes_and_what_does_not_says_why(tiny_export):
     """They run in a process of their own: their modules change transformers' settings."""
-    pytest.importorskip("parameterized", reason="transformers' common tests need the package parameterized")
     sys.path.insert(0, str(TESTS.parent))
     from transformers_source import common_tests
 
@@ -41,10 +39,7 @@ def test_what_applies_passes_and_what_does_not_says_why(tiny_export):
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     print(done.stdout)
-    failed = re.search(r"(\d+) failed", done.stdout)
-    assert int(failed[1] if failed else 0) <= _OPEN, done.stdout[-5000:]
+    assert done.returncode == 0, done.stdout[-5000:]
     skipped = re.findall(r"^SKIPPED \[\d+\] \S+: ?(.*)$", done.stdout, re.M)
     assert all(skipped)
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 300
-    if failed:
-        pytest.xfail(f"{failed[1]} of transformers' common tests still fail; pytest -rA says which")

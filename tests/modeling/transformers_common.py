@@ -61,9 +61,12 @@ NOT_IN_MODEL = {
     "test_hidden_states_output": NO_ATTENTION_OUTPUTS,
     "test_attention_outputs": NO_ATTENTION_OUTPUTS,
     "test_retain_grad_hidden_states_attentions": NO_ATTENTION_OUTPUTS,
+    "test_model_outputs_equivalence": f"{NO_ATTENTION_OUTPUTS}; tuples are tested in test_options_and_adapters.py",
     "test_feed_forward_chunking": "its layers are not cut into chunks",
     "test_training": "the losses are the training's (llm_action.training), not the model's",
+    "test_model_weights_reload_no_missing_tied_weights": "weights that are missing are an error, not a report",
 }
+MOTION_IS_NO_AUDIO = "the test takes any feature extractor for one of audio and gives no recording"
 NOT_IN_PROCESSOR = {
     "test_model_input_names": NO_MODALITY,
     "test_subprocessor_defaults": NO_MODALITY,
@@ -71,6 +74,14 @@ NOT_IN_PROCESSOR = {
     "test_save_load_pretrained_additional_features": "from_pretrained knows its options; special tokens are the base's",
     "test_call_arguments_default_none": "its arguments are not those of any sub-processor: layout, fps, views",
     "test_processor_from_pretrained_vs_from_components": "a component of it, the VQ-VAE, is a model",
+    "test_kwargs_overrides_default_subprocessor_kwargs": "a component of it, the VQ-VAE, is a model",
+    "test_init_arguments_not_in_class_attributes": "vqvae, senses and familiarity are properties, not defaults",
+    "test_call_arguments_not_in_processor_kwargs": "fps, padding and return_tensors are arguments of a call",
+    "test_replacement_offsets": NO_MODALITY,
+    "test_processor_with_multiple_inputs": MOTION_IS_NO_AUDIO,
+    "test_flat_kwarg_applied_when_modality_dict_lacks_it": MOTION_IS_NO_AUDIO,
+    "test_structured_kwargs_nested_from_dict": MOTION_IS_NO_AUDIO,
+    "test_unstructured_kwargs": MOTION_IS_NO_AUDIO,
 }
 
 

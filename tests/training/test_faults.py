@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from llm_action.cli import main
 from llm_action.config.experiment import load_experiment
 from llm_action.training.adapt import adapt
 from llm_action.training.checkpoints import RECORD, KeepCheckpoints, last_checkpoint, record_checkpoint
+from llm_action.training.distill import distill
 from llm_action.training.faults import StopOnNonFinite, explained_faults
 from llm_action.training.run_folder import fit
 from llm_action.training.train import train
@@ -262,6 +264,17 @@ def test_a_second_run_in_a_folder_is_refused_and_a_killed_one_blocks_nothing(tin
         first.kill()
         first.wait()
     assert main(["train", "--stage", "vqvae", *command]) == 0
+
+
+def test_a_second_distillation_of_the_same_model_is_refused(tiny_export, recordings, tmp_path):
+    model = Path(shutil.copytree(tiny_export, tmp_path / "model"))
+    holder = [sys.executable, "-c", HOLDS, model, "beside"]
+    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match="is writing here"):
+            distill(model, str(recordings))
+        first.kill()
+    assert not (model / "student").exists()
 
 
 def test_a_second_adaptation_to_the_same_folder_is_refused(tiny_export, recordings, tmp_path):
