@@ -14,7 +14,7 @@ from .azure_kinect import is_azure_kinect, read_azure_kinect
 from .bvh import is_bvh, read_bvh
 from .coco_results import is_coco_results, is_mmpose, read_coco_results, read_mmpose
 from .files import bad_file, naming, parse_json, read_text
-from .kinetics_skeleton import is_kinetics_skeleton, read_kinetics_skeleton
+from .kinetics_skeleton import is_kinetics_skeleton, kinetics_label, read_kinetics_skeleton
 from .mediapipe_files import is_mediapipe, read_mediapipe
 from .ntu import read_ntu
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_archive_clips, ntu_array_clips
@@ -137,7 +137,7 @@ def clips(path: Path, options: ReadOptions) -> Iterator[Found]:
                 return
         label = None
         if kind == "json" and is_kinetics_skeleton(parsed := parse_json(path, read_text(path))):
-            label = parsed.get("label")
+            label = kinetics_label(parsed)
         yield recording(path, options), label, ()
 
 

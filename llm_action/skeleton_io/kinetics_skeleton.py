@@ -27,6 +27,18 @@ def is_kinetics_skeleton(content: Any) -> bool:
     return all(isinstance(frame, Mapping) and "skeleton" in frame for frame in content["data"])
 
 
+def kinetics_label(content: Mapping[str, Any]) -> str | int | None:
+    """The clip's class, None where the file names none.
+
+    Raises:
+        ValueError: a label that is no name or number.
+    """
+    label = content.get("label")
+    if label is not None and type(label) not in (str, int):
+        raise ValueError(f"expected 'label' as a name or a number where there is one, found {str(label)[:80]!r}")
+    return label
+
+
 def read_kinetics_skeleton(content: Mapping[str, Any], options: ReadOptions) -> SkeletonRecording:
     """Persons in pixels of an image 16 wide and 9 high (or of `image_size`), layout openpose18, 30 fps.
 

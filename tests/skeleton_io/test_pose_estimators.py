@@ -190,6 +190,14 @@ def test_kinetics_skeleton(tmp_path):
     assert clip.label == "waving hand"
 
 
+@pytest.mark.parametrize("label", (["waving"], {"name": "waving"}, 1.5, True), ids=str)
+def test_a_kinetics_label_is_a_name_or_a_number(tmp_path, label):
+    path = save(tmp_path / "clip.json", kinetics([[one] for one in two("openpose18")[0]], label=label))
+    with pytest.raises(ValueError, match=r"clip.json: expected 'label' as a name or a number"):
+        list(read_clips(path))
+    assert read_skeleton(path).num_frames, "what is recognised needs no label"
+
+
 def test_a_kinetics_clip_without_anyone(tmp_path):
     with pytest.raises(ValueError, match="3 frames without anyone"):
         read_skeleton(save(tmp_path / "clip.json", kinetics([[], [], []])))
