@@ -101,7 +101,7 @@ class TestFeatures:
 
 def test_controls_are_no_models(tiny_config, recordings, out):
     for override in ("train=full", "base_weights=random", "inputs=features"):
-        with pytest.raises(ValueError, match="llm-action ablate"):
+        with pytest.raises(ValueError, match="llm-action benchmark ablate"):
             train_recognizer(control(tiny_config, override), str(recordings), out)
     assert not (out / "recognizer").exists()
 

@@ -99,7 +99,8 @@ def test_weights_that_are_pickles_are_not_read(own_folder, tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("file", ["README.md", "training/experiment.yaml", "config.json"])
-def test_a_folder_with_a_token_is_not_pushed(own_folder, file):
+def test_a_folder_with_a_token_is_not_pushed(own_folder, file, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 30)
     text = (own_folder / file).read_text()
     token = "hf_" + "Secret" * 5
     (own_folder / file).write_text(
@@ -127,7 +128,8 @@ def test_no_log_and_no_file_has_the_token(client, hub, own_folder, tokens, share
             assert tokens[0].encode() not in blob.content, name
 
 
-def test_a_base_of_this_machine_is_not_pushed(own_folder, tiny_base):
+def test_a_base_of_this_machine_is_not_pushed(own_folder, tiny_base, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 30)
     config = json.loads((own_folder / "config.json").read_text())
     (own_folder / "config.json").write_text(json.dumps({**config, "base_model": str(tiny_base)}))
     with pytest.raises(ValueError, match="folder of this machine.*--base-model USER/NAME.*--include-base"):

@@ -118,7 +118,7 @@ def test_prepare_folder_takes_a_column_a_sense_on_its_own_clock(both_senses, tmp
         if signal is not None:
             assert signal[0, 0] == pytest.approx(0, abs=1e-3)
             assert signal[-1, 0] == pytest.approx((row["shape"][1] - 1) / row["fps"], abs=1e-3)
-    (tmp_path / "list.csv").write_text("path,label,heart rate\nx,y,z\n")
+    (tmp_path / "list.csv").write_text("path,label,heart rate\nx,y,z.csv\n")
     capsys.readouterr()
     assert main([*arguments, "--out", str(tmp_path / "other")]) == 2
     assert "a further column is a sense" in capsys.readouterr().err
