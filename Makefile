@@ -25,7 +25,7 @@ model: setup  ## train the model to begin with on the releases below DATA=FOLDER
 	  $(BIN)/llm-action prepare $$name --source $(DATA)/$$folder --out runs/data/$$folder || exit 1; done
 	$(BIN)/llm-action prepare folder --source $(DATA)/msrc12 --csv $(DATA)/msrc12/listing.csv --out runs/data/msrc12
 	$(BIN)/llm-action train --config general --out runs/general
-	$(BIN)/llm-action distill runs/general/model
+	$(BIN)/llm-action distill runs/general/model --data runs/data/utd_mhad
 	for name in utd_mhad nw_ucla msr_action3d msrc12; do \
 	  $(BIN)/llm-action evaluate runs/general/model --dataset runs/data/$$name --record || exit 1; done
 

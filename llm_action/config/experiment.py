@@ -28,8 +28,9 @@ class Experiment:
         protocol: a protocol column; None for the benchmark's own.
         layout: what the VQ-VAE sees; None for the data set's, "kinect20" for its other file orders.
         base_model: folder, GGUF file or Hub id; None for the default.
-        extra_datasets: further data sets to train both stages on, {"dataset": NAME, "data": FOLDER} each; see
-            `llm_action.datasets.extra_datasets`. The test part stays the data set's own.
+        extra_datasets: further data sets to train both stages on, {"dataset": NAME, "data": FOLDER} each, without data
+            the folder NAME beside the first one's; see `llm_action.datasets.extra_datasets`. The test part stays the
+            data set's own.
         seed: of everything random.
         max_persons: persons of a recording that are kept, those who move most.
         dimensions: 2 trains both stages on what `cameras` see of recordings in three dimensions, for a model that is

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 from datasets import ClassLabel, Dataset, concatenate_datasets
 
-from llm_action.datasets import open_dataset
+from llm_action.datasets import BENCHMARKS, open_dataset
+from llm_action.datasets.prepared import is_prepared
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.label_tree import label_key
 
 _COLUMNS = ("name", "label", "subject", "camera", "layout", "fps", "shape", "joints")
+
+
+def beside(source: dict[str, str], data_dir: str | os.PathLike[str] | None) -> dict[str, str]:
+    """Looks for a further data set of which the name alone is known in a folder of that name beside the first one's.
+
+    Args:
+        source: {"dataset": NAME}; with "data", or with the path of a prepared folder, it is given as it is.
+        data_dir: the first data set's folder.
+    """
+    name = source["dataset"]
+    if data_dir is None or source.get("data") or is_prepared(name):
+        return source
+    folder = Path(data_dir).parent / name
+    if name in BENCHMARKS:
+        return {"dataset": name, "data": str(folder)} if folder.is_dir() else source
+    return {"dataset": str(folder)} if is_prepared(folder) else source
 
 
 def joined(train: Dataset, sources: list[dict[str, str]], unseen: list[str]) -> Dataset:

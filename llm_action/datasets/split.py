@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset
 from llm_action.config.experiment import Experiment
 from llm_action.datasets import describe_dataset, open_dataset
 from llm_action.datasets.descriptions import load_descriptions
-from llm_action.datasets.extra_datasets import joined, relabelled
+from llm_action.datasets.extra_datasets import beside, joined, relabelled
 from llm_action.datasets.hub_table import HubTable
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.label_descriptions import LabelDescription
@@ -47,7 +47,8 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
 
     With `holdout_subjects` or `holdout_cameras` the test part is the training sequences of those subjects and cameras;
     the official test part is not touched. Classes in `unseen` are left out of the training part alone. The training
-    parts of `extra_datasets` come on top, their further classes behind the data set's own.
+    parts of `extra_datasets` come on top, their further classes behind the data set's own; those whose folder is not
+    said are looked for beside `data_dir`.
 
     Args:
         experiment: its `dataset` is a benchmark's name or a folder that `llm-action prepare` wrote.
@@ -88,7 +89,8 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
             "name a folder that llm-action prepare wrote."
         )
     if experiment.extra_datasets:
-        trained = joined(trained, experiment.extra_datasets, experiment.unseen)
+        sources = [beside(source, data_dir) for source in experiment.extra_datasets]
+        trained = joined(trained, sources, experiment.unseen)
         labels = trained.features["label"].names
         tested = relabelled(tested, labels)
     return Split(trained, tested, labels, protocol, left_out, dataset_name(experiment.dataset), hold_out)

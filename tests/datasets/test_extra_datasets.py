@@ -51,6 +51,16 @@ def test_further_training_parts_come_with_their_classes(tiny_config, recordings,
     assert {sequence.shape[2] for sequence in sequences} == {20}  # of ntu25's 25
 
 
+def test_a_further_data_set_is_found_by_its_name_beside_the_first(tiny_config, recordings, other, tmp_path):
+    """A shared model's record has names alone, no folders of the machine that trained it."""
+    (tmp_path / "utd_mhad").symlink_to(recordings)
+    (tmp_path / "other").symlink_to(other)
+    _, split = split_of(tiny_config, recordings, f"extra_datasets=[{{dataset: {other}}}]")
+    experiment = load_experiment(tiny_config, ["extra_datasets=[{dataset: other}]"])
+    found = load_split(experiment, str(tmp_path / "utd_mhad"))
+    assert found.labels == split.labels and found.train["name"][:] == split.train["name"][:]
+
+
 def test_unseen_classes_stay_unseen_by_name(tiny_config, recordings, other):
     _, split = split_of(tiny_config, recordings, f"extra_datasets=[{{dataset: {other}}}]", "unseen=[clap]")
     classes = list(split.train["label"])
