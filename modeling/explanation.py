@@ -131,13 +131,14 @@ class Explanation:
         decoded: the same, made of the tokens alone.
         ranking: all candidates, best first, as the pipeline gives them.
         labels: all candidates; the first of the ranking is explained.
-        prefixes: the posterior after more and more of the sentence.
+        prefixes: the posterior after more and more of the sentence, of a student of the recording.
         windows: the posterior of parts of the recording, each taken for a whole one.
         attribution: how much frames and joints speak for the label.
         tokens: the sentence, a person's steps after one another.
         nearest: training recordings; empty of a model that carries none.
         attributes: what the joints show beside what the label means.
         notes, doubts: what was inferred of the recording, and what may be wrong with it.
+        answered_by: "language model" or "student".
     """
 
     name: str
@@ -156,6 +157,7 @@ class Explanation:
     attributes: list[AttributeSeen]
     notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    answered_by: str = MotionScorer.answered_by
 
     @property
     def label(self) -> str:
@@ -198,8 +200,8 @@ def explain(
     if sequence is None:
         raise ValueError("Expected a recording with a skeleton: what is explained are frames and joints.")
     scorer.signals = {name: processor.standardized(name, [signals.get(name)]) for name in processor.senses}
-    normalized = processor.feature_extractor.normalize(sequence)
-    seen = processor.feature_extractor.views_of(normalized, 1)[0, : len(normalized)]
+    normalized = scorer.normalizer.normalize(sequence)
+    seen = scorer.normalizer.views_of(normalized, 1)[0, : len(normalized)]
     encoded = scorer.encoded(seen[None])[0]
     ranking = rank(recording, **reading) if signals else rank(sequence)
     labels = list(scorer.candidates.labels)
@@ -215,7 +217,7 @@ def explain(
         decoded=processor.decode(encoded.sentences[0]).joints,
         ranking=ranking,
         labels=labels,
-        prefixes=_prefixes(scorer, encoded),
+        prefixes=_prefixes(scorer, normalized, ranking),
         windows=_windows(scorer, normalized),
         attribution=attribution,
         tokens=_tokens(scorer, encoded, attribution, known),
@@ -223,22 +225,27 @@ def explain(
         attributes=_attributes(scorer, seen, labels[label], known),
         notes=list(sequence.notes),
         doubts=[str(one.message) for one in caught if issubclass(one.category, RecordingWarning)],
+        answered_by=scorer.answered_by,
     )
 
 
-def _prefixes(scorer: MotionScorer, encoded: EncodedRecording) -> PosteriorOverTime:
-    """The posterior after more and more of the sentence."""
+def _prefixes(scorer: MotionScorer, normalized: np.ndarray, ranking: list[dict[str, Any]]) -> PosteriorOverTime:
+    """The posterior after more and more of a recording; after all of it what the ranking says."""
     steps = np.unique(np.linspace(0, scorer.steps, min(_MOMENTS, scorer.steps) + 1).round().astype(int))[1:]
-    shares = scorer.posteriors([scorer.until(encoded, step) for step in steps])
-    return PosteriorOverTime([0.0] * len(steps), (steps / scorer.steps).tolist(), shares.tolist())
+    whole = {one["label"]: one["score"] for one in ranking}  # a batch in bfloat16 rounds otherwise
+    shares = [
+        *scorer.beginnings(normalized, steps[:-1].tolist()).tolist(),
+        [whole[label] for label in scorer.candidates.labels],
+    ]
+    return PosteriorOverTime([0.0] * len(steps), (steps / scorer.steps).tolist(), shares)
 
 
 def _windows(scorer: MotionScorer, normalized: np.ndarray) -> PosteriorOverTime:
     """The posterior of windows of a recording, each half of it, as if each were a recording of skeletons alone."""
     starts = np.linspace(0, 1 - _WINDOW, _WINDOWS)
-    frames = scorer.processor.feature_extractor.num_frames
+    frames = scorer.normalizer.num_frames
     parts = np.stack([resample(normalized, frames, start, start + _WINDOW) for start in starts])
-    shares = scorer.posteriors(scorer.encoded(parts, alone=True))
+    shares = scorer.posteriors_of(parts, alone=True)
     return PosteriorOverTime(starts.tolist(), (starts + _WINDOW).tolist(), shares.tolist())
 
 

@@ -10,6 +10,8 @@ Three methods say it, all in the log-odds of the label among the candidates, log
 
 Occlusion is that of Zeiler and Fergus (ECCV 2014), gradient times input that of Shrikumar et al. (2016); what stands in
 for what is occluded is this project's choice. `llm-action faithfulness` measures how true each method is.
+
+The student reads no tokens: of it there are `motion`, and `gradients` straight down to the joints.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from .open_vocabulary import NamedCandidates, WeightedCandidates
 from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .prompt_states import KeptStates
 from .skeleton_layouts import get_layout
+from .skeleton_normalization import SkeletonNormalizer, resample
+from .student import ActionStudent
 
 METHODS = ("motion", "tokens", "gradients")
 _AT_ONCE = 16  # sentences in a forward
@@ -55,7 +59,7 @@ class Attribution:
 
 
 class MotionScorer:
-    """Gives the posterior over the candidates of skeletons and of sentences.
+    """Gives the language model's posterior over the candidates of skeletons and of sentences.
 
     Args:
         candidates: whose labels are scored.
@@ -65,6 +69,8 @@ class MotionScorer:
         signals: (1, frames, channels) what further senses recorded beside all skeletons, as the processor
             standardises it; none at first.
     """
+
+    answered_by = "language model"
 
     def __init__(
         self,
@@ -77,6 +83,41 @@ class MotionScorer:
         self.states = states or KeptStates()
         self.layout = get_layout(processor.vqvae.config.layout)
         self.signals: dict[str, Tensor] = {}
+
+    @property
+    def normalizer(self) -> SkeletonNormalizer:
+        """What makes the skeletons that are scored."""
+        return self.processor.feature_extractor
+
+    def posteriors_of(self, skeletons: np.ndarray, alone: bool = False) -> np.ndarray:
+        """(batch, labels) float64 posteriors of normalised skeletons (batch, persons, frames, joints, 3).
+
+        Args:
+            alone: whether without the further senses, default False.
+        """
+        return self.posteriors(self.encoded(skeletons, alone))
+
+    def beginnings(self, normalized: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+        """(steps, labels) posteriors after so many steps of the sentence of a recording.
+
+        Args:
+            normalized: (persons, frames, joints, 3) of the recording, not yet resampled.
+        """
+        encoded = self.encoded(self.normalizer.views_of(normalized, 1)[:, : len(normalized)])[0]
+        return self.posteriors([self.until(encoded, step) for step in steps])
+
+    def gradient(self, skeletons: np.ndarray, label: int) -> np.ndarray:
+        """The gradient of a label's log-odds at skeletons (persons, frames, joints, 3), through a soft choice of codes.
+
+        Raises:
+            ValueError: a model rounded to int8.
+        """
+        gradient = _embedding_gradient(self, self.encoded(skeletons[None])[0], label)
+        given = torch.from_numpy(np.ascontiguousarray(skeletons)).to(self.processor.vqvae.device).requires_grad_()
+        with torch.enable_grad():
+            (_soft_embeddings(self, given) * gradient.to(given)).sum().backward()
+        assert given.grad is not None
+        return given.grad.cpu().numpy()
 
     def encoded(self, skeletons: np.ndarray, alone: bool = False) -> list[EncodedRecording]:
         """Encodes normalised skeletons (batch, persons, frames, joints, 3) as the processor does recordings.
@@ -154,6 +195,54 @@ class MotionScorer:
         return config.num_streams * config.num_levels
 
 
+class StudentScorer(MotionScorer):
+    """Gives the student's posterior of skeletons; sentences are those that the language model would be given.
+
+    Args:
+        student: knows all the candidates.
+    """
+
+    answered_by = "student"
+
+    def __init__(
+        self,
+        student: ActionStudent,
+        model: LlmArForActionRecognition,
+        processor: LlmArProcessor,
+        candidates: NamedCandidates | WeightedCandidates,
+    ):
+        super().__init__(model, processor, candidates)
+        self.student = student
+        self._columns = [student.config.labels.index(label) for label in candidates.labels]
+
+    @property
+    def normalizer(self) -> SkeletonNormalizer:
+        return self.student.normalizer()
+
+    @torch.no_grad()
+    def posteriors_of(self, skeletons: np.ndarray, alone: bool = False) -> np.ndarray:
+        return self._scores(torch.from_numpy(np.ascontiguousarray(skeletons, np.float32))).softmax(-1).numpy()
+
+    def beginnings(self, normalized: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+        """(steps, labels) posteriors of a recording's beginnings, each taken for a whole one."""
+        frames = self.normalizer.num_frames
+        return self.posteriors_of(np.stack([resample(normalized, frames, 0, step / self.steps) for step in steps]))
+
+    def gradient(self, skeletons: np.ndarray, label: int) -> np.ndarray:
+        given = torch.from_numpy(np.ascontiguousarray(skeletons)).requires_grad_()
+        with torch.enable_grad():
+            scores = self._scores(given[None])[0]
+            others = scores[torch.arange(len(scores)) != label]
+            (scores[label] - others.logsumexp(0)).backward()
+        assert given.grad is not None
+        return given.grad.numpy()
+
+    def _scores(self, skeletons: Tensor) -> Tensor:
+        """(batch, labels) float64 of skeletons whose persons are all there."""
+        mask = torch.ones(skeletons.shape[:2], dtype=torch.bool)
+        return self.student(skeletons, mask)[:, self._columns].double() / self.student.config.temperature
+
+
 def _are_skeleton(ids: Any, first_action_id: int, config: ActionVQVAEConfig) -> Any:
     return (ids >= first_action_id) & (ids < first_action_id + config.num_action_tokens)
 
@@ -180,10 +269,12 @@ def attribute(scorer: MotionScorer, skeletons: np.ndarray, label: int, method: s
         method: one of `METHODS`.
 
     Raises:
-        ValueError: another method; gradients of a model rounded to int8.
+        ValueError: another method; tokens of a student; gradients of a model rounded to int8.
     """
     if method not in _METHODS:
         raise ValueError(f"Expected a method of {', '.join(METHODS)}, got {method!r}.")
+    if method == "tokens" and isinstance(scorer, StudentScorer):
+        raise ValueError("Expected motion or gradients, got tokens: the student that answers reads none.")
     return _METHODS[method](scorer, skeletons, label)
 
 
@@ -217,7 +308,7 @@ def _by_motion(scorer: MotionScorer, skeletons: np.ndarray, label: int) -> Attri
         deleted = np.zeros((persons, joints), bool)
         deleted[person] = group
         occluded.append(held_joints(skeletons, deleted, layout.root))
-    whole, *others = scorer.log_odds(scorer.encoded(np.stack(occluded)), label)
+    whole, *others = log_odds(scorer.posteriors_of(np.stack(occluded)), label)
     lost = whole - np.array(others)
     of_frames, of_groups = lost[: len(spans)], lost[len(spans) :].reshape(persons, joints)
     members = np.stack([group for _, group in groups[:joints]])
@@ -238,16 +329,9 @@ def _by_tokens(scorer: MotionScorer, skeletons: np.ndarray, label: int) -> Attri
 
 
 def _by_gradients(scorer: MotionScorer, skeletons: np.ndarray, label: int) -> Attribution:
-    recording = scorer.encoded(skeletons[None])[0]
-    gradient = _embedding_gradient(scorer, recording, label)
-    given = torch.from_numpy(np.ascontiguousarray(skeletons)).to(scorer.processor.vqvae.device).requires_grad_()
-    with torch.enable_grad():
-        embeddings = _soft_embeddings(scorer, given)
-        (embeddings * gradient.to(embeddings)).sum().backward()
-    assert given.grad is not None
     every = np.ones((len(skeletons), skeletons.shape[2]), bool)
     way = skeletons - held_joints(skeletons, every, scorer.layout.root)
-    added = (given.grad.cpu().numpy() * way).sum(-1)
+    added = (scorer.gradient(skeletons, label) * way).sum(-1)
     return Attribution("gradients", added.sum((0, 2)), added.sum(1))
 
 

@@ -16,7 +16,7 @@ from transformers.utils import logging
 from .explanation import Explanation, explain
 from .familiarity import familiarity_entries, familiarity_entry
 from .hub_repository import HubUpload
-from .motion_attribution import METHODS, MotionScorer
+from .motion_attribution import METHODS, MotionScorer, StudentScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
 from .prompt_states import KeptStates
 from .segmentation import Segmentation, segments
@@ -177,10 +177,10 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         return [ranking for _, ranking in sorted(zip(order, ranked, strict=True), key=lambda pair: pair[0])]
 
     def explain(self, recording: Any, *, method: str = METHODS[0], **options: Any) -> Explanation:
-        """Says why the language model calls a recording what it calls it, whether or not a student answers calls.
+        """Says why a recording is called what it is called by the student, where it answers, or the language model.
 
-        The model reads beginnings and windows of the recording, and the recording with frames and joints held still:
-        some 100 sentences, in batches.
+        What answers reads beginnings and windows of the recording, and the recording with frames and joints held still:
+        some 100 of them, in batches. Of a hybrid the language model's part is explained.
 
         Args:
             recording: one input, as in a call.
@@ -188,14 +188,20 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             options: candidate_labels, calibrate, layout, fps, views and conventions, as in a call.
 
         Raises:
-            ValueError: bad input, a recording without a skeleton, or a method that the model does not allow.
+            ValueError: bad input, a recording without a skeleton, or a method that the model or the student does not
+                allow.
         """
         candidates = self._candidates(options.pop("candidate_labels", None), options.pop("calibrate", None))
         views, states = options.pop("views", 1), options.pop("states", None) or KeptStates()
         read = {name: value for name, value in {**self._preprocess_params, **options}.items() if value is not None}
-        scorer = MotionScorer(self.model, self.processor, candidates, states)
         asked = {"candidates": candidates, "states": states, "views": views, "top_k": None}
-        rank = functools.partial(self._ask_language_model, **asked)
+        student = None if self.hybrid else self._student_for(candidates)
+        if student is not None:
+            scorer: MotionScorer = StudentScorer(student, self.model, self.processor, candidates)
+            rank = functools.partial(self._recognize_with_student, **asked)
+        else:
+            scorer = MotionScorer(self.model, self.processor, candidates, states)
+            rank = functools.partial(self._ask_language_model, **asked)
         return explain(scorer, recording, rank, method, **{name: read[name] for name in read if name != "views"})
 
     def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
@@ -270,12 +276,15 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         views, top_k, states = read.get("views", 1), score.get("top_k", 5), KeptStates()
         student = self._student_for(candidates)
 
-        def rank(windows: list[SkeletonSequence]) -> tuple[torch.Tensor, torch.Tensor]:
+        def rank(windows: list[SkeletonSequence]) -> tuple[torch.Tensor, torch.Tensor, list[dict[str, Any]]]:
             if student is not None:
                 posterior = student.log_posterior(windows, views, candidates.labels).exp()
                 best, numbers = posterior.topk(min(top_k or len(candidates.labels), len(candidates.labels)))
-                return best, numbers
-            return candidates.best(self.processor.encode_recordings(windows, views=views), top_k, states)
+                extractor = self.processor.feature_extractor
+                return best, numbers, familiarity_entries(self.processor.familiarity, extractor, windows)
+            recordings = self.processor.encode_recordings(windows, views=views)
+            said = [familiarity_entry(one.familiarity) for one in recordings]
+            return *candidates.best(recordings, top_k, states), said
 
         return recognize_streams(
             frames if isinstance(frames, Mapping) else {None: frames},

@@ -32,8 +32,9 @@ from .skeleton_layouts import LAYOUTS, get_layout, map_joints
 from .skeleton_recording import warn
 from .skeleton_sequence import SkeletonSequence
 
-Rank = Callable[[list[SkeletonSequence]], tuple[Tensor, Tensor]]
-"""Windows to posteriors (windows, k) and numbers (windows, k) of their best labels, best first."""
+Rank = Callable[[list[SkeletonSequence]], tuple[Tensor, Tensor, list[dict[str, Any]]]]
+"""Windows to posteriors (windows, k) and numbers (windows, k) of their best labels, best first, and what else each
+window's entries say: how familiar it is."""
 _LEAST = 1e-12  # posterior: a single window shall not rule a label out for good
 
 
@@ -140,9 +141,9 @@ def recognize_streams(
                 for name, window in due.items():
                     time, skipped = (window.end - 1) / fps, (window.hops - 1) * hop
                     if name in found:
-                        scores, indices = found[name]
+                        scores, indices, said = found[name]
                         ranking = [
-                            {"label": labels[index], "score": score}
+                            {"label": labels[index], "score": score, **said}
                             for score, index in zip(scores.tolist(), indices.tolist(), strict=True)
                         ]
                         index, share = tracks[name].update(_log_posterior(scores, indices, len(labels)), window.hops)
@@ -156,12 +157,12 @@ def recognize_streams(
 
 
 @torch.no_grad()
-def _ranked(rank: Rank, sequences: list[SkeletonSequence]) -> list[tuple[Tensor, Tensor]]:
-    """Posteriors (k,) and numbers (k,) of each sequence's best labels, best first; all sequences in one batch."""
+def _ranked(rank: Rank, sequences: list[SkeletonSequence]) -> list[tuple[Tensor, Tensor, dict[str, Any]]]:
+    """Posteriors (k,), numbers (k,) of each sequence's best labels, best first, and more to say; all in one batch."""
     if not sequences:
         return []
-    posteriors, numbers = rank(sequences)
-    return list(zip(posteriors.double().cpu(), numbers.cpu(), strict=True))
+    posteriors, numbers, said = rank(sequences)
+    return list(zip(posteriors.double().cpu(), numbers.cpu(), said, strict=True))
 
 
 def _log_posterior(scores: Tensor, indices: Tensor, num_labels: int) -> Tensor:

@@ -32,7 +32,7 @@ def add_commands(commands) -> None:
         help="page to write; a PNG a recording and a JSON go beside it",
     )
     explain.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names")
-    add_answer_options(explain, student=False)
+    add_answer_options(explain)
     explain.add_argument("--method", default=None, help="motion, tokens or gradients: how joints get their weights")
     add_reading_options(explain)
 
@@ -118,7 +118,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     out = writable(arguments.out, (".html",))
     files = files_of(arguments.files)
-    recognize = load_pipeline(arguments.model, arguments.dtype)
+    recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
     options: dict[str, Any] = {
         "states": KeptStates(),
         "views": arguments.views,

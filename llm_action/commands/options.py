@@ -27,16 +27,15 @@ def add_model(command: argparse.ArgumentParser, help_text: str = "model folder o
     command.add_argument("model", metavar="MODEL", help=help_text)
 
 
-def add_answer_options(command: argparse.ArgumentParser, student: bool = True) -> None:
-    """How a model shall answer; of what no student can, `student` is False."""
+def add_answer_options(command: argparse.ArgumentParser) -> None:
+    """How a model shall answer."""
     command.add_argument(
         "--dtype", help="arithmetic of the language model: float32, bfloat16, float16, int8; default: what is fast here"
     )
     command.add_argument(
         "--views", type=int, default=1, metavar="N", help="views of a recording to average over (default 1)"
     )
-    if student:
-        command.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
+    command.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
 
 
 def add_lines_option(command: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .drawing import needed_extent
-from .pages import bars, card, keys, table, write_page
+from .pages import bars, card, keys, percent, table, write_page
 from .svg import heat, skeleton_svg, thinned
 
 if TYPE_CHECKING:  # drawing what is there needs no model
@@ -84,11 +84,20 @@ def _head(explanation: Explanation, model: str) -> str:
     if explanation.seconds is not None:
         length += f", {explanation.seconds:.1f} s"
     by = f" · {escape(model)}" if model else ""
+    if explanation.answered_by == "student":
+        by += " · answered by the student"
     doubts = "".join(f'<p class="warning">{escape(doubt)}</p>' for doubt in explanation.doubts)
     return (
         f'<header><p class="soft">{escape(explanation.name)} · {length}{by}</p>'
-        f"<h1>{escape(explanation.label)}, {_percent(best['score'])}</h1>{_said_beside(best)}{doubts}</header>"
+        f"<h1>{escape(headline(explanation))}</h1>{_said_beside(best)}{doubts}</header>"
     )
+
+
+def headline(explanation: Explanation) -> str:
+    """Says the label and how likely it is, and of an unfamiliar motion that it is one."""
+    best = explanation.ranking[0]
+    said = f"{best['label']}, {percent(best['score'])}"
+    return f"Unfamiliar; nearest is {said}" if best.get("unfamiliar") else said
 
 
 def _said_beside(best: dict[str, Any]) -> str:
@@ -99,10 +108,6 @@ def _said_beside(best: dict[str, Any]) -> str:
     if best.get("unfamiliar"):
         return f'<p class="warning">Like nothing the model was trained on. {said} Do not rely on the label.</p>'
     return f"<p>{said}</p>"
-
-
-def _percent(share: float) -> str:
-    return "under 0.1 %" if share < 0.001 else "over 99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
 
 
 def label_colours(explanation: Explanation) -> dict[str, str]:
@@ -124,10 +129,14 @@ def _answer(explanation: Explanation) -> str:
         css="large",
     )
     ranking = {str(one["label"]): one["score"] for one in explanation.ranking[:_SHOWN_LABELS]}
-    about = "The recording as the model sees it: upright, facing the viewer, in 64 moments or so. Marked joints count."
+    colours = dict.fromkeys(ranking, OTHERS) | label_colours(explanation)
+    moments = explanation.skeletons.shape[1]
+    about = (
+        f"The recording as the model sees it: upright, facing the viewer, in {moments} moments. Marked joints count."
+    )
     return card(
         "What it was taken for",
-        f'<div class="two"><div>{moving}</div><div>{bars(ranking, label_colours(explanation))}</div></div>',
+        f'<div class="two"><div>{moving}</div><div>{bars(ranking, colours)}</div></div>',
         about=about,
     )
 
@@ -139,8 +148,9 @@ def unit_weights(weights: np.ndarray) -> np.ndarray:
 
 def _when(explanation: Explanation) -> str:
     colours = label_colours(explanation)
+    read = "recording" if explanation.answered_by == "student" else "sentence"
     said = (
-        "Top: the posterior after more and more of the sentence. Middle: half a recording at a time, taken for a whole "
+        f"Top: the posterior after more and more of the {read}. Middle: half a recording at a time, taken for a whole "
         "one; the colour is its best label, the stronger the surer. Bottom: the redder, the more these frames count."
     )
     return card("When", _curves(explanation, colours), keys({**colours, "another label": OTHERS}), about=said)
@@ -193,7 +203,7 @@ def _window_bars(explanation: Explanation, colours: dict[str, str], left: int, r
     for k, shares in enumerate(windows.shares):
         best = int(np.argmax(shares))
         label = explanation.labels[best]
-        span = f"{windows.starts[k]:.0%} to {windows.ends[k]:.0%}: {label}, {_percent(shares[best])}"
+        span = f"{windows.starts[k]:.0%} to {windows.ends[k]:.0%}: {label}, {percent(shares[best])}"
         parts.append(
             f'<rect x="{left + k * step + 1:.1f}" y="{y}" width="{step - 2:.1f}" height="26" rx="4" '
             f'fill="{colours.get(label, OTHERS)}" opacity="{0.25 + 0.75 * shares[best]:.2f}">'
@@ -294,15 +304,16 @@ def _tokens(explanation: Explanation) -> str:
     moving = skeleton_svg(
         thinned(explanation.decoded, _FRAMES),
         explanation.layout,
-        "The whole sentence decoded, which is all that the language model knows of the recording",
+        "The whole sentence decoded",
         seconds=explanation.seconds,
         css="large",
     )
     different = len({tuple(token.names) for token in explanation.tokens})
-    whole = (
-        "<h3>The sentence, decoded</h3><p>This is all that the language model is given of the recording: "
-        f"{len(explanation.tokens)} steps, {different} of them different.</p>"
-    )
+    steps = f"{len(explanation.tokens)} steps, {different} of them different"
+    given = "This is all that the language model is given of the recording"
+    if explanation.answered_by == "student":
+        given = "The student, which answered, reads the skeleton itself. The language model would be given this"
+    whole = f"<h3>The sentence, decoded</h3><p>{given}: {steps}.</p>"
     return card(
         "What the tokens say",
         f'<div class="two"><div>{moving}</div><div>{whole}</div></div>',
@@ -328,7 +339,9 @@ def _extent(explanation: Explanation) -> float:
 
 def _like_what(explanation: Explanation) -> str:
     if not explanation.nearest:
-        return card("Like what", "<p>This model carries no training recordings to compare with.</p>")
+        carried = any(token.moments for token in explanation.tokens)
+        of_so_many = f" of {len(explanation.skeletons)} persons" if carried else ""
+        return card("Like what", f"<p>This model carries no training recordings{of_so_many} to compare with.</p>")
     cells = []
     for one in explanation.nearest:
         text = f"A training recording of {one.label}, decoded from its tokens"

@@ -14,7 +14,7 @@ from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .drawing import PERSON_COLOURS, joint_colour, project, writable
-from .explanation_page import LABEL_COLOURS, OTHERS, label_colours, unit_weights
+from .explanation_page import LABEL_COLOURS, OTHERS, headline, label_colours, unit_weights
 from .figures import save_figure
 from .svg import heat
 
@@ -41,8 +41,7 @@ def plot_explanation(explanation: Explanation, path: str | os.PathLike) -> Path:
     curves, ranking = bottom.subplots(1, 2, width_ratios=(2.2, 1))
     _draw_posterior(curves, explanation)
     _draw_ranking(ranking, explanation)
-    best = explanation.ranking[0]
-    figure.suptitle(f"{explanation.name}: {best['label']}, {100 * best['score']:.1f} %", fontsize=15)
+    figure.suptitle(f"{explanation.name}: {headline(explanation)}", fontsize=15)
     return save_figure(figure, path)
 
 
@@ -88,8 +87,8 @@ def _draw_posterior(axes: Axes, explanation: Explanation) -> None:
     axes.set(xlim=(0, length), ylim=(-0.1, 1.03), yticks=(0, 0.5, 1), ylabel="posterior of what was seen so far")
     axes.set_xlabel("seconds" if explanation.seconds else "share of the recording")
     axes.grid(True, axis="y", alpha=0.3)
-    axes.legend(fontsize=9, loc="center right")
-    axes.text(0.99, 0.09, "below: frames that count", transform=axes.transAxes, fontsize=8, color="0.35", ha="right")
+    axes.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(LABEL_COLOURS), frameon=False)
+    axes.text(1.01, -0.065, "frames\nthat count", transform=axes.get_yaxis_transform(), fontsize=8, va="center")
 
 
 def _draw_ranking(axes: Axes, explanation: Explanation) -> None:

@@ -56,7 +56,8 @@ def plot_mistakes(mistakes: Sequence[Mistake], path: str | os.PathLike, frames: 
     picture = Image.new("RGB", (2 * strip + GAP, (PANEL + TITLE) * len(mistakes)), BACKGROUND)
     for row, mistake in enumerate(mistakes):
         top = row * (PANEL + TITLE)
-        share = f"{mistake.count} times, {mistake.rate:.0%} of the class"
+        times = "once" if mistake.count == 1 else f"{mistake.count} times"
+        share = f"{times}, {mistake.rate:.0%} of the class"
         titles = f"{mistake.true}, taken for {mistake.predicted} ({share})", f"typical {mistake.predicted}"
         for left, title, sequence in zip((0, strip + GAP), titles, (mistake.mistaken, mistake.typical), strict=True):
             write_title(picture, title, (left, top + 5), strip)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from llm_action.modeling.skeleton_layouts import SkeletonLayout
 
-from .drawing import PERSON_COLOURS, joint_colour
+from .drawing import PERSON_COLOURS, draw_person
 
 VIDEO_SUFFIX = ".mp4"
 
@@ -30,19 +30,13 @@ def draw_persons(
         A new picture of the same shape.
     """
     image = Image.fromarray(np.ascontiguousarray(picture))
-    canvas, width = ImageDraw.Draw(image), max(2, image.height // 200)
+    canvas, width = ImageDraw.Draw(image), max(2, image.height // 130)
     size = max(12, image.height // 30)
     font = ImageFont.load_default(size=size)
     for number, joints in enumerate(persons):
-        if joints is None or not np.isfinite(joints).all(axis=1).any():
+        if joints is None or not (seen := np.isfinite(joints).all(axis=1)).any():
             continue
-        palette, seen = PERSON_COLOURS[number % len(PERSON_COLOURS)], np.isfinite(joints).all(axis=1)
-        for joint, parent in layout.bones:
-            if seen[joint] and seen[parent]:
-                colour = palette[joint_colour(layout.joints[joint])]
-                canvas.line([*joints[joint], *joints[parent]], fill=colour, width=width)
-        for joint in np.flatnonzero(seen).tolist():
-            canvas.circle(tuple(joints[joint]), width, fill=palette[joint_colour(layout.joints[joint])])
+        draw_person(canvas, joints, layout, PERSON_COLOURS[number % len(PERSON_COLOURS)], width)
         if number < len(texts) and texts[number]:
             top = joints[seen][np.argmin(joints[seen][:, 1])]
             at = (float(np.clip(top[0], 0, image.width)), max(float(top[1]) - 2 * width, 1.2 * size))

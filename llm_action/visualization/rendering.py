@@ -16,7 +16,8 @@ from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .animation import DEFAULT_FPS, write_gif
-from .drawing import BACKGROUND, INK, PERSON_COLOURS, SkeletonPanel, draw_person, needed_extent, shortened, writable
+from .drawing import BACKGROUND, INK, SkeletonPanel, needed_extent, shortened, writable
+from .overlay import draw_persons
 
 SUFFIXES = (".gif", ".mp4", ".png")
 PANEL = 360  # pixels
@@ -120,11 +121,9 @@ def overlaid(
         size = [2 * round(scale * side / 2) for side in picture.size]
         picture = picture.resize(size, Image.Resampling.BILINEAR)
         frame = number - sequence.first_frame
-        canvas = ImageDraw.Draw(picture)
         if 0 <= frame < sequence.num_frames:
-            for person, joints in enumerate(sequence.joints[:, frame]):
-                palette = PERSON_COLOURS[person % len(PERSON_COLOURS)]
-                draw_person(canvas, joints * scale, layout, palette, max(3, picture.height // 130))
+            persons = list(sequence.joints[:, frame] * scale)
+            picture = Image.fromarray(draw_persons(np.asarray(picture), persons, layout))
         if ranking:
             foot = Image.new("RGB", (picture.width, FOOT), BACKGROUND)
             _write_ranking(foot, ranking, (0, 0), picture.width)

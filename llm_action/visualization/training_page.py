@@ -17,7 +17,7 @@ from llm_action.config.progress import duration
 from .curves import plot_run
 from .figures import plot_confusion, plot_rank_frequency
 from .mistakes import Mistake, plot_mistakes
-from .pages import bars, card, picture, table, write_page
+from .pages import bars, card, percent, picture, table, write_page
 from .token_figures import plot_tokens
 
 _FIGURES = {
@@ -26,8 +26,8 @@ _FIGURES = {
     "tokens_per_sentence": "tokens a sentence",
     "used": "tokens used",
     "vocabulary": "tokens there are",
-    "perplexity": "perplexity of a token",
-    "zipf_divergence": "distance to Zipf's law, bits",
+    "perplexity": "tokens that a step chooses among, on average (perplexity)",
+    "zipf_divergence": "distance to how frequent words are (Zipf's law), bits",
 }
 _WORST = 10  # classes
 
@@ -76,7 +76,7 @@ def write_training_report(report: TrainingReport, path: str | os.PathLike) -> Pa
 def _head(report: TrainingReport) -> str:
     result = f"<h1>Training of {escape(report.name)}</h1>"
     if report.metrics:
-        result = f"<h1>{report.metrics['top1']:.1%} right</h1>"
+        result = f"<h1>{percent(report.metrics['top1'])} right</h1>"
     return (
         f'<header><p class="soft">{escape(report.name)} · {escape(report.dataset)} · {escape(report.protocol)}</p>'
         f"{result}<p>{escape(report.tested)}</p></header>"
@@ -92,18 +92,18 @@ def _result(report: TrainingReport) -> str:
         "top-5 accuracy": metrics["top5"],
         "mean class accuracy": metrics["mean_class_accuracy"],
     }
-    found = {name: accuracy for name, accuracy in metrics["per_class"].items() if accuracy is not None}
+    found = {name: share for name, share in metrics["per_class"].items() if share is not None and share < 1}
     worst = dict(sorted(found.items(), key=lambda one: one[1])[:_WORST])
     matrix = np.array(metrics["confusion"])
     text = "Confusion matrix: rows are the true classes, columns the predicted ones, in percent of the true class"
-    drawn = _drawn(lambda file: plot_confusion(matrix, metrics["labels"], file), text)
+    drawn = _drawn(lambda file: plot_confusion(matrix, metrics["labels"], file), text, "large")
     confused = [
         (pair["true"], pair["predicted"], pair["count"], f"{pair['rate']:.0%}") for pair in metrics["most_confused"]
     ]
     pairs = table(("class", "taken for", "times", "of the class"), confused, (2, 3)) if confused else "<p>Nothing.</p>"
     return (
         card("Accuracy", bars(shares))
-        + card("The classes least often right", bars(worst))
+        + (card("The classes least often right", bars(worst)) if worst else "")
         + card("What is confused", pairs, drawn)
     )
 
@@ -112,9 +112,9 @@ def _mistakes(report: TrainingReport) -> str:
     if not report.mistakes:
         return ""
     text = "; ".join(f"{one.true} taken for {one.predicted}" for one in report.mistakes)
-    drawn = _drawn(lambda file: plot_mistakes(report.mistakes, file), text)
+    drawn = _drawn(lambda file: plot_mistakes(report.mistakes, file), text, "large")
     said = "Left, a sequence taken for something else; right, a typical training sequence of what it was taken for."
-    return card("The mistakes", f'<div class="wide">{drawn}</div>', about=said)
+    return card("The mistakes", drawn, about=said)
 
 
 def _curves(report: TrainingReport) -> str:
@@ -136,7 +136,8 @@ def _tokens(report: TrainingReport) -> str:
         drawn = _drawn(lambda file: plot_tokens(report.tokens, file), text)
     elif "counts" in report.sentences:
         drawn = _drawn(lambda file: plot_rank_frequency(np.array(report.sentences["counts"]), file), text)
-    return card("The action sentences", table(("figure", ""), rows, (1,)), "<h3>Most frequent</h3>", bars(most), drawn)
+    numbers = table(("what", "number"), rows, (1,))
+    return card("The action sentences", numbers, "<h3>Most frequent</h3>", bars(most), drawn)
 
 
 def _time(report: TrainingReport) -> str:
@@ -147,9 +148,9 @@ def _time(report: TrainingReport) -> str:
     )
 
 
-def _drawn(draw: Callable[[Path], Any], text: str) -> str:
-    """A picture that a function writes, inside the page."""
+def _drawn(draw: Callable[[Path], Any], text: str, css: str = "") -> str:
+    """A picture that a function writes, inside the page; its class is "large" if it moves aside on a narrow screen."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         draw(file)
-        return picture(file, text)
+        return picture(file, text, css)

@@ -5,9 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from transformers import pipeline
 
 from llm_action.modeling.action_attributes import ATTRIBUTES, attribute_values
+from llm_action.modeling.motion_attribution import StudentScorer, log_odds
+from llm_action.modeling.student import ActionStudent, StudentConfig
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,6 @@ def test_a_window_is_what_the_model_says_of_that_part_alone(recognize, recording
 
 
 def _tensor(array):
-    import torch
-
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
@@ -129,3 +130,65 @@ def test_an_unknown_method_and_an_unknown_option_are_refused(recognize, file):
         recognize.explain(file, method="magic")
     with pytest.raises(TypeError):
         recognize.explain(file, colour="red")
+
+
+class TestOfTheStudent:
+    """The student's posterior is explained where it answers."""
+
+    @pytest.fixture(scope="class")
+    def with_student(self, tiny_export, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("with_student") / "model"
+        shutil.copytree(tiny_export, folder)
+        plain = pipeline("skeleton-action-recognition", model=str(tiny_export))
+        extractor = plain.processor.feature_extractor
+        torch.manual_seed(0)
+        config = StudentConfig(
+            [*reversed(plain.model.config.class_names)],  # an order of its own
+            layout=extractor.layout,
+            num_frames=extractor.num_frames,
+            max_persons=1,
+            temperature=0.5,
+        )
+        ActionStudent(config).save_pretrained(folder)
+        return pipeline("skeleton-action-recognition", model=str(folder), fast=True)
+
+    @pytest.fixture(scope="class")
+    def found(self, with_student, file):
+        return with_student.explain(file)
+
+    def test_ranking_and_last_beginning_are_the_student_s(self, found, with_student, file):
+        expected = {one["label"]: one["score"] for one in with_student(file, top_k=None)}
+        assert found.answered_by == "student" and found.to_dict()["answered_by"] == "student"
+        assert found.ranking == with_student(file, top_k=None)
+        np.testing.assert_allclose(found.prefixes.shares[-1], [expected[name] for name in found.labels], atol=1e-5)
+
+    def test_a_window_is_what_the_student_says_of_that_part_alone(self, with_student, recordings):
+        for file in sorted(recordings.glob("*.mat")):
+            sequence = with_student.processor.read(file)
+            if sequence.num_frames % 2:  # half of an even number of frames would end between two of them
+                break
+        normalized = with_student.student.normalizer().normalize(sequence)
+        half = normalized[:, : (normalized.shape[1] - 1) // 2 + 1]
+        seen = with_student.student.normalizer().views_of(half, 1)[:, :1]
+        with torch.no_grad():
+            shares = (with_student.student(_tensor(seen), torch.ones(1, 1, dtype=torch.bool)) / 0.5).softmax(-1)[0]
+        found = with_student.explain(file)
+        expected = dict(zip(with_student.student.config.labels, shares.tolist(), strict=True))
+        np.testing.assert_allclose(found.windows.shares[0], [expected[name] for name in found.labels], atol=1e-4)
+
+    def test_gradients_are_what_small_changes_of_the_joints_do(self, found, with_student, file):
+        label, order = found.labels.index(found.label), np.random.default_rng(0)
+        scorer = StudentScorer(
+            with_student.student, with_student.model, with_student.processor, with_student._candidates()
+        )
+        seen, way = found.skeletons, order.normal(size=found.skeletons.shape).astype(np.float32) * 1e-3
+        ahead, behind = log_odds(scorer.posteriors_of(np.stack([seen + way, seen - way])), label)
+        assert (ahead - behind) / 2 == pytest.approx(float((scorer.gradient(seen, label) * way).sum()), rel=0.05)
+
+    def test_names_it_does_not_know_are_the_language_model_s(self, with_student, file):
+        found = with_student.explain(file, candidate_labels=["wave", "moonwalk"])
+        assert found.answered_by == "language model"
+
+    def test_it_reads_no_tokens(self, with_student, file):
+        with pytest.raises(ValueError, match="Expected motion or gradients"):
+            with_student.explain(file, method="tokens")

@@ -62,6 +62,10 @@ class TestNames:
         with pytest.raises(ValueError, match=r"expected each name once.*change that line"):
             names_in(text)
 
+    def test_one_name_is_no_choice(self):
+        with pytest.raises(ValueError, match="'bowing' alone; write a second one"):
+            names_in("bowing: bending forward")
+
 
 class TestTrouble:
     def test_the_three_parts_of_a_reader_s_error(self, tmp_path):
@@ -152,6 +156,9 @@ class TestAnswer:
         assert "wave" in live_html(result, "") and "80 %" in live_html(result, "")
         assert "three seconds" in live_html(None, "")
         assert "Nobody" in live_html(StreamResult(None, 3.0, None, 0.0, [], None, 0.0, 0), "")
+        strange = [{**one, "unfamiliar": True} for one in SURE]
+        assert "unlike anything" in live_html(StreamResult(None, 3.0, "wave", 0.9, strange, "wave", 0.8, 0), "")
+        assert "unlike anything" not in live_html(result, "")
         assert "it broke" in live_html(result, "it broke") and 'role="alert"' in live_html(result, "it broke")
 
 
@@ -178,7 +185,7 @@ class TestRecognise:
         pair = generate_sequence("shaking hands", subject=1, camera=2, repetition=1)
         write_npz(pair, tmp_path / "pair.npz")
         found = recognise(recognize, [str(tmp_path / "pair.npz")], {}, None, None)
-        assert [row.title for row in found.rows] == ["All 2 together", "Person 1", "Person 2"]
+        assert [row.title for row in found.rows] == ["Both together", "Person 1", "Person 2"]
         np.testing.assert_allclose(found.rows[2].sequence.joints[0], found.sequence.joints[1])
 
     def test_names_of_one_s_own(self, recognize, recordings):

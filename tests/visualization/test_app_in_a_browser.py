@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 gradio = pytest.importorskip("gradio", reason="the page needs gradio (pip install 'llm-action[app]')")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
 
+from llm_action.skeleton_io.video import pictures  # noqa: E402
 from llm_action.visualization.app.estimator import has_estimator  # noqa: E402
 from llm_action.visualization.app.page import launch_app  # noqa: E402
 
@@ -27,12 +29,15 @@ SECONDS = 280_000  # milliseconds that an answer may take on a busy machine
 CHROMIUM = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
+def _chromium() -> str | None:
+    return os.environ.get("LLM_ACTION_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    found = os.environ.get("LLM_ACTION_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with playwright.sync_playwright() as driver:
         try:
-            browser = driver.chromium.launch(executable_path=found, args=list(CHROMIUM))
+            browser = driver.chromium.launch(executable_path=_chromium(), args=list(CHROMIUM))
         except playwright.Error as error:
             pytest.skip(
                 f"no browser: install chromium or name one in LLM_ACTION_CHROMIUM ({str(error).splitlines()[0]})"
@@ -63,6 +68,10 @@ class Page:
     def upload_another(self, *files: Path) -> None:
         self.page.locator("#recording").get_by_role("button", name=re.compile("clear|remove", re.I)).first.click()
         self.upload(*files)
+
+    def start_camera(self) -> None:
+        self.page.locator("#camera").get_by_role("button", name="Access Webcam").click()
+        self.page.locator("#camera").get_by_role("button", name=re.compile("capture|record", re.I)).click()
 
     def keep(self, name: str) -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -322,12 +331,32 @@ def test_the_camera(visit, width):
         live.get_by_text("pip install 'llm-action[video]'").wait_for()
         page.keep("no_camera")
         return
-    pytest.xfail("the live camera with an estimator has not been seen to work in a headless browser")
-    page.page.locator("#camera").get_by_role("button").first.click()  # asks for the camera
-    page.page.get_by_role("button", name=re.compile("record", re.I)).first.click()
+    page.start_camera()
     live.get_by_text("Nobody is seen").wait_for()  # the browser's own test picture
-    page.keep("camera")
+    page.keep("camera_nobody")
     assert page.overflow() <= 0
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_somebody_before_the_camera(browser, url, data_root, tmp_path, width):
+    if not has_estimator():
+        pytest.skip("the camera needs the video extra (pip install 'llm-action[video]')")
+    film = tmp_path / "film.mjpeg"
+    with film.open("wb") as file:
+        for picture in pictures(next((data_root / "video").glob("*.avi"))):
+            Image.fromarray(picture).resize((640, 360)).save(file, "JPEG")
+    arguments = [*CHROMIUM, f"--use-file-for-fake-video-capture={film}"]
+    filming = browser.browser_type.launch(executable_path=_chromium(), args=arguments)
+    try:
+        page = Page(filming, url, width)
+        page.page.get_by_role("tab", name="The camera").click()
+        page.start_camera()
+        page.page.locator("#live").get_by_role("listitem").first.wait_for()
+        page.keep("camera")
+        assert page.page.locator("#live").get_by_role("listitem").count() == 5
+        assert page.overflow() <= 0
+    finally:
+        filming.close()
 
 
 def test_the_command_serves_the_page(visit, tiny_export, recording):

@@ -105,6 +105,12 @@ def test_several_recordings_share_a_page_with_a_list(explanation, tmp_path):
     assert "carries no training recordings" in content
 
 
+def test_an_answer_of_the_student_is_said_to_be_its(explanation, tmp_path):
+    assert "student" not in write_explanations([explanation], tmp_path / "why.html").read_text()
+    content = pages.check_page(write_explanations([replace(explanation, answered_by="student")], tmp_path / "why.html"))
+    assert "answered by the student" in content and "all that the language model is given" not in content
+
+
 def test_familiarity_is_said_in_words_where_the_answer_carries_it(explanation, tmp_path):
     def page(**beside) -> str:
         ranking = [{**explanation.ranking[0], **beside}, *explanation.ranking[1:]]

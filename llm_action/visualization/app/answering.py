@@ -119,7 +119,8 @@ def _persons(sequence: SkeletonSequence) -> list[tuple[str, SkeletonSequence]]:
     if len(each) == 1:
         return [("Person 1", sequence)]
     titled = [(f"Person {number}", one) for number, one in enumerate(each[:MOST_PERSONS], 1)]
-    return [(f"All {len(each)} together", sequence), *titled]
+    together = "Both together" if len(each) == 2 else f"All {len(each)} together"
+    return [(together, sequence), *titled]
 
 
 def names_in(text: str) -> list[str] | dict[str, list[str]] | None:
@@ -129,7 +130,7 @@ def names_in(text: str) -> list[str] | dict[str, list[str]] | None:
         None for an empty text, a list where no name has a description, else a mapping of names to descriptions.
 
     Raises:
-        ValueError: a description without a name; the same name twice.
+        ValueError: a description without a name; the same name twice; one name alone.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) == 1 and ":" not in lines[0]:
@@ -143,6 +144,8 @@ def names_in(text: str) -> list[str] | dict[str, list[str]] | None:
         found[name] = [part.strip() for part in meaning.split(";") if part.strip()]
     if not found:
         return None
+    if len(found) == 1:
+        raise ValueError(f"expected names to choose among, found {next(iter(found))!r} alone; write a second one")
     if not any(found.values()):
         return list(found)
     return {name: meanings or [name] for name, meanings in found.items()}

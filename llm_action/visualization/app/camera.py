@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_stream import StreamResult
-from llm_action.visualization.drawing import PERSON_COLOURS
+from llm_action.visualization.overlay import draw_persons
 
 from .estimator import LAYOUT, Estimator
 
@@ -44,7 +44,7 @@ class CameraStream:
         self._ended = False
         threading.Thread(target=self._name, args=(recognize,), daemon=True).start()
 
-    def add(self, picture: np.ndarray) -> Image.Image:
+    def add(self, picture: np.ndarray) -> np.ndarray:
         """Takes a picture (height, width, 3) and gives it back with the skeleton drawn."""
         found = self._estimate(picture, time.monotonic() - self._start)
         if found is None:
@@ -81,17 +81,9 @@ class CameraStream:
             yield frame if frame.size else None
 
 
-def _drawn(picture: np.ndarray, pixels: np.ndarray | None) -> Image.Image:
+def _drawn(picture: np.ndarray, pixels: np.ndarray | None) -> np.ndarray:
+    """A smaller picture with the skeleton."""
     image = Image.fromarray(picture)
     scale = _WIDTH / image.width
-    image = image.resize((_WIDTH, round(image.height * scale)))
-    if pixels is None:
-        return image
-    canvas, layout, (middle, left, right) = ImageDraw.Draw(image), get_layout(LAYOUT), PERSON_COLOURS[0]
-    colours = [left if name.startswith("left_") else right if name.startswith("right_") else middle
-               for name in layout.joints]  # fmt: skip
-    for joint, parent in layout.bones:
-        if np.isfinite(pixels[[joint, parent]]).all():
-            ends = tuple((pixels[[joint, parent]] * scale).ravel().tolist())
-            canvas.line(ends, fill=colours[joint], width=4)
-    return image
+    smaller = np.asarray(image.resize((_WIDTH, round(image.height * scale))))
+    return draw_persons(smaller, [None if pixels is None else pixels * scale], get_layout(LAYOUT))

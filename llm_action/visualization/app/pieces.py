@@ -20,6 +20,7 @@ from .answering import Answer, Row
 from .words import Trouble, doubt_in_words
 
 _UNSURE = 0.5
+_UNFAMILIAR = "This motion is unlike anything the model was trained on. The names below are only the nearest it knows."
 _COLOURS = ("#1f77b4", "#d6452b", "#2ca08c", "#c88c1e", "#7b52ab", "#8c564b", "#c2569b", "#5f6b6d")
 
 
@@ -28,7 +29,7 @@ def answer_html(answer: Answer) -> str:
     first = answer.rows[0]
     best = f"{first.ranking[0]['label']}, {_percent(first.ranking[0]['score'])}"
     headline = f"<h2>{escape('Unfamiliar; nearest is ' + first.ranking[0]['label'] if first.unfamiliar else best)}</h2>"
-    remarks = [f"Take this with care. {doubt_in_words(doubt)}" for doubt in answer.doubts]
+    remarks = [f"Take this with care. {doubt_in_words(doubt, answer.sequence.name)}" for doubt in answer.doubts]
     rows = "".join(_row_html(row) for row in answer.rows)
     notes = "".join(f"<li>{escape(note)}</li>" for note in answer.notes)
     if notes:
@@ -44,9 +45,7 @@ def answer_html(answer: Answer) -> str:
 def _row_html(row: Row) -> str:
     remarks = []
     if row.unfamiliar:
-        remarks.append(
-            "This motion is unlike anything the model was trained on. The names below are only the nearest it knows."
-        )
+        remarks.append(_UNFAMILIAR)
     elif row.ranking[0]["score"] < _UNSURE:
         remarks.append("The model is not sure: no name has half of the probability.")
     sentence = (
@@ -155,8 +154,10 @@ def live_html(result: StreamResult | None, error: str) -> str:
         return hint_html("Looking: the first name comes after three seconds.")
     if not result.ranking:
         return hint_html("Nobody is seen. Step back until the camera sees the whole body.")
+    remarks = [_UNFAMILIAR] if result.ranking[0].get("unfamiliar") else []
     late = f" The page is {result.skipped} pictures behind." if result.skipped else ""
     return (
         f"<p><strong>{escape(result.track_label or '')}</strong>, {_percent(result.track_score)}.{late}</p>"
+        f"{_remarks(remarks)}"
         f"{_ranking(result.ranking)}"
     )

@@ -20,6 +20,11 @@ OPTIONS = {
 }
 """What a reader can be told, and what the page calls it."""
 
+_OF_PROGRAMS = {
+    "pass “": "choose “",
+    "what is done in turn is named by segment()": "“What happens when?” names what is done in turn",
+    "leave layout out and convert with .to_layout(...)": "choose “as the file says” for it",
+}
 _PARTS = re.compile(r"expected (?P<expected>.+?),? (?:found|got|came) (?P<came>.+?)(?:; (?P<remedy>.+))?$", re.I)
 _OPTION = re.compile(rf"\b({'|'.join(OPTIONS)})=(\w|['\"(\[-])?")
 
@@ -51,9 +56,9 @@ def trouble(error: Exception, files: Sequence[str]) -> Trouble:
     return Trouble(headline, found["expected"], found["came"], remedy)
 
 
-def doubt_in_words(doubt: str) -> str:
-    """A `RecordingWarning` with the page's names of options."""
-    return _sentence(_in_the_page_s_names(doubt))
+def doubt_in_words(doubt: str, name: str) -> str:
+    """A `RecordingWarning` of a recording of that name, with the page's names of options."""
+    return _sentence(_in_the_page_s_names(doubt.removeprefix(f"{name}: ")))
 
 
 def no_model(error: str) -> Trouble:
@@ -81,4 +86,6 @@ def _sentence(text: str) -> str:
 
 def _in_the_page_s_names(text: str) -> str:
     named = _OPTION.sub(lambda found: f"“{OPTIONS[found[1]]}”" + (f" {found[2]}" if found[2] else ""), text)
-    return named.replace("pass “", "choose “")
+    for program, page in _OF_PROGRAMS.items():
+        named = named.replace(program, page)
+    return named
