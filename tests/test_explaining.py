@@ -31,6 +31,11 @@ def test_a_file_that_cannot_be_read_stops_no_other(tiny_export, files, tmp_path,
     assert (tmp_path / "why.png").is_file()
 
 
+def test_without_a_student_there_is_no_fast_explanation(tiny_export, files, tmp_path, capsys):
+    assert main(["explain", str(tiny_export), files[0], "--fast", "--out", str(tmp_path / "why.html")]) == 2
+    assert "has no student" in capsys.readouterr().err
+
+
 def test_render_burns_in_what_the_model_says(tiny_export, files, tmp_path):
     plain, named = tmp_path / "plain.png", tmp_path / "named.png"
     assert main(["render", *files, "--out", str(plain)]) == 0

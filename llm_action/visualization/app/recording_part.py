@@ -114,7 +114,13 @@ def add_recording_part(model: LoadingModel) -> None:
         (why, "Looking for reasons: the model is asked about many parts of the recording.", _explanation),
     ):
         begun = button.click(lambda text=said_meanwhile: hint_html(text), None, more, show_progress="hidden")
-        begun.then(_guarded(model, action), answered, [more, kept_page], concurrency_id=_ONE_AT_A_TIME)
+        begun.then(
+            _guarded(model, action),
+            answered,
+            [more, kept_page],
+            concurrency_id=_ONE_AT_A_TIME,
+            show_progress="hidden",  # what goes on is said in words, which it would cover
+        )
 
 
 def _options() -> list[Any]:
