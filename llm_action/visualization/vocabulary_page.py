@@ -18,6 +18,7 @@ from .pages import card, keys, write_page
 from .svg import colour, skeleton_svg
 
 _SECONDS = 1.6  # that a token's movement takes, slower than it is
+_SHOWN = 0.005  # share of a token's uses from which a class is named
 _RADIUS = 480  # units of the disk
 _STYLE = (
     "<style>.cell{content-visibility:auto;contain-intrinsic-size:auto 280px}.cell:target{outline:3px solid var(--blue)}"
@@ -120,12 +121,13 @@ def _disk(entries: Sequence[VocabularyEntry], paints: dict[str, str]) -> str:
 
 
 def _cell(entry: VocabularyEntry, layout: str, extent: float, paint: str) -> str:
-    classes = "<br>".join(f"{escape(label)} {share:.0%}" for label, share in entry.classes)
+    classes = "<br>".join(f"{escape(label)} {share:.0%}" for label, share in entry.classes if share >= _SHOWN)
     near = ", ".join(
         f'<a href="#{_anchor(name)}" title="distance {distance:.2f}">{escape(name)}</a>'
         for name, distance in entry.neighbours
     )
     said = f"{entry.name}, a movement that speaks for {entry.classes[0][0]}" if entry.classes else entry.name
+    extent = max(extent, needed_extent(_sequence(entry.joints, layout)))  # tall ones are not cut off
     moving = skeleton_svg(entry.joints[None], layout, said, seconds=_SECONDS, extent=extent)
     return (
         f'<li class="cell" id="{_anchor(entry.name)}" style="border-top:5px solid {paint}">{moving}'
