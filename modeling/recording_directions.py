@@ -44,7 +44,9 @@ def parse_image_size(size: Any) -> tuple[float, float] | None:
         values = []
     values = [*values, 1.0] if len(values) == 1 else values
     if len(values) != 2 or not all(np.isfinite(value) and value > 0 for value in values):
-        raise ValueError(f"expected image_size as (width, height) or '1920x1080', got {size!r}")
+        raise ValueError(
+            f"expected image_size as (width, height) or '1920x1080', got {size!r}; write it so or leave it out"
+        )
     return values[0], values[1]
 
 
