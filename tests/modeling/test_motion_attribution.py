@@ -32,12 +32,10 @@ class OneHandDecides:
 
     layout = LAYOUT
 
-    def encoded(self, batch: np.ndarray) -> list[np.ndarray]:
-        return list(batch)
-
-    def log_odds(self, recordings: list[np.ndarray], label: int) -> np.ndarray:
-        ways = [one[0, 20:32, HAND] - one[0, 20:32, LAYOUT.root] for one in recordings]
-        return np.array([np.linalg.norm(np.diff(way, axis=0), axis=-1).sum() for way in ways])
+    def posteriors_of(self, batch: np.ndarray) -> np.ndarray:
+        ways = batch[:, 0, 20:32, HAND] - batch[:, 0, 20:32, LAYOUT.root]
+        odds = np.exp(np.linalg.norm(np.diff(ways, axis=1), axis=-1).sum(1, dtype=float))
+        return np.stack([odds / (1 + odds), 1 / (1 + odds)], 1)
 
 
 def test_occlusion_finds_the_joint_and_the_frames_that_decide():
