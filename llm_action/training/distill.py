@@ -19,11 +19,14 @@ from torch import Tensor
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.config.folder_lock import lock_beside, sole_writer
 from llm_action.config.progress import ProgressBar
+from llm_action.datasets import BENCHMARKS
+from llm_action.datasets.prepared import is_prepared
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.ledger import config_hash, recognizer_fingerprint
 from llm_action.evaluation.recordings import Recordings
 from llm_action.evaluation.trunk_classifier import BATCH, fit_averaged, label_loss, student_config
 from llm_action.hub.model_folder import describe
+from llm_action.modeling.label_tree import normalize_label
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.open_vocabulary import NamedCandidates
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
@@ -69,11 +72,13 @@ def distill(
 
     Args:
         model: folder that `llm-action train` wrote; its training record says which data it learned from.
-        data_dir: of the data set, see `load_split`.
+        data_dir: of the data set, see `load_split`; of data of one's own, whose folder the record does not say, the
+            prepared folder.
         overrides: of the experiment, see `load_experiment`.
 
     Raises:
         FileNotFoundError: no model folder, or one without the record of its training.
+        ValueError: data of other classes than the model's.
         BlockingIOError: another process is distilling the same model.
     """
     folder = Path(model)
@@ -82,6 +87,8 @@ def distill(
     if not recipe.is_file():
         raise FileNotFoundError(f"{recipe}: expected the settings of the model's training, found none.")
     experiment = load_experiment(recipe, overrides)
+    if experiment.dataset not in BENCHMARKS and data_dir is not None and is_prepared(data_dir):
+        experiment = replace(experiment, dataset=data_dir)
     with sole_writer(folder, lock_beside(folder)):
         recognize = SkeletonActionRecognitionPipeline(
             model=LlmArForActionRecognition.from_pretrained(folder), processor=LlmArProcessor.from_pretrained(folder)
@@ -109,6 +116,9 @@ def distill_recognizer(
     """
     settings = distillation or Distillation()
     split = load_split(experiment, data_dir)
+    trained, known = [normalize_label(label) for label in split.trained_labels], recognize.model.config.label_names
+    if trained != known:
+        raise ValueError(f"expected the data that the model learned from, with {known}, got data with {trained}")
     recordings = Recordings(experiment, split, recognize.processor.feature_extractor)
     posteriors = _kept_posteriors(experiment, recognize, recordings, settings.versions, work)
     # its labels are the model's: spelled as results spell them, without those that training left out

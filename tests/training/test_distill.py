@@ -18,6 +18,7 @@ from llm_action import read_skeleton
 from llm_action.cli import main
 from llm_action.config.experiment import load_experiment
 from llm_action.datasets.split import load_split
+from llm_action.datasets.synthetic.sequences import generate_sequence
 from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of, student_scorer
 from llm_action.evaluation.recordings import Recordings
 from llm_action.hub.model_folder import copy_model, describe
@@ -66,6 +67,23 @@ def test_the_posteriors_are_the_teachers(tiny_export, recordings):
     given = teacher_posteriors(recognize, read, versions=0)
     expected = np.exp(recognizer_scorer(recognize, split.labels)(sequences_of(split.train)))
     np.testing.assert_allclose(given.numpy(), expected, atol=1e-4)
+
+
+def test_data_of_one_s_own_are_said_and_checked(tiny_export, tmp_path, capsys):
+    """The record of a model has no folders; what is given in their place has to have the model's classes."""
+    for label, action in (("wave", "waving a hand"), ("clap", "clapping hands")):
+        for subject in range(5):
+            file = tmp_path / "raw" / label / f"{subject}.npz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_npz(generate_sequence(action, subject + 1, camera=2, repetition=1), file)
+    data, model = str(tmp_path / "mine"), tmp_path / "model"
+    assert main(["prepare", "folder", "--source", str(tmp_path / "raw"), "--out", data, "--workers", "1"]) == 0
+    shutil.copytree(tiny_export, model)
+    recipe = model / "training" / "experiment.yaml"
+    recipe.write_text(recipe.read_text().replace("dataset: utd_mhad", "dataset: mine"))
+    capsys.readouterr()
+    assert main(["distill", str(model), "--data", data]) == 2
+    assert "expected the data that the model learned from" in capsys.readouterr().err
 
 
 def test_an_interrupted_distillation_asks_nothing_again(tiny_export, recordings, tmp_path, monkeypatch):
