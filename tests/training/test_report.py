@@ -44,7 +44,7 @@ def test_of_what_was_left_out_it_says_accuracy_and_confusion(held_out, recording
         assert f"<h2>{part}</h2>" in held_out
     left_out = [file for file in recordings.glob("*.mat") if int(re.search(r"_s(\d)", file.name)[1]) in (1, 3)]
     assert f"Measured on {len(left_out)} held-out training sequences." in held_out
-    right = re.search(r"<h1>([\d.]+)% right</h1>", held_out)
+    right = re.search(r"<h1>([\d.]+) % right</h1>", held_out)
     assert right and 0 <= float(right[1]) <= 100
     # a class that is always right is none of these
     assert ("<h2>The classes least often right</h2>" in held_out) == (float(right[1]) < 100)
