@@ -128,11 +128,11 @@ def fast_dtype(stored: torch.dtype, device: str | torch.device | None = None) ->
 
     Args:
         stored: what weights are stored in.
-        device: default the accelerator if there is one, else the CPU.
+        device: default the accelerator if there is one, else the CPU. A torch that was built for one may have none.
     """
     if stored.itemsize >= torch.float32.itemsize:
         return stored
-    device = torch.device(device) if device is not None else torch.accelerator.current_accelerator()
+    device = torch.device(device) if device is not None else torch.accelerator.current_accelerator(check_available=True)
     if device is None or device.type == "cpu":
         fast = _outruns_float32(stored)
     else:

@@ -54,7 +54,7 @@ def spread(
         on_disk = [name for name, place in device_map.items() if place == "disk"]
         raise ValueError(f"Expected offload_folder=FOLDER for what the device_map puts on disk: {on_disk[:3]}.")
     if set(device_map.values()) == {"disk"}:
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         disk_offload(model, str(offload_folder), execution_device=device)
         model.hf_device_map = {"": str(device)}  # where it computes
         return
