@@ -303,6 +303,14 @@ class TestInference:
         assert [fast_dtype(torch.float16, device) for device in wanted] == 3 * [torch.float16]
         assert fast_dtype(torch.float32, "cpu") == torch.float32 and fast_dtype(torch.float64, "cpu") == torch.float64
 
+    def test_a_torch_built_for_a_device_that_is_not_there_computes_on_the_cpu(self, monkeypatch):
+        def current(check_available: bool = False) -> torch.device | None:
+            return None if check_available else torch.device("cuda")
+
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", current)
+        monkeypatch.setattr(base_model, "_outruns_float32", lambda dtype: True)
+        assert fast_dtype(torch.bfloat16) == torch.bfloat16
+
     def test_timing_the_cpu_leaves_threads_and_chance_alone(self):
         base_model._outruns_float32.cache_clear()
         threads, state = torch.get_num_threads(), torch.get_rng_state()
