@@ -1,8 +1,8 @@
 """Distills a trained model into a student, which answers the trained labels in milliseconds.
 
 The student (`llm_action.modeling.student`) is the small trunk with a reader. It learns from augmented training
-recordings, half from their labels, half from the language model's posterior. The posterior of a recording is the mean
-over some augmented action sentences of it. All of that is this project's choice.
+recordings, half from their labels, half from the language model's posterior, and rebuilds joints beside. The
+posterior of a recording is the mean over some augmented action sentences of it. All of that is this project's choice.
 """
 
 from __future__ import annotations
