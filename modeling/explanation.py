@@ -204,10 +204,10 @@ def explain(
     seen = scorer.normalizer.views_of(normalized, 1)[0, : len(normalized)]
     encoded = scorer.encoded(seen[None])[0]
     ranking = rank(recording, **reading) if signals else rank(sequence)
-    labels = list(scorer.candidates.labels)
+    labels = list(scorer.labels)
     label = labels.index(ranking[0]["label"])
     attribution = attribute(scorer, seen, label, method)
-    known = _training_sentences(scorer.model.name_or_path, processor)
+    known = _training_sentences(scorer.folder, processor)
     return Explanation(
         name=sequence.name,
         frames=sequence.num_frames,
@@ -235,7 +235,7 @@ def _prefixes(scorer: MotionScorer, normalized: np.ndarray, ranking: list[dict[s
     whole = {one["label"]: one["score"] for one in ranking}  # a batch in bfloat16 rounds otherwise
     shares = [
         *scorer.beginnings(normalized, steps[:-1].tolist()).tolist(),
-        [whole[label] for label in scorer.candidates.labels],
+        [whole[label] for label in scorer.labels],
     ]
     return PosteriorOverTime([0.0] * len(steps), (steps / scorer.steps).tolist(), shares)
 
@@ -344,7 +344,7 @@ def _nearest(scorer: MotionScorer, encoded: EncodedRecording, known: _TrainingSe
 
 def _attributes(scorer: MotionScorer, seen: np.ndarray, label: str, known: _TrainingSentences) -> list[AttributeSeen]:
     numbers = _values(seen[None], scorer.layout.name)[0]
-    meant = _description(label, scorer.model.config, scorer.candidates).attributes
+    meant = _description(label, scorer).attributes
     alike = [
         tokens for name, tokens in zip(known.labels, known.tokens, strict=True) if label_key(name) == label_key(label)
     ]
@@ -362,12 +362,11 @@ def _values(skeletons: np.ndarray, layout: str) -> np.ndarray:
     return value_numbers(skeletons, np.ones(skeletons.shape[:2], bool), layout)
 
 
-def _description(label: str, config: Any, candidates: Any) -> LabelDescription:
+def _description(label: str, scorer: MotionScorer) -> LabelDescription:
     """What a label means: as the caller describes it, else as the lexicon that the model carries has it."""
-    scorer = getattr(candidates, "scorer", None)
-    if scorer is not None and (given := scorer.described[list(candidates.labels).index(label)]).attributes:
+    if (given := scorer.described(label)).attributes:
         return given
-    return LabelLexicon(config.label_lexicon or {}).known.get(label_key(label), LabelDescription())
+    return LabelLexicon(scorer.config.label_lexicon or {}).known.get(label_key(label), LabelDescription())
 
 
 def _plain(value: Any) -> Any:

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
-from .configuration_llm_ar import ActionVQVAEConfig
+from .configuration_llm_ar import ActionVQVAEConfig, LlmArConfig
+from .label_descriptions import LabelDescription
 from .label_scoring import score_labels
 from .label_tree import LabelTree
 from .modeling_llm_ar import LlmArForActionRecognition
@@ -66,6 +67,9 @@ class MotionScorer:
         states: of all calls.
 
     Attributes:
+        labels: of the candidates.
+        config, folder: of the model.
+        needs_attributes: whether recordings have to come with the attributes that the joints show.
         signals: (1, frames, channels) what further senses recorded beside all skeletons, as the processor
             standardises it; none at first.
     """
@@ -79,10 +83,21 @@ class MotionScorer:
         candidates: NamedCandidates | WeightedCandidates,
         states: KeptStates | None = None,
     ):
-        self.model, self.processor, self.candidates = model, processor, candidates
+        self.model, self.candidates = model, candidates
         self.states = states or KeptStates()
+        self.needs_attributes = candidates.needs_attributes
+        self._know(processor, model.config, model.name_or_path, candidates.labels)
+
+    def _know(self, processor: LlmArProcessor, config: LlmArConfig, folder: str, labels: Sequence[str]) -> None:
+        self.processor, self.config, self.folder, self.labels = processor, config, folder, tuple(labels)
         self.layout = get_layout(processor.vqvae.config.layout)
         self.signals: dict[str, Tensor] = {}
+
+    def described(self, label: str) -> LabelDescription:
+        """What the caller says that a label means."""
+        if isinstance(self.candidates, WeightedCandidates):
+            return self.candidates.scorer.described[self.labels.index(label)]
+        return LabelDescription()
 
     @property
     def normalizer(self) -> SkeletonNormalizer:
@@ -130,7 +145,7 @@ class MotionScorer:
         signals = {} if alone else {name: one.expand(len(mask), -1, -1) for name, one in self.signals.items()}
         sentences = self.processor.encode_features(torch.from_numpy(skeletons), torch.from_numpy(mask), signals)
         values = features = None
-        if self.candidates.needs_attributes:
+        if self.needs_attributes:
             values = value_numbers(skeletons, mask, self.layout.name)
         if self.processor.motion_features:
             absent = self.processor.feature_extractor.max_persons - skeletons.shape[1]
@@ -199,21 +214,28 @@ class StudentScorer(MotionScorer):
     """Gives the student's posterior of skeletons; sentences are those that the language model would be given.
 
     Args:
-        student: knows all the candidates.
+        student: knows all the labels.
+        processor, config, folder: of the model that it is a student of; folder or Hub id.
+        labels: the candidates.
     """
 
     answered_by = "student"
+    needs_attributes = False
 
     def __init__(
         self,
         student: ActionStudent,
-        model: LlmArForActionRecognition,
         processor: LlmArProcessor,
-        candidates: NamedCandidates | WeightedCandidates,
+        config: LlmArConfig,
+        folder: str,
+        labels: Sequence[str],
     ):
-        super().__init__(model, processor, candidates)
         self.student = student
-        self._columns = [student.config.labels.index(label) for label in candidates.labels]
+        self._columns = [student.config.labels.index(label) for label in labels]
+        self._know(processor, config, folder, labels)
+
+    def described(self, label: str) -> LabelDescription:
+        return LabelDescription()
 
     @property
     def normalizer(self) -> SkeletonNormalizer:

@@ -14,7 +14,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from .explanation import Explanation, explain
-from .familiarity import familiarity_entries, familiarity_entry
+from .familiarity import familiarity_entry
 from .hub_repository import HubUpload
 from .motion_attribution import METHODS, MotionScorer, StudentScorer
 from .open_vocabulary import NamedCandidates, WeightedCandidates, candidates_for
@@ -25,6 +25,7 @@ from .skeleton_recording import CONVENTIONS, is_several
 from .skeleton_sequence import SkeletonSequence
 from .skeleton_stream import StreamResult, recognize_streams
 from .student import ActionStudent
+from .student_recognizer import StudentRecognizer
 
 logger = logging.get_logger(__name__)
 
@@ -197,7 +198,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         asked = {"candidates": candidates, "states": states, "views": views, "top_k": None}
         student = None if self.hybrid else self._student_for(candidates)
         if student is not None:
-            scorer: MotionScorer = StudentScorer(student, self.model, self.processor, candidates)
+            config, folder = self.model.config, self.model.name_or_path
+            scorer: MotionScorer = StudentScorer(student.student, self.processor, config, folder, candidates.labels)
             rank = functools.partial(self._recognize_with_student, **asked)
         else:
             scorer = MotionScorer(self.model, self.processor, candidates, states)
@@ -218,9 +220,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         read.pop("attributes", None)
         sequences = [self.processor.read(one, **read) for one in inputs]
         if not self.hybrid:
-            rankings = self.student.recognize(sequences, top_k, views, rank["labels"])
-            said = familiarity_entries(self.processor.familiarity, self.processor.feature_extractor, sequences)
-            return [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
+            return self._of_student()(sequences, rank["labels"], top_k, views)
         rankings = self.student.recognize(sequences, None, views, rank["labels"])
         asked = self._recognize_all(sequences, **{**kwargs, "top_k": None, "views": views})
         share = self.student.config.share
@@ -274,14 +274,20 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         read, score, _ = self._sanitize_parameters(**options)
         read, score = self._preprocess_params | read, self._forward_params | score
         views, top_k, states = read.get("views", 1), score.get("top_k", 5), KeptStates()
-        student = self._student_for(candidates)
+        played: dict[str, Any] = {
+            "window": window,
+            "hop": hop,
+            "live": live,
+            "smoothing": smoothing,
+            "hysteresis": hysteresis,
+            "layout": read.get("layout"),
+            "fps": read.get("fps", 30.0),
+            **{name: read[name] for name in CONVENTIONS if name in read},
+        }
+        if (student := self._student_for(candidates)) is not None:
+            return student.stream(frames, candidate_labels=candidates.labels, top_k=top_k, views=views, **played)
 
         def rank(windows: list[SkeletonSequence]) -> tuple[torch.Tensor, torch.Tensor, list[dict[str, Any]]]:
-            if student is not None:
-                posterior = student.log_posterior(windows, views, candidates.labels).exp()
-                best, numbers = posterior.topk(min(top_k or len(candidates.labels), len(candidates.labels)))
-                extractor = self.processor.feature_extractor
-                return best, numbers, familiarity_entries(self.processor.familiarity, extractor, windows)
             recordings = self.processor.encode_recordings(windows, views=views)
             said = [familiarity_entry(one.familiarity) for one in recordings]
             return *candidates.best(recordings, top_k, states), said
@@ -291,14 +297,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             labels=candidates.labels,
             rank=rank,
             model_layout=self.processor.feature_extractor.layout,
-            window=window,
-            hop=hop,
-            layout=read.get("layout"),
-            fps=read.get("fps", 30.0),
-            live=live,
-            smoothing=smoothing,
-            hysteresis=hysteresis,
-            **{name: read[name] for name in CONVENTIONS if name in read},
+            **played,
         )
 
     def segment(
@@ -331,14 +330,13 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             )
         states = options.pop("states", None) or KeptStates()
         sequence = self._read(recording, any_length=True, **options)
-        views = self._read_options(**options).get("views")
-        student = self._student_for(candidates)
+        views = self._read_options(**options).get("views") or 1
+        if (student := self._student_for(candidates)) is not None:
+            return student.segment(sequence, settings, candidate_labels=candidates.labels, views=views)
 
         @torch.no_grad()
         def score_windows(windows: list[SkeletonSequence]) -> Any:
-            if student is not None:
-                return student.log_posterior(windows, views or 1, candidates.labels)
-            encoded = self.processor.encode_recordings(windows, views=views or 1)
+            encoded = self.processor.encode_recordings(windows, views=views)
             shares, numbers = candidates.best(encoded, None, states)
             posterior = np.zeros(shares.shape)
             np.put_along_axis(posterior, numbers.cpu().numpy(), shares.double().cpu().numpy(), axis=1)
@@ -378,11 +376,16 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             self._last_candidates = last = key, candidates_for(self.model, self.processor, labels, calibrate)
         return last[1]
 
-    def _student_for(self, candidates: NamedCandidates | WeightedCandidates) -> ActionStudent | None:
+    def _of_student(self) -> StudentRecognizer:
+        assert self.student is not None
+        return StudentRecognizer(self.student, self.processor.familiarity, self.model.config.background_name)
+
+    def _student_for(self, candidates: NamedCandidates | WeightedCandidates) -> StudentRecognizer | None:
         """The student, if there is one that knows all candidates."""
         if self.student is None or not isinstance(candidates, NamedCandidates):
             return None
-        return self.student if set(candidates.labels) <= set(self.student.config.labels) else None
+        student = self._of_student()
+        return student if student.knows(candidates.labels) else None
 
     def preprocess(self, skeleton, **read):
         if isinstance(skeleton, dict) and "recording" in skeleton:

@@ -47,6 +47,7 @@ class SkeletonRecording:
             channels.
         name: file or sample name.
         notes: sentences on what was inferred or converted so far.
+        doubts: sentences on what may be wrong with it, so far.
     """
 
     joints: np.ndarray
@@ -61,6 +62,7 @@ class SkeletonRecording:
     axes: str | None = "MTVC"
     name: str = ""
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def to_sequence(self) -> SkeletonSequence:
         """The recording in the package's convention: y up, metres, right-handed axes, NaN for missing joints.
@@ -84,9 +86,10 @@ class SkeletonRecording:
         )
         if found.joints is None or found.conventions is None:
             raise ValueError(found.refusal)
-        if found.warnings:
-            warn(self.name, found.warnings)
-        notes = (*self.notes, *found.notes, *found.warnings)
+        doubts = (*self.doubts, *found.warnings)
+        if doubts:
+            warn(self.name, doubts)
+        notes = (*self.notes, *found.notes, *doubts)
         sequence = SkeletonSequence(found.joints, found.conventions.layout, self.fps, found.scores, notes=notes)
         sequence.name = self.name
         return sequence

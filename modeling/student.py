@@ -207,7 +207,9 @@ class ActionStudent(nn.Module):
             FileNotFoundError: there is no student.
             ValueError: files that are damaged or do not fit each other, with what to do.
         """
-        folder = (Path(model) if Path(model).is_dir() else _download(str(model), revision)) / STUDENT_FOLDER
+        files = f"{STUDENT_FOLDER}/*"
+        folder = Path(model) if Path(model).is_dir() else downloaded(str(model), files, revision=revision)
+        folder = folder / STUDENT_FOLDER
         if not (folder / _CONFIG).is_file():
             raise FileNotFoundError(f"{model}: has no student to answer fast; llm-action distill makes one.")
         try:
@@ -221,7 +223,8 @@ class ActionStudent(nn.Module):
         return student.eval()
 
 
-def _download(repo_id: str, revision: str | None) -> Path:
+def downloaded(repo_id: str, *patterns: str, revision: str | None = None) -> Path:
+    """The folder of a Hub repository's files that fit one of the patterns."""
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[f"{STUDENT_FOLDER}/*"]))
+    return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(patterns)))

@@ -109,6 +109,7 @@ def _vocabulary(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
+    from llm_action.commands.answering import load_answering
     from llm_action.commands.recognizing import files_of
     from llm_action.config.atomic_files import write_json
     from llm_action.modeling.prompt_states import KeptStates
@@ -118,7 +119,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     out = writable(arguments.out, (".html",))
     files = files_of(arguments.files)
-    recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
+    recognize = load_answering(arguments.model, arguments.dtype, arguments.fast)
     options: dict[str, Any] = {
         "states": KeptStates(),
         "views": arguments.views,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from llm_action.commands.benchmark import add_benchmark
-from llm_action.commands.options import add_answer_options, add_command, add_model, load_pipeline
+from llm_action.commands.options import add_answer_options, add_command, add_model, check_model, load_pipeline
 
 
 def add_commands(commands) -> None:
@@ -77,6 +77,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from llm_action.evaluation.mistakes import find_mistakes
     from llm_action.hub.cards import own_metric_first
     from llm_action.hub.model_folder import add_result, describe
+    from llm_action.modeling.skeleton_normalization import SkeletonNormalizer
+    from llm_action.modeling.student import ActionStudent
     from llm_action.visualization.figures import plot_confusion
     from llm_action.visualization.mistakes import plot_mistakes
 
@@ -85,13 +87,17 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.record:
         describe(arguments.model)  # an error before the scoring, not after it
     split = _tested_split(arguments.dataset, arguments.data, arguments.protocol)
-    recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
     settings, senses = {"views": arguments.views}, ()
-    if recognize.student is not None:
-        score = student_scorer(recognize.student, split.labels, arguments.views)
-        fingerprint = weights_fingerprint(recognize.student.state_dict().items())
+    normalizer: SkeletonNormalizer
+    if arguments.fast:
+        check_model(arguments.model)
+        student = ActionStudent.from_pretrained(arguments.model)
+        score, normalizer = student_scorer(student, split.labels, arguments.views), student.normalizer()
+        fingerprint = weights_fingerprint(student.state_dict().items())
         settings, given, arithmetic = {**settings, "fast": True}, ", fast", "student in float32 on cpu"
     else:
+        recognize = load_pipeline(arguments.model, arguments.dtype)
+        normalizer = recognize.processor.feature_extractor
         score = recognizer_scorer(recognize, split.labels, arguments.views)
         fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
         senses, arithmetic = tuple(arguments.senses or senses_of(recognize.processor)), recognize.model.arithmetic
@@ -108,7 +114,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.confusion:
         plot_confusion(np.array(metrics["confusion"]), metrics["labels"], arguments.confusion)
     if arguments.mistakes:
-        if mistakes := find_mistakes(metrics, split.train, split.test, recognize.processor.feature_extractor):
+        if mistakes := find_mistakes(metrics, split.train, split.test, normalizer):
             plot_mistakes(mistakes, arguments.mistakes)
         else:
             print(f"nothing was confused: {arguments.mistakes} is not drawn", file=sys.stderr)

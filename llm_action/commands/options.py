@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_action import ActionStudent, SkeletonActionRecognitionPipeline
+    from llm_action import SkeletonActionRecognitionPipeline
 
 
 def add_command(commands, name: str, run: Callable | None, help_text: str) -> argparse.ArgumentParser:
@@ -35,6 +35,11 @@ def add_answer_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--views", type=int, default=1, metavar="N", help="views of a recording to average over (default 1)"
     )
+    add_fast(command)
+
+
+def add_fast(command: argparse.ArgumentParser) -> None:
+    """Adds --fast, see `load_answering`."""
     command.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
 
 
@@ -86,14 +91,11 @@ def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
-def load_pipeline(
-    model: str, dtype: str | None = None, fast: bool = False, **given: Any
-) -> SkeletonActionRecognitionPipeline:
+def load_pipeline(model: str, dtype: str | None = None, **given: Any) -> SkeletonActionRecognitionPipeline:
     """What pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback.
 
     Args:
         dtype: of the language model, see `LlmArForActionRecognition.from_pretrained`.
-        fast: whether the student answers where it can.
         given: more for the pipeline.
     """
     from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
@@ -105,17 +107,9 @@ def load_pipeline(
         "model": LlmArForActionRecognition.from_pretrained(model, dtype=dtype),
         "processor": LlmArProcessor.from_pretrained(model),
     }
-    recognize = SkeletonActionRecognitionPipeline(**parts, fast=fast, **given)
+    recognize = SkeletonActionRecognitionPipeline(**parts, **given)
     print(f"base model {recognize.model.arithmetic}", file=sys.stderr)
     return recognize
-
-
-def student_knows(student: ActionStudent, labels: Sequence[str] | None) -> bool:
-    """Whether a student can choose among labels (None: its own); says so where it cannot."""
-    known = set(labels or ()) <= set(student.config.labels)
-    if not known:
-        print("some labels are new to the student: the language model answers", file=sys.stderr)
-    return known
 
 
 def check_model(model: str) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 from llm_action.commands.options import (
     add_answer_options,
     add_command,
+    add_fast,
     add_lines_option,
     add_model,
     add_reading_options,
     check_model,
     load_pipeline,
     reading_options,
-    student_knows,
     written_lines,
 )
 from llm_action.commands.watching import add_camera_commands
@@ -86,6 +86,7 @@ def add_commands(commands) -> None:
 
     app = add_command(commands, "app", _app, "show a page in the browser that names the action of recordings")
     add_model(app)
+    add_fast(app)
     app.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
     app.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -130,22 +131,12 @@ def _recognize(arguments: argparse.Namespace) -> None:
 
 def _segment(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
-    from llm_action.commands.options import check_model
+    from llm_action.commands.answering import load_answering
     from llm_action.config.atomic_files import write_json
-    from llm_action.config.reading import read_json
-    from llm_action.modeling.segmentation import BACKGROUND, segments
-    from llm_action.modeling.student import ActionStudent
 
-    check_model(arguments.model)
     recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
-    if arguments.fast:
-        student = ActionStudent.from_pretrained(arguments.model)
-        background = read_json(_part(arguments.model, "config.json")).get("background_label") or BACKGROUND
-        score = partial(student.log_posterior, views=arguments.views)
-        found = segments(recording, score, student.config.labels, background=background)
-        rows = [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
-    else:
-        rows = load_pipeline(arguments.model, arguments.dtype).segment(recording, views=arguments.views)
+    recognize = load_answering(arguments.model, arguments.dtype, arguments.fast)
+    rows = recognize.segment(recording, views=arguments.views)
     if arguments.json:
         write_json(rows, arguments.json)
     for row in rows:
@@ -157,35 +148,25 @@ def _segment(arguments: argparse.Namespace) -> None:
         print("nothing is done that the model knows")
 
 
-def _part(model: str, name: str) -> Path:
-    """A file of a model folder or of a Hub repository."""
-    if Path(model).is_dir():
-        return Path(model) / name
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(model, name))
-
-
 def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
     """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
-    from llm_action.modeling.familiarity import FAMILIARITY_FILE, Familiarity, familiarity_entries
     from llm_action.modeling.segmentation import each_person
     from llm_action.modeling.skeleton_recording import warn_if_long
-    from llm_action.modeling.student import ActionStudent
+    from llm_action.modeling.student_recognizer import StudentRecognizer
     from llm_action.skeleton_io import read_skeleton
 
-    student = ActionStudent.from_pretrained(arguments.model)
-    if arguments.descriptions or not student_knows(student, arguments.labels):
+    check_model(arguments.model)
+    student = StudentRecognizer.from_pretrained(arguments.model)
+    if arguments.descriptions:
         return None
-    file = Path(arguments.model) / FAMILIARITY_FILE
-    familiarity, normalizer = Familiarity.load(file) if file.is_file() else None, student.normalizer()
+    if not student.knows(arguments.labels):
+        print("some labels are new to the student: the language model answers", file=sys.stderr)
+        return None
 
     def rank(sequence: Any) -> list[Any]:
-        warn_if_long(sequence, normalizer.num_frames)
+        warn_if_long(sequence, student.student.config.num_frames)
         people = each_person(sequence) if arguments.each_person else [sequence]
-        rankings = student.recognize(people, arguments.top_k, arguments.views, arguments.labels)
-        said = familiarity_entries(familiarity, normalizer, people)
-        answers = [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
+        answers = student(people, arguments.labels, arguments.top_k, arguments.views)
         return answers if arguments.each_person else answers[0]
 
     return partial(read_skeleton, layout=arguments.layout, **reading_options(arguments)), rank
@@ -229,13 +210,12 @@ def _signals(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _stream(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
+    from llm_action.commands.answering import load_answering
 
     recording = read_skeleton(arguments.file, arguments.layout, arguments.fps, **reading_options(arguments))
     fps = recording.fps or 30.0
     frames = recording.joints.swapaxes(0, 1)
-    recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
-    if recognize.student is not None:
-        student_knows(recognize.student, arguments.labels)
+    recognize = load_answering(arguments.model, arguments.dtype, arguments.fast)
     results = recognize.stream(
         _paced(frames, fps) if arguments.real_time else frames,
         arguments.window,
@@ -267,13 +247,15 @@ def _paced(frames: Iterable[Any], fps: float) -> Iterator[Any]:
 
 
 def _app(arguments: argparse.Namespace) -> None:
+    from llm_action.commands.answering import load_answering
+
     check_model(arguments.model)
     try:
         from llm_action.visualization.app.page import launch_app
     except ModuleNotFoundError as error:
         raise ValueError(f"expected {error.name}, which the page needs; pip install 'llm-action[app]'") from None
     launch_app(
-        lambda: load_pipeline(arguments.model),
+        lambda: load_answering(arguments.model, fast=arguments.fast),
         arguments.model,
         server_name=arguments.host,
         server_port=arguments.port,

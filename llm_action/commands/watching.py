@@ -14,8 +14,6 @@ from llm_action.commands.options import (
     add_command,
     add_lines_option,
     add_model,
-    load_pipeline,
-    student_knows,
     written_lines,
 )
 
@@ -71,6 +69,7 @@ def _pose(arguments: argparse.Namespace) -> None:
 def _watch(arguments: argparse.Namespace) -> None:
     from contextlib import ExitStack
 
+    from llm_action.commands.answering import load_answering
     from llm_action.skeleton_io.camera import Watcher, branches
     from llm_action.skeleton_io.pose_estimation import LAYOUT, PoseEstimator
     from llm_action.visualization.overlay import PictureWriter
@@ -82,9 +81,7 @@ def _watch(arguments: argparse.Namespace) -> None:
         write = stack.enter_context(written_lines(arguments.json))
         estimator = stack.enter_context(PoseEstimator(arguments.pose_model, number))
         watcher = Watcher(int(source) if source.isdigit() else source, estimator, number, live, arguments.mirror)
-        recognize = load_pipeline(arguments.model, arguments.dtype, arguments.fast)
-        if recognize.student is not None:
-            student_knows(recognize.student, arguments.labels)
+        recognize = load_answering(arguments.model, arguments.dtype, arguments.fast)
         labels: dict[str, str] = {}
         seen: Iterator[Any] = iter(watcher)
         if arguments.out is not None:

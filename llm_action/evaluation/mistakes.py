@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from llm_action.datasets import row_to_sequence
-from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
+from llm_action.modeling.skeleton_normalization import SkeletonNormalizer
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.visualization.mistakes import Mistake
 
@@ -16,7 +16,7 @@ _CANDIDATES = 200  # of a class, where there are more
 
 
 def find_mistakes(
-    metrics: dict[str, Any], train: Dataset, test: Dataset, extractor: SkeletonFeatureExtractor, pairs: int = 6
+    metrics: dict[str, Any], train: Dataset, test: Dataset, extractor: SkeletonNormalizer, pairs: int = 6
 ) -> list[Mistake]:
     """The most confused pairs, each with the most typical of its mistaken sequences and of the predicted class.
 
@@ -41,10 +41,10 @@ def find_mistakes(
     return mistakes
 
 
-def typical(table: Dataset, indices: np.ndarray, extractor: SkeletonFeatureExtractor) -> SkeletonSequence:
+def typical(table: Dataset, indices: np.ndarray, extractor: SkeletonNormalizer) -> SkeletonSequence:
     """The sequence with the smallest mean distance, joint by joint after normalisation, to the others."""
     rows = table.select(indices[:_CANDIDATES]).with_format("numpy")
     sequences = [row_to_sequence(row) for row in rows]
-    points = extractor(sequences)["skeletons"].reshape(len(sequences), -1, 3)
+    points = extractor.arrays(sequences)[0].reshape(len(sequences), -1, 3)
     distances = [np.linalg.norm(points - one, axis=-1).mean() for one in points]
     return sequences[int(np.argmin(distances))]

@@ -30,6 +30,7 @@ from .pose_estimation import LAYOUT, PERSONS, PIP_LINE, Placing, Pose, PoseEstim
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 _VERSION = "1"  # of what is kept beside a video
 _USUAL_FPS = 30.0
+_DOUBTFUL = 0.25  # share of frames without anybody from which on that is a doubt
 
 
 class VideoPoses(NamedTuple):
@@ -61,6 +62,8 @@ def is_video(head: bytes, suffix: str) -> bool:
 def read_video(path: Path, options: ReadOptions) -> SkeletonRecording:
     """The persons of a video, layout mediapipe33, with visibility as scores.
 
+    Frames in which nobody is found are noted; if they are a quarter of all or more, that is a doubt.
+
     Raises:
         ValueError: not a readable video, nobody in it, or no pose estimator installed.
     """
@@ -69,16 +72,24 @@ def read_video(path: Path, options: ReadOptions) -> SkeletonRecording:
     known: dict[str, Any] = {"fps": poses.fps, "scores": poses.visibility, "layout": LAYOUT.name, "name": path.stem}
     mirrored = bool(options.mirrored)
     notes = ["The video is mirrored: left and right are turned over."] if mirrored else []
+    doubts = []
+    if empty := int(np.isnan(poses.world).all(axis=(0, 2, 3)).sum()):
+        said = f"Nobody was found in {empty} of {poses.world.shape[1]} frames"
+        if empty < _DOUBTFUL * poses.world.shape[1]:
+            notes.append(f"{said}.")
+        else:
+            doubts.append(f"{said}: what is done there counts for nothing. Show the whole body, in good light.")
+    known |= {"notes": notes, "doubts": doubts}
     if options.unit == "px":
         joints = poses.image
         if mirrored:
             joints = mirrored_landmarks(joints) * [-1, 1] + [poses.size[0], 0]
-        recording = SkeletonRecording(joints, up="-y", unit="px", notes=notes, **known)
+        recording = SkeletonRecording(joints, up="-y", unit="px", **known)
     else:
         joints = placed(poses)
         if mirrored:  # turned by half a circle, so that turning over z, which follows, is turning over x
             joints = mirrored_landmarks(joints) * [-1, 1, -1]
-        recording = SkeletonRecording(joints, up="-y", unit="m", mirrored=mirrored, notes=notes, **known)
+        recording = SkeletonRecording(joints, up="-y", unit="m", mirrored=mirrored, **known)
     if mirrored:
         recording.scores = mirrored_landmarks(poses.visibility[..., None])[..., 0]
     return recording

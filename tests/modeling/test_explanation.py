@@ -178,9 +178,8 @@ class TestOfTheStudent:
 
     def test_gradients_are_what_small_changes_of_the_joints_do(self, found, with_student):
         label = found.labels.index(found.label)
-        scorer = StudentScorer(
-            with_student.student, with_student.model, with_student.processor, with_student._candidates()
-        )
+        config, folder = with_student.model.config, with_student.model.name_or_path
+        scorer = StudentScorer(with_student.student, with_student.processor, config, folder, found.labels)
         gradient = scorer.gradient(found.skeletons, label)
         way = 0.01 * gradient / np.linalg.norm(gradient)
         ahead, behind = log_odds(scorer.posteriors_of(np.stack([found.skeletons + way, found.skeletons - way])), label)

@@ -1,6 +1,8 @@
 """The formats of single data sets, the choice between them, and files that are not what they seem."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import scipy.io
 from motion import motion
 
 from llm_action.skeleton_io import SKELETON_SUFFIXES, read_skeleton
+from llm_action.skeleton_io.matlab import load_mat
 
 
 def joints(*shape: int) -> np.ndarray:
@@ -167,6 +170,44 @@ def test_truncated_files_are_named(tmp_path, suffix):
         assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("packed", (False, True))
+def test_a_damaged_matlab_file_is_read_or_refused_in_plain_words(tmp_path, packed):
+    """In a process of its own: a reader that trusts what it finds has been seen to end the whole process."""
+    path = tmp_path / "clip.mat"
+    scipy.io.savemat(path, {"d_skel": joints(20, 3, 30)}, do_compression=packed)
+    code = """
+import pathlib, re, sys
+from llm_action.skeleton_io.matlab import load_mat
+path = pathlib.Path(sys.argv[1])
+whole = path.read_bytes()
+for place in range(128, 260):
+    for value in (0, 5, 77, 255):
+        path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1:])
+        try:
+            load_mat(path)
+        except ValueError as error:
+            assert not re.search("[A-Z][a-z]+Error|Exception", str(error)), error
+            print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("refused") > 100
+
+
+@pytest.mark.parametrize("packed", (False, True))
+def test_matlab_s_numbers_are_those_of_scipy(tmp_path, packed):
+    values = {kind: np.arange(24).reshape(2, 3, 4).astype(kind) for kind in ("f8", "f4", "i1", "u2", "i4", "u8")}
+    scipy.io.savemat(tmp_path / "all.mat", {**values, "words": "abc", "inner": {"a": 1}}, do_compression=packed)
+    found = load_mat(tmp_path / "all.mat")
+    assert found.keys() == values.keys()
+    for name, value in values.items():
+        assert found[name].dtype == value.dtype
+        np.testing.assert_array_equal(found[name], value)
+    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(200))
+    with pytest.raises(ValueError, match=r"found one of version 7\.3; save it with save"):
+        load_mat(tmp_path / "new.mat")
+
+
 @pytest.mark.parametrize(
     ("suffix", "content", "message"),
     [
@@ -184,7 +225,8 @@ def test_truncated_files_are_named(tmp_path, suffix):
         (".mat", {"d_skel": np.zeros((25, 3, 4))}, r"\(20, 3, frames\).*\(25, 3, 4\)"),
         (".mat", {"d_iner": np.zeros((4, 6))}, "'d_skel'"),
         (".mat", {"d_skel": np.zeros((20, 3, 0))}, r"frame|\(20, 3, frames\)"),
-        (".mat", {"d_skel": "text"}, r"\(20, 3, frames\)"),
+        (".mat", {"d_skel": "text"}, r"numbers, found 'd_skel' as char"),
+        (".mat", {"d_skel": np.full((20, 3, 4), 1j)}, r"as complex numbers \(20, 3, 4\)"),
         (".txt", np.ones((30, 4)), "20 rows.*30 rows of 4"),
         (".txt", np.ones((40, 3)), "3 columns without a header.*columns="),
         (".txt", np.zeros((40, 4)), "no joint was seen"),

@@ -53,8 +53,6 @@ class Estimator:
 class Pipeline:
     """Says of every stream how many frames it had."""
 
-    student = None
-
     def stream(self, streams, *arguments, **options):
         assert (options["layout"], options["up"], options["unit"], options["live"]) == ("mediapipe33", "-y", "m", False)
         for name, frames in streams.items():
@@ -66,7 +64,7 @@ class Pipeline:
 @pytest.fixture
 def watched(monkeypatch):
     monkeypatch.setattr("llm_action.skeleton_io.pose_estimation.PoseEstimator", Estimator)
-    monkeypatch.setattr("llm_action.commands.watching.load_pipeline", lambda *_: Pipeline())
+    monkeypatch.setattr("llm_action.commands.answering.load_answering", lambda *_: Pipeline())
 
 
 def test_every_person_has_a_line(film, watched, capsys):

@@ -16,6 +16,7 @@ from transformers import pipeline
 
 from llm_action import read_skeleton
 from llm_action.cli import main
+from llm_action.commands.answering import load_answering
 from llm_action.config.experiment import load_experiment
 from llm_action.datasets.split import load_split
 from llm_action.datasets.synthetic.sequences import generate_sequence
@@ -203,6 +204,50 @@ def test_the_command_answers_without_transformers(taught, files, tmp_path):
     best = ActionStudent.from_pretrained(taught).recognize([read_skeleton(files[0])])[0][0]
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{files[0]}: {best['label']} {best['score']:.3f}")
+
+
+@pytest.fixture(scope="module")
+def baseless(taught, tmp_path_factory) -> Path:
+    """A model with a student, whose base model is not there."""
+    folder = tmp_path_factory.mktemp("baseless") / "model"
+    shutil.copytree(taught, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "base_model": str(folder / "none")}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["recognize", "MODEL", "FILE"],
+        ["segment", "MODEL", "FILE"],
+        ["stream", "MODEL", "FILE", "--window", "16"],
+        ["explain", "MODEL", "FILE", "--out", "why.html"],
+        ["evaluate", "MODEL", "--dataset", "utd_mhad", "--data", "DATA", "--mistakes", "mistakes.png"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_no_base_model_is_needed(baseless, files, recordings, tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    given = {"MODEL": str(baseless), "FILE": files[0], "DATA": str(recordings)}
+    command = [given.get(part, part) for part in command]
+    assert main(command) == 2
+    assert "the base model" in capsys.readouterr().err
+    assert main([*command, "--fast"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_language_model_is_asked_for_new_names_alone(baseless, taught, files, capsys):
+    sequence, student = read_skeleton(files[0]), ActionStudent.from_pretrained(taught)
+    recognize = load_answering(str(baseless), fast=True)
+    assert scores(recognize([sequence])[0]) == student.recognize([sequence])[0]
+    assert recognize.segment(sequence, candidate_labels=student.config.labels[:2]) is not None
+    for ask in (recognize.segment, recognize.explain, lambda one, **names: recognize([one], **names)):
+        with pytest.raises(OSError, match="the base model"):
+            ask(sequence, candidate_labels=["juggling", "dancing"])
+    assert "new to the student" in capsys.readouterr().err
+    (found,) = load_answering(str(taught), fast=True)([sequence], candidate_labels=["juggling", "dancing"])
+    assert {entry["label"] for entry in found} == {"juggling", "dancing"}
 
 
 def test_the_command_doubts_what_is_too_long_for_one_label(taught, files, tmp_path, capsys):
