@@ -79,6 +79,9 @@ _BINARY_SUFFIXES = {".npy": "arrays saved by numpy", ".npz": "arrays saved by nu
                     ".pkl": "a pickle", ".pickle": "a pickle"}  # fmt: skip
 
 
+_USED_BY = {"axes": "numpy", "columns": "text"}  # what is said of files of one kind alone
+
+
 def is_recording_folder(folder: Path) -> bool:
     """Whether a folder is one recording: a file a frame."""
     return is_openpose_folder(folder) or is_ultralytics_folder(folder)
@@ -98,8 +101,13 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
             raise bad_file(path, "one annotation", f"{len(found)}", "read them all with read_clips(path)")
         if isinstance(found[0][0], ValueError):
             raise found[0][0]
-        return found[0][0]
-    return _READERS[kind](path, options)
+        read = found[0][0]
+    else:
+        read = _READERS[kind](path, options)
+    for name, of in _USED_BY.items():
+        if (said := getattr(options, name)) is not None and kind != of:
+            read.doubts.append(f"{name}={said} counts for nothing: the format of this file says what is what.")
+    return read
 
 
 def is_video_file(path: Path) -> bool:

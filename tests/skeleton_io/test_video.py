@@ -13,6 +13,7 @@ import pytest
 from motion import landmarks, motion
 
 from llm_action.modeling.skeleton_layouts import get_layout, map_joints
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import read_skeleton, recordings_in, video
 from llm_action.skeleton_io.pose_estimation import PoseEstimator
 from llm_action.skeleton_io.video import VideoPoses
@@ -86,6 +87,35 @@ class TestPlaces:
         joints = read_skeleton(filmed(poses)).joints
         assert np.isnan(joints[0, 3:6, LAYOUT.index("left_wrist")]).all()
         assert np.isnan(joints).sum() == 9
+
+
+class TestNobody:
+    """Frames in which nobody is found are counted: a note, and where they are many a doubt."""
+
+    @pytest.fixture
+    def seen_in(self, filmed):
+        def read(frames: int):
+            poses = poses_of(motion("mediapipe33", 40), motion("mediapipe33", 40, 0.8))
+            poses.world[:, frames:] = poses.image[:, frames:] = np.nan
+            poses.world[1, 20:] = poses.image[1, 20:] = np.nan  # one person less is not nobody
+            return read_skeleton(filmed(poses))
+
+        return read
+
+    def test_where_somebody_is_always_found_nothing_is_said(self, seen_in, recwarn):
+        assert not any("Nobody" in note for note in seen_in(40).notes)
+        assert not any("Nobody" in str(one.message) for one in recwarn)
+
+    def test_few_are_a_note(self, seen_in, recwarn):
+        assert "Nobody was found in 9 of 40 frames." in seen_in(31).notes
+        assert not any("Nobody" in str(one.message) for one in recwarn)
+
+    @pytest.mark.parametrize("unit", (None, "px"))
+    def test_many_are_a_doubt(self, filmed, unit):
+        poses = poses_of(motion("mediapipe33", 40))
+        poses.world[:, 5:15] = poses.image[:, 5:15] = np.nan
+        with pytest.warns(RecordingWarning, match=r"film: Nobody was found in 10 of 40 frames: .*Show the whole body"):
+            read_skeleton(filmed(poses), unit=unit)
 
 
 class TestMirrored:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from llm_action.datasets.synthetic.sequences import generate_sequence
+from llm_action.modeling.skeleton_recording import RecordingWarning
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.modeling.skeleton_stream import StreamResult
 from llm_action.skeleton_io import read_skeleton, write_npz
 from llm_action.visualization.app.answering import Answer, Row, names_in, recognise
+from llm_action.visualization.app.loading import LoadingModel
 from llm_action.visualization.app.pieces import answer_html, live_html, timeline_html, trouble_html
-from llm_action.visualization.app.words import OPTIONS, SAY_IT, no_model, trouble, unforeseen
+from llm_action.visualization.app.words import OPTIONS, SAY_IT, doubt_in_words, no_model, trouble, unforeseen
+
+gradio = pytest.importorskip("gradio", reason="the page needs gradio (pip install 'llm-action[app]')")
+
+from llm_action.visualization.app import camera, camera_part  # noqa: E402
+from llm_action.visualization.app.recording_part import _guarded, _said  # noqa: E402
 
 SURE = [{"label": "wave", "score": 0.9}, {"label": "clap", "score": 0.1}]
 
@@ -43,6 +53,23 @@ class Reader(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def sequence():
+    return generate_sequence("waving a hand", subject=1, camera=2, repetition=1)
+
+
+@pytest.fixture(scope="module")
+def files_of_a_wave(sequence, recordings, tmp_path_factory):
+    """The same movement as .mat, .npy, .npz and .csv, and with axes that are left-handed."""
+    folder = tmp_path_factory.mktemp("wave")
+    (folder / "a.mat").write_bytes(sorted(recordings.glob("a3_*"))[0].read_bytes())
+    np.save(folder / "a.npy", sequence.to_layout("kinect20").joints[0])
+    np.savez(folder / "a.npz", joints=sequence.joints, layout=sequence.layout)
+    np.savez(folder / "mirrored.npz", joints=sequence.joints * [1, 1, -1], layout=sequence.layout)
+    np.savetxt(folder / "a.csv", sequence.joints[0].reshape(sequence.num_frames, -1), delimiter=",")
+    return folder
 
 
 class TestNames:
@@ -89,6 +116,47 @@ class TestTrouble:
             names_in("bowing\nbowing")
         assert "names" in trouble(caught.value, []).headline
 
+    @pytest.mark.parametrize(
+        ("name", "said", "parts"),
+        [
+            ("a.mat", {"layout": "ntu25"}, ["“Joint layout” 'ntu25'", "Choose “as the file says” for it"]),
+            ("a.npz", {"layout": "body25"}, ["layout 'ntu25' in the file", "Choose “as the file says” for it"]),
+            ("a.npy", {"layout": "ntu25"}, ["choose “Joint layout”", f"under “{SAY_IT}”"]),
+            ("a.npy", {"axes": "XYZ"}, ["“Order of an array's axes” as letters", "'XYZ'"]),
+            ("a.csv", {"columns": "time"}, ["1 columns (“Columns of a table” 'time')", "Say what all columns are"]),
+            ("a.npy", {"image_size": "wide"}, ["of the video as 1920x1080", "leave it empty"]),
+            ("a.npy", {"missing": "none"}, ["a number that marks missing joints", "'none'", "leave it empty"]),
+        ],
+        ids=lambda given: next(iter(given)) if isinstance(given, dict) else None,
+    )
+    def test_what_cannot_be_so_is_said_in_the_page_s_words(self, files_of_a_wave, name, said, parts):
+        file = str(files_of_a_wave / name)
+        with pytest.raises(ValueError) as caught:
+            read_skeleton(file, **_said(tuple(said.get(option, "") for option in OPTIONS)))
+        found = trouble(caught.value, [file])
+        told = " ".join((found.expected, found.came, found.remedy))
+        assert all(part in told for part in parts), told
+        assert not any(f"{option}=" in told for option in OPTIONS)
+
+    @pytest.mark.parametrize(
+        ("name", "said", "part"),
+        [
+            ("a.mat", {"axes": "XYZ"}, "“Order of an array's axes” XYZ counts for nothing"),
+            ("a.mat", {"columns": "time"}, "“Columns of a table” time counts for nothing"),
+            ("a.mat", {"up": "x"}, "as stated by “Axis that points up” x"),
+            ("a.mat", {"unit": "mm"}, "although “Unit of the coordinates” mm is stated"),
+            ("a.npz", {"mirrored": True}, "“Handedness of the axes” left-handed or mirrored, as stated; try right"),
+            ("mirrored.npz", {"mirrored": False}, "“Handedness of the axes” right-handed, as stated; try left-handed"),
+            ("mirrored.npz", {}, "“Handedness of the axes” settles it"),
+        ],
+    )
+    def test_doubts_are_said_in_the_page_s_words(self, files_of_a_wave, name, said, part):
+        file = files_of_a_wave / name
+        with pytest.warns(RecordingWarning) as caught:
+            read_skeleton(file, **said)
+        told = doubt_in_words(str(caught[0].message), file.stem)
+        assert part in told and not told.startswith(file.stem)
+
     def test_any_other_text_is_kept_whole(self):
         assert trouble(ValueError("the moon is full"), ["a.npz"]).came == "The moon is full."
 
@@ -100,11 +168,6 @@ class TestTrouble:
     def test_the_others_say_what_to_do(self):
         for said in (no_model("no such folder"), unforeseen(KeyError("x"))):
             assert said.headline and said.came and said.remedy
-
-
-@pytest.fixture(scope="module")
-def sequence():
-    return generate_sequence("waving a hand", subject=1, camera=2, repetition=1)
 
 
 def answer_of(sequence, ranking=SURE, **changed) -> Answer:
@@ -128,7 +191,12 @@ class TestAnswer:
     def test_unfamiliar_motion_is_said_to_be_so(self, sequence):
         assert "unlike anything" not in answer_html(answer_of(sequence))
         strange = [{**SURE[0], "unfamiliar": True}, SURE[1]]
-        assert "unlike anything the model was trained on" in answer_html(answer_of(sequence, strange))
+        said = answer_html(answer_of(sequence, strange))
+        assert "unlike anything the model was trained on" in said and "Unfamiliar; nearest is wave" in said
+
+    def test_nothing_is_sure_or_impossible(self, sequence):
+        text = Reader(answer_html(answer_of(sequence, [{"label": "wave", "score": 0.999}, SURE[1] | {"score": 0.001}])))
+        assert "wave, over 99 %" in text.text and "under 1 %" in text.text
 
     def test_a_weak_best_name_is_said_to_be_so(self, sequence):
         even = [{"label": name, "score": 0.25} for name in "abcd"]
@@ -158,8 +226,111 @@ class TestAnswer:
         assert "Nobody" in live_html(StreamResult(None, 3.0, None, 0.0, [], None, 0.0, 0), "")
         strange = [{**one, "unfamiliar": True} for one in SURE]
         assert "unlike anything" in live_html(StreamResult(None, 3.0, "wave", 0.9, strange, "wave", 0.8, 0), "")
-        assert "unlike anything" not in live_html(result, "")
+        assert "unlike anything" not in live_html(result, "") and "behind" not in live_html(result, "")
+        assert "20 pictures behind" in live_html(StreamResult(None, 3.0, "wave", 0.9, SURE, "wave", 0.8, 20), "")
         assert "it broke" in live_html(result, "it broke") and 'role="alert"' in live_html(result, "it broke")
+
+
+class TestWhatElseCanGoWrong:
+    """What a browser test would have to wait for, or break."""
+
+    def ready(self, recognize) -> LoadingModel:
+        model = LoadingModel(lambda: recognize)
+        model.wait()
+        return model
+
+    @pytest.mark.parametrize(
+        ("error", "headline"),
+        [
+            (ValueError("Expected a recording with a skeleton: there is none."), "wave.npz could not be recognised."),
+            (KeyError("joints"), "This page made a mistake."),
+        ],
+    )
+    def test_in_the_place_of_an_explanation(self, sequence, error, headline):
+        def action(recognize, found):
+            raise error
+
+        html, _ = _guarded(self.ready(None), action)(answer_of(sequence, name="wave.npz"))
+        assert headline in Reader(html).text and 'role="alert"' in html
+
+    def test_a_model_that_fails_without_a_word_is_named_by_its_error(self):
+        def load():
+            raise MemoryError
+
+        model = LoadingModel(load)
+        with pytest.raises(RuntimeError, match="MemoryError"):
+            model.wait()
+
+    def test_a_page_without_an_estimator_has_no_camera(self, monkeypatch):
+        monkeypatch.setattr(camera_part, "has_estimator", lambda: False)
+        with gradio.Blocks() as page:
+            camera_part.add_camera_part(self.ready(None))
+        (said,) = (block for block in page.blocks.values() if isinstance(block, gradio.HTML))
+        assert "pip install 'llm-action[video]'" in Reader(said.value).text
+
+
+class TestCamera:
+    """Pictures one after the other, with an estimator that finds nobody in them."""
+
+    PICTURE = np.zeros((6, 8, 3), np.uint8)
+
+    @pytest.fixture(autouse=True)
+    def estimator(self, monkeypatch):
+        class Estimator:
+            def __call__(self, picture, seconds):
+                if picture.shape != TestCamera.PICTURE.shape:
+                    raise KeyError("a picture of another size")
+
+            def close(self):
+                pass
+
+        monkeypatch.setattr(camera, "Estimator", Estimator)
+        monkeypatch.setattr(camera, "_PAUSE", 0.05)
+
+    def until(self, part: str, model: LoadingModel, current=None):
+        """Shows pictures until the page says so."""
+        for _ in range(200):
+            _, html, current = camera_part.follow(model, self.PICTURE, current)
+            if part in Reader(html).text:
+                return current
+            time.sleep(0.01)
+        pytest.fail(f"never said {part!r}, but {html}")
+
+    def test_while_the_model_is_loading_and_when_it_never_comes(self):
+        go_on = threading.Event()
+
+        def load():
+            go_on.wait(60)
+            raise ValueError("runs/none: expected a model folder, found nothing")
+
+        model = LoadingModel(load)
+        assert self.until("The model is still loading", model) is None
+        go_on.set()
+        self.until("The model could not be loaded", model)
+
+    def test_a_stream_that_stops_begins_again_when_the_camera_does(self):
+        class Recognize:
+            begun = 0
+
+            def stream(self, frames, *arguments, **options):
+                self.begun += 1
+                next(frames)
+                if self.begun == 1:
+                    raise ValueError("Frame 3 of the stream: expected 33 joints, got 32")
+                yield StreamResult(None, 3.0, None, 0.0, [], None, 0.0, 0)
+
+        model = LoadingModel(Recognize)
+        model.wait()
+        current = self.until("The stream stopped. What came Frame 3 of the stream", model)
+        assert self.until("Stop the camera and start it again", model, current) is current
+        time.sleep(0.1)
+        assert self.until("Nobody is seen", model, current) is not current
+
+    def test_a_mistake_of_the_page(self):
+        model = LoadingModel(object)
+        model.wait()
+        _, html, _ = camera_part.follow(model, np.zeros((2, 2, 3), np.uint8), None)
+        assert "This page made a mistake" in html and "another size" in html
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +359,12 @@ class TestRecognise:
         assert [row.title for row in found.rows] == ["Both together", "Person 1", "Person 2"]
         np.testing.assert_allclose(found.rows[2].sequence.joints[0], found.sequence.joints[1])
 
+    def test_three_persons(self, recognize, tmp_path, sequence):
+        crowd = np.concatenate([sequence.joints + np.array([offset, 0, 0]) for offset in (0, 1.5, 3)])
+        write_npz(SkeletonSequence(crowd, sequence.layout, 30.0), tmp_path / "crowd.npz")
+        found = recognise(recognize, [str(tmp_path / "crowd.npz")], {}, None, None)
+        assert [row.title for row in found.rows] == ["All 3 together", "Person 1", "Person 2", "Person 3"]
+
     def test_names_of_one_s_own(self, recognize, recordings):
         file = str(sorted(recordings.glob("a3_*"))[0])
         found = recognise(recognize, [file], {}, names_in("bowing: bending forward\nwaving"), None)
@@ -197,7 +374,8 @@ class TestRecognise:
         joints = np.tile(sequence.joints[0], (30, 1, 1))  # a minute and more: one label is too few
         np.savez(tmp_path / "long.npz", joints=joints, layout=sequence.layout, up="y", fps=30.0)
         found = recognise(recognize, [str(tmp_path / "long.npz")], {}, None, None)
-        assert any("moments" in doubt for doubt in found.doubts)
+        (doubt,) = [doubt for doubt in found.doubts if "moments" in doubt]
+        assert doubt_in_words(doubt, "long").endswith("“What happens when?” names what is done in turn.")
 
     def test_files_that_are_no_recording_together(self, recognize, recordings):
         files = [str(file) for file in sorted(recordings.glob("a3_*"))[:2]]

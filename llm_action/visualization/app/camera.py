@@ -21,6 +21,7 @@ from .estimator import LAYOUT, Estimator
 FPS = 10  # pictures a second that the browser sends
 _WINDOW, _HOP = 3 * FPS, FPS  # frames
 _SURE = 0.3  # visibility below which a joint is missing
+_PAUSE = 1.0  # seconds without a picture, after which somebody has stopped the camera
 _WIDTH = 480  # pixels of what is shown
 
 
@@ -39,14 +40,20 @@ class CameraStream:
         self.latest: StreamResult | None = None
         self.error = ""
         self._estimate = Estimator()
-        self._start = time.monotonic()
+        self._start = self._newest = time.monotonic()
         self._frames: queue.Queue[np.ndarray | None] = queue.Queue()
         self._ended = False
         threading.Thread(target=self._name, args=(recognize,), daemon=True).start()
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether nothing more is named, and the camera has been stopped since: what comes now is another stream."""
+        return bool(self.error) and time.monotonic() - self._newest > _PAUSE
+
     def add(self, picture: np.ndarray) -> np.ndarray:
         """Takes a picture (height, width, 3) and gives it back with the skeleton drawn."""
-        found = self._estimate(picture, time.monotonic() - self._start)
+        self._newest = time.monotonic()
+        found = self._estimate(picture, self._newest - self._start)
         if found is None:
             self._frames.put(np.zeros(0, np.float32))  # nobody
             return _drawn(picture, None)

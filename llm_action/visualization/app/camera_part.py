@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from functools import partial
 
 import gradio as gr
+import numpy as np
 
 from .camera import FPS, CameraStream
 from .estimator import has_estimator
@@ -46,23 +47,8 @@ def add_camera_part(model: LoadingModel) -> None:
             live = gr.HTML(hint_html("The names come here."), elem_id="live")
     stream = gr.State(None, time_to_live=_LONGEST, delete_callback=_close)
 
-    def follow(picture: Any, current: CameraStream | None):
-        if picture is None:
-            return None, hint_html("The camera gives no picture."), current
-        try:
-            recognize = model.wait(0)
-            if recognize is None:
-                return picture, hint_html("The model is still loading; the names come as soon as it is there."), current
-            current = current or CameraStream(recognize)
-            return current.add(picture), live_html(current.latest, current.error), current
-        except RuntimeError as error:
-            return picture, trouble_html(no_model(str(error))), current
-        except Exception as error:
-            traceback.print_exc()
-            return picture, trouble_html(unforeseen(error)), current
-
     camera.stream(
-        follow,
+        partial(follow, model),
         [camera, stream],
         [seen, live, stream],
         stream_every=1 / FPS,
@@ -71,6 +57,27 @@ def add_camera_part(model: LoadingModel) -> None:
         show_progress="hidden",
     )
     camera.clear(_close, stream, stream)
+
+
+def follow(
+    model: LoadingModel, picture: np.ndarray, current: CameraStream | None
+) -> tuple[np.ndarray, str, CameraStream | None]:
+    """What the page shows of a picture, what it says, and the stream that the next picture belongs to."""
+    try:
+        recognize = model.wait(0)
+    except RuntimeError as error:
+        return picture, trouble_html(no_model(str(error))), current
+    if recognize is None:
+        return picture, hint_html("The model is still loading; the names come as soon as it is there."), current
+    try:
+        if current is not None and current.was_stopped:
+            current.close()
+            current = None
+        current = current or CameraStream(recognize)
+        return current.add(picture), live_html(current.latest, current.error), current
+    except Exception as error:
+        traceback.print_exc()
+        return picture, trouble_html(unforeseen(error)), current
 
 
 def _close(current: CameraStream | None) -> None:

@@ -26,6 +26,10 @@ _OF_PROGRAMS = {
     "image_size as (width, height) or '1920x1080'": "the width and height of the video as 1920x1080",
     "write it so or leave it out": "write it so or leave it empty",
     "leave layout out and convert with .to_layout(...)": "choose “as the file says” for it",
+    "leave layout out": "choose “as the file says” for it",
+    "” True or False": "”",
+    "” True, as stated; try False": "” left-handed or mirrored, as stated; try right-handed",
+    "” False, as stated; try True": "” right-handed, as stated; try left-handed or mirrored",
 }
 _PARTS = re.compile(r"expected (?P<expected>.+?),? (?:found|got|came) (?P<came>.+?)(?:; (?P<remedy>.+))?$", re.I)
 _OPTION = re.compile(rf"\b({'|'.join(OPTIONS)})=(\w|['\"(\[-])?")
