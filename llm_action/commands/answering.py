@@ -51,8 +51,20 @@ class StudentFirst:
         return load_pipeline(self._model, self._dtype)
 
     def knowing(self, labels: Any) -> StudentRecognizer | SkeletonActionRecognitionPipeline:
-        """Who can choose among candidates."""
-        return self.student if self.student.knows(labels) else self.language_model
+        """Who can choose among candidates.
+
+        Raises:
+            OSError: the language model would have to, and cannot be loaded.
+        """
+        if self.student.knows(labels):
+            return self.student
+        try:
+            return self.language_model
+        except (ValueError, OSError) as error:
+            raise OSError(
+                f"expected names that the student was trained on, as they are, found {', '.join(labels)}; the language "
+                f"model takes other names, and what they mean, but it cannot be loaded: {error}"
+            ) from error
 
     def __call__(self, sequences: Any, *, candidate_labels: Any = None, **options: Any) -> Any:
         return self.knowing(candidate_labels)(sequences, candidate_labels=candidate_labels, **options)

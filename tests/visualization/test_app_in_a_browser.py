@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.slow
 gradio = pytest.importorskip("gradio", reason="the page needs gradio (pip install 'llm-action[app]')")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
 
+from llm_action.modeling.configuration_llm_ar import LlmArConfig  # noqa: E402
+from llm_action.modeling.student import ActionStudent, StudentConfig  # noqa: E402
 from llm_action.skeleton_io.video import pictures  # noqa: E402
 from llm_action.visualization.app.estimator import has_estimator  # noqa: E402
 from llm_action.visualization.app.page import launch_app  # noqa: E402
@@ -312,14 +316,55 @@ def test_why(visit, recording, width):
     assert "<html" in Path(kept.value.path()).read_text(encoding="utf-8")
 
 
-def test_a_video(visit, data_root):
+def test_a_mistake_of_the_page(visit, tiny_export, recording):
+    """What nobody foresaw is said, in the place of the answer or of the reasons; the page goes on."""
+    from transformers import pipeline
+
+    recognize = pipeline("skeleton-action-recognition", model=str(tiny_export))
+
+    class Mistaken:
+        processor, asked = recognize.processor, 0
+
+        def __call__(self, inputs, **options):
+            self.asked += 1
+            if self.asked == 1:
+                raise RuntimeError("the wheels came off")
+            return recognize(inputs, **options)
+
+        def explain(self, *arguments, **options):
+            raise KeyError("reasons")
+
+    address, close = served(Mistaken)
+    try:
+        page = visit(NARROW, address)
+        page.upload(recording)
+        page.answer.get_by_role("alert").wait_for()
+        said = page.answer.inner_text()
+        assert "This page made a mistake." in said and "the wheels came off" in said and "Try again" in said
+        page.keep("mistake")
+        page.page.get_by_role("button", name="Name the action").click()
+        page.answer.locator("h2").wait_for()
+        page.page.get_by_role("button", name="Why this answer?").click()
+        page.page.locator("#more").get_by_text("This page made a mistake.").wait_for()
+        assert page.overflow() <= 0
+    finally:
+        close()
+
+
+@pytest.mark.parametrize("film", ["S001C001P001R001A001_rgb.avi", "demo.mp4"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_a_video(visit, data_root, film, width):
     if not has_estimator():
         pytest.skip("videos need the video extra (pip install 'llm-action[video]')")
-    page = visit()
-    page.upload(next((data_root / "video").glob("*.avi")))
+    page = visit(width)
+    page.upload(data_root / "video" / film)
     page.answer.locator("h2").wait_for()
-    assert "mediapipe33" in page.answer.inner_text()
-    page.keep("video")
+    said = page.answer.inner_text()
+    assert "mediapipe33" in said
+    often_empty = re.search(r"Take this with care\. Nobody was found in \d+ of 280 frames", said)
+    assert bool(often_empty) == (film == "demo.mp4")
+    page.keep(f"video_{Path(film).stem.split('_')[0]}")
+    assert page.overflow() <= 0
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -328,13 +373,54 @@ def test_the_camera(visit, width):
     page.page.get_by_role("tab", name="The camera").click()
     live = page.page.locator("#live")
     if not has_estimator():
-        live.get_by_text("pip install 'llm-action[video]'").wait_for()
-        page.keep("no_camera")
-        return
+        pytest.skip("the camera needs the video extra (pip install 'llm-action[video]')")
     page.start_camera()
     live.get_by_text("Nobody is seen").wait_for()  # the browser's own test picture
     page.keep("camera_nobody")
     assert page.overflow() <= 0
+
+
+def test_a_page_without_an_estimator_says_how_to_get_one(visit, monkeypatch):
+    monkeypatch.setattr("llm_action.visualization.app.camera_part.has_estimator", lambda: False)
+    address, close = served(lambda: None)
+    try:
+        page = visit(NARROW, address)
+        page.page.get_by_role("tab", name="The camera").click()
+        page.page.locator("#live").get_by_text("pip install 'llm-action[video]'").wait_for()
+        page.keep("no_camera")
+    finally:
+        close()
+
+
+def test_a_stream_that_stops_begins_again_with_the_camera(visit):
+    if not has_estimator():
+        pytest.skip("the camera needs the video extra (pip install 'llm-action[video]')")
+
+    class Failing:
+        begun = 0
+
+        def stream(self, frames, *arguments, **options):
+            self.begun += 1
+            if self.begun == 1:
+                next(frames)
+                raise ValueError("Frame 1 of the stream: expected 33 joints, got 32")
+            yield from ()
+
+    address, close = served(Failing)
+    try:
+        page = visit(NARROW, address)
+        page.page.get_by_role("tab", name="The camera").click()
+        page.start_camera()
+        live, record = page.page.locator("#live"), page.page.locator("#camera").get_by_label("capture photo")
+        live.get_by_text("The stream stopped.").wait_for()
+        assert "expected 33 joints, got 32" in live.inner_text() and "Stop the camera" in live.inner_text()
+        page.keep("stopped")
+        record.click()
+        page.page.wait_for_timeout(2000)
+        record.click()
+        live.get_by_text("Looking: the first name comes").wait_for()
+    finally:
+        close()
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -359,9 +445,23 @@ def test_somebody_before_the_camera(browser, url, data_root, tmp_path, width):
         filming.close()
 
 
-def test_the_command_serves_the_page(visit, tiny_export, recording):
-    port = 7990 + os.getpid() % 1000
-    command = [sys.executable, "-m", "llm_action.cli", "app", str(tiny_export), "--port", str(port)]
+@pytest.fixture(scope="module")
+def student_alone(tiny_export, tmp_path_factory) -> Path:
+    """A model with an untrained student, whose base model is not there."""
+    folder = tmp_path_factory.mktemp("student") / "model"
+    shutil.copytree(tiny_export, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "base_model": str(folder / "none")}))
+    labels = LlmArConfig.from_pretrained(folder).class_names
+    ActionStudent(StudentConfig(list(labels), num_frames=16)).save_pretrained(folder)
+    return folder
+
+
+@contextmanager
+def commanded(*arguments: str) -> Iterator[str]:
+    """The address that `llm-action app` serves with these arguments."""
+    port = str(7990 + os.getpid() % 1000)
+    command = [sys.executable, "-m", "llm_action.cli", "app", *arguments, "--port", port]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said = []
@@ -371,10 +471,30 @@ def test_the_command_serves_the_page(visit, tiny_export, recording):
                 break
         else:
             pytest.fail("".join(said))
-        page = visit(WIDE, f"http://127.0.0.1:{port}/")
-        page.upload(recording)
-        page.answer.locator("h2").wait_for()
-        assert "wave" in page.answer.inner_text()
+        yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_the_command_serves_the_page(visit, tiny_export, recording):
+    with commanded(str(tiny_export)) as address:
+        page = visit(WIDE, address)
+        page.upload(recording)
+        page.answer.locator("h2").wait_for()
+        assert "wave" in page.answer.inner_text()
+
+
+def test_the_student_answers_fast_and_new_names_are_the_language_model_s(visit, student_alone, recording):
+    with commanded(str(student_alone), "--fast") as address:
+        page = visit(NARROW, address)
+        page.upload(recording)
+        page.answer.locator("h2").wait_for()
+        page.page.get_by_role("button", name="Why this answer?").click()
+        page.page.frame_locator("iframe.explanation").get_by_text("student").first.wait_for()
+        page.keep("fast")
+        page.page.get_by_label("Names to choose among").fill("bowing\ngreeting")
+        page.page.get_by_role("button", name="Name the action").click()
+        page.answer.get_by_text("the base model").wait_for()  # which this model lacks
+        page.keep("fast_without_base")
+        assert page.overflow() <= 0
