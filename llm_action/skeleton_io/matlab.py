@@ -130,7 +130,7 @@ def _variable(data: bytes, order: str, names: Sequence[str] | None) -> tuple[str
 def _numbers(element: _Element, order: str) -> np.ndarray:
     if element.kind not in _NUMBERS:
         raise _Damage("numbers of no known kind")
-    kind = np.dtype(_NUMBERS[element.kind]).newbyteorder(order)
+    kind = np.dtype(order + _NUMBERS[element.kind])
     if len(element.data) % kind.itemsize:
         raise _Damage("half a number")
     return np.frombuffer(element.data, kind)
