@@ -27,7 +27,7 @@ ScoreWindows = Callable[[list[SkeletonSequence]], Any]
 _USUAL_FPS = 30.0  # frames a second where they are not known
 _SCORED_AT_ONCE = 64  # windows
 _SMALLEST_WINDOW = 0.5  # share of a window that has to lie within the recording
-_SHARPNESS = 8  # of the weights by which the moments of a segment decide where its peak is
+_LEAST = 1e-6  # posterior, and what is lacking to certainty
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,19 @@ class Segmentation:
         hop: between the windows of one length.
         smoothing: standard deviation of the Gaussian by which posteriors are averaged over time; 0 for none.
         threshold: posterior above which a label is taken to be done, 0..1.
-        dip: share of its height to which a label's posterior has to fall between two repetitions, 0..1.
+        dip: nats by which a label's log-odds have to fall and rise again between two repetitions: of a label that is
+            nearly sure, probabilities hardly dip.
         shortest: shorter segments are left out.
 
     Raises:
         ValueError: a value out of range.
     """
 
-    lengths: tuple[float, ...] = (1.5, 2.1, 3.0)
+    lengths: tuple[float, ...] = (1.5, 2.1)
     hop: float = 0.2
     smoothing: float = 0.15
     threshold: float = 0.4
-    dip: float = 0.8
+    dip: float = 1.0
     shortest: float = 0.2
 
     def __post_init__(self):
@@ -60,8 +61,10 @@ class Segmentation:
             raise ValueError(
                 f"Expected smoothing and shortest of 0 seconds or more, got {self.smoothing}, {self.shortest}."
             )
-        if not (0 < self.threshold < 1 and 0 < self.dip < 1):
-            raise ValueError(f"Expected threshold and dip between 0 and 1, got {self.threshold} and {self.dip}.")
+        if not 0 < self.threshold < 1 or self.dip <= 0:
+            raise ValueError(
+                f"Expected a threshold between 0 and 1 and a dip above 0 nats, got {self.threshold} and {self.dip}."
+            )
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,10 @@ def _smoothed(
 
 
 class _Stretch:
-    """One label over time: since when it is likely, how high it rose, and whether it has dipped since."""
+    """One label over time: since when it is likely, how high it rose, and whether it has dipped since.
+
+    Heights are log-odds.
+    """
 
     def __init__(self) -> None:
         self.start: float | None = None
@@ -220,14 +226,14 @@ class _Stretch:
         self.weight = self.weighted = 0.0
 
     def count(self, moment: float, height: float) -> None:
-        """Adds a moment to the mean by which the peak is placed."""
-        weight = height**_SHARPNESS
+        """Adds a moment to the mean by which the peak is placed, weighted by its odds."""
+        weight = np.exp(height)
         self.weight += weight
         self.weighted += weight * moment
 
     def ended(self, label: int, end: float) -> tuple[int, float, float, float, float]:
         assert self.start is not None
-        found = label, self.start, end, self.weighted / self.weight, float(self.height)
+        found = label, self.start, end, self.weighted / self.weight, _posterior(self.height)
         self.start = None
         return found
 
@@ -235,28 +241,38 @@ class _Stretch:
 def _stretches(
     moments: Iterable[tuple[float, np.ndarray | None]], settings: Segmentation, num_labels: int
 ) -> Iterator[tuple[int, float, float, float, float]]:
-    """(label, start, end, peak, height) of every stretch in which a label is likely, frames and posterior."""
+    """(label, start, end, peak, score) of every stretch in which a label is likely, frames and posterior."""
     labels = [_Stretch() for _ in range(num_labels)]
+    likely = _log_odds(np.array(settings.threshold))
     moment = 0.0
     for moment, posterior in moments:
         if posterior is None:
             posterior = np.zeros(num_labels)
-        for label, (stretch, height) in enumerate(zip(labels, posterior.tolist(), strict=True)):
+        for label, (stretch, height) in enumerate(zip(labels, _log_odds(posterior).tolist(), strict=True)):
             if stretch.start is None:
-                if height >= settings.threshold:
+                if height >= likely:
                     stretch.begin(moment, height)
                     stretch.count(moment, height)
                 continue
-            if height < settings.threshold:
+            if height < likely:
                 yield stretch.ended(label, moment)
                 continue
-            if stretch.low is not None and height > stretch.low / settings.dip:  # it rises again
+            if stretch.low is not None and height > stretch.low + settings.dip:  # it rises again
                 yield stretch.ended(label, stretch.low_at)
                 stretch.begin(stretch.low_at, height)
-            elif height < (settings.dip * stretch.height if stretch.low is None else stretch.low):
+            elif height < (stretch.height - settings.dip if stretch.low is None else stretch.low):
                 stretch.low, stretch.low_at = height, moment
             stretch.height = max(stretch.height, height)
             stretch.count(moment, height)
     for label, stretch in enumerate(labels):
         if stretch.start is not None:
             yield stretch.ended(label, moment)
+
+
+def _log_odds(posterior: np.ndarray) -> np.ndarray:
+    shares = posterior.clip(_LEAST, 1 - _LEAST)
+    return np.log(shares / (1 - shares))
+
+
+def _posterior(log_odds: float) -> float:
+    return float(1 / (1 + np.exp(-log_odds)))

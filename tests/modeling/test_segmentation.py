@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm_action.modeling.segmentation import Segmentation, each_person, segments
+from llm_action.modeling.segmentation import ScoreWindows, Segmentation, each_person, segments
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 LABELS = ("wave", "nothing", "kick")
@@ -44,7 +44,7 @@ class Oracle:
         return np.log(scores / scores.sum(1, keepdims=True))
 
 
-def found(joints: np.ndarray, oracle: Oracle, **settings) -> list:
+def found(joints: np.ndarray, oracle: ScoreWindows, **settings) -> list:
     recording = SkeletonSequence(joints, "kinect20", FPS)
     return sorted(segments(recording, oracle, LABELS, Segmentation(**settings)), key=lambda one: one.start)
 
@@ -65,6 +65,16 @@ def test_repetitions_without_a_pause_are_told_apart():
     result = found(still(450), Oracle({0: actions}), lengths=(1.5, 2.0))
     assert [one.label for one in result] == ["wave"] * 5
     assert np.allclose([one.peak for one in result], [3, 5, 7, 9, 11], atol=0.15)
+
+
+def test_repetitions_of_what_is_nearly_sure_all_along_are_told_apart():
+    def score(windows: list[SkeletonSequence]) -> np.ndarray:
+        middles = np.array([window.joints[0, [0, -1], 0, 2].mean() - 1 for window in windows]) / FPS
+        doubt = np.exp(-4 - 1.5 * np.cos(np.pi * middles))  # between e^-2.5 and e^-5.5, least at 2, 4, 6 ... s
+        return np.log(np.stack([1 - doubt, doubt / 2, doubt / 2], axis=1))
+
+    peaks = [one.peak for one in found(still(330), score) if 1 < one.peak < 9]
+    assert np.allclose(peaks, [2, 4, 6, 8], atol=0.2)
 
 
 def test_what_is_done_elsewhere_in_the_recording_changes_nothing():
