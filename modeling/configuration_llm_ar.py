@@ -19,8 +19,6 @@ from .hub_repository import (
 from .skeleton_layouts import get_layout, own_layout
 from .skeleton_trunk import SIZES
 
-SKELETON = "skeleton"  # the sense that every model has, beside whatever others it was trained on
-
 
 @strict
 class ActionVQVAEConfig(PreTrainedConfig):

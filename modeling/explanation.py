@@ -20,10 +20,11 @@ from .action_attributes import ATTRIBUTES
 from .attribute_likelihood import LabelLexicon, value_numbers
 from .label_descriptions import LabelDescription
 from .label_tree import label_key
-from .motion_attribution import METHODS, Attribution, MotionScorer, attribute, skeleton_tokens
+from .motion_attribution import METHODS, Attribution, MotionScorer, attribute, log_odds, skeleton_tokens
 from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .skeleton_normalization import resample
 from .skeleton_recording import RecordingWarning
+from .skeleton_sequence import SKELETON
 
 REHEARSAL_FILE = "rehearsal.json"  # action sentences of each class, which a training leaves beside its model
 _MOMENTS = 16  # beginnings that are read
@@ -121,6 +122,24 @@ class AttributeSeen:
 
 
 @dataclass(frozen=True)
+class SenseSpoken:
+    """What one of several senses of a recording said.
+
+    Attributes:
+        name: of the sense.
+        weight: what the explained label's log-odds lose without it, below 0 of one that speaks against the label.
+        label, score: the best label of this sense alone, and its share.
+        share: of the explained label, by this sense alone.
+    """
+
+    name: str
+    weight: float
+    label: str
+    score: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a recording is called what it is called.
 
@@ -139,6 +158,8 @@ class Explanation:
         attributes: what the joints show beside what the label means.
         notes, doubts: what was inferred of the recording, and what may be wrong with it.
         answered_by: "language model" or "student".
+        senses: what each said, where the recording has several; none of a model that knows classes by their motion
+            (`adapt`), which needs the skeleton.
     """
 
     name: str
@@ -158,6 +179,7 @@ class Explanation:
     notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     answered_by: str = MotionScorer.answered_by
+    senses: list[SenseSpoken] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -226,7 +248,25 @@ def explain(
         notes=list(sequence.notes),
         doubts=[str(one.message) for one in caught if issubclass(one.category, RecordingWarning)],
         answered_by=scorer.answered_by,
+        senses=_senses(scorer, seen, label),
     )
+
+
+def _senses(scorer: MotionScorer, seen: np.ndarray, label: int) -> list[SenseSpoken]:
+    """What is lost without each sense, and what each says alone."""
+    given = scorer.given
+    if len(given) == 1 or scorer.processor.motion_features:
+        return []
+    (whole,) = log_odds(scorer.posteriors_of(seen[None]), label)
+    found = []
+    for name in given:
+        (without,) = log_odds(scorer.posteriors_of(seen[None], [other for other in given if other != name]), label)
+        (alone,) = scorer.posteriors_of(seen[None], [name])
+        best = int(alone.argmax())
+        found.append(
+            SenseSpoken(name, float(whole - without), scorer.labels[best], float(alone[best]), float(alone[label]))
+        )
+    return found
 
 
 def _prefixes(scorer: MotionScorer, normalized: np.ndarray, ranking: list[dict[str, Any]]) -> PosteriorOverTime:
@@ -245,7 +285,7 @@ def _windows(scorer: MotionScorer, normalized: np.ndarray) -> PosteriorOverTime:
     starts = np.linspace(0, 1 - _WINDOW, _WINDOWS)
     frames = scorer.normalizer.num_frames
     parts = np.stack([resample(normalized, frames, start, start + _WINDOW) for start in starts])
-    shares = scorer.posteriors_of(parts, alone=True)
+    shares = scorer.posteriors_of(parts, [SKELETON])
     return PosteriorOverTime(starts.tolist(), (starts + _WINDOW).tolist(), shares.tolist())
 
 

@@ -150,14 +150,15 @@ def familiarity_entry(familiarity: float | None) -> dict[str, Any]:
 
 
 def familiarity_entries(
-    familiarity: Familiarity | None, normalizer: SkeletonNormalizer, sequences: list[SkeletonSequence]
+    familiarity: Familiarity | None, normalizer: SkeletonNormalizer, sequences: Sequence[SkeletonSequence | None]
 ) -> list[dict[str, Any]]:
-    """What the entries of each recording's ranking say of it; nothing where it is not known."""
-    if familiarity is None or not sequences:
+    """What the entries of each recording's ranking say of it; nothing where it is not known, or no skeleton there."""
+    there = [sequence for sequence in sequences if sequence is not None]
+    if familiarity is None or not there:
         return [{} for _ in sequences]
-    skeletons = normalizer.arrays(sequences)[0]
-    shares = familiarity.familiarity(familiarity_features(skeletons, normalizer.layout))
-    return [familiarity_entry(float(share)) for share in shares]
+    skeletons = normalizer.arrays(there)[0]
+    shares = iter(familiarity.familiarity(familiarity_features(skeletons, normalizer.layout)).tolist())
+    return [{} if sequence is None else familiarity_entry(next(shares)) for sequence in sequences]
 
 
 def _fitted(features: np.ndarray, classes: np.ndarray) -> Familiarity:

@@ -16,7 +16,7 @@ The student reads no tokens: of it there are `motion`, and `gradients` straight 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .prompt_states import KeptStates
 from .skeleton_layouts import get_layout
 from .skeleton_normalization import SkeletonNormalizer, resample
+from .skeleton_sequence import SKELETON
 from .student import ActionStudent
 
 METHODS = ("motion", "tokens", "gradients")
@@ -104,13 +105,18 @@ class MotionScorer:
         """What makes the skeletons that are scored."""
         return self.processor.feature_extractor
 
-    def posteriors_of(self, skeletons: np.ndarray, alone: bool = False) -> np.ndarray:
+    @property
+    def given(self) -> list[str]:
+        """The senses that are scored, "skeleton" and those of which there are signals."""
+        return [SKELETON, *(name for name, values in self.signals.items() if not values.isnan().any())]
+
+    def posteriors_of(self, skeletons: np.ndarray, senses: Collection[str] | None = None) -> np.ndarray:
         """(batch, labels) float64 posteriors of normalised skeletons (batch, persons, frames, joints, 3).
 
         Args:
-            alone: whether without the further senses, default False.
+            senses: those of `given` that are not left out, default all.
         """
-        return self.posteriors(self.encoded(skeletons, alone))
+        return self.posteriors(self.encoded(skeletons, senses))
 
     def beginnings(self, normalized: np.ndarray, steps: Sequence[int]) -> np.ndarray:
         """(steps, labels) posteriors after so many steps of the sentence of a recording.
@@ -134,18 +140,19 @@ class MotionScorer:
         assert given.grad is not None
         return given.grad.cpu().numpy()
 
-    def encoded(self, skeletons: np.ndarray, alone: bool = False) -> list[EncodedRecording]:
+    def encoded(self, skeletons: np.ndarray, senses: Collection[str] | None = None) -> list[EncodedRecording]:
         """Encodes normalised skeletons (batch, persons, frames, joints, 3) as the processor does recordings.
 
         Args:
-            alone: whether without the further senses, default False.
+            senses: those of `given` that are not left out, default all.
         """
         skeletons = np.ascontiguousarray(skeletons, np.float32)
-        mask = np.ones(skeletons.shape[:2], bool)
-        signals = {} if alone else {name: one.expand(len(mask), -1, -1) for name, one in self.signals.items()}
+        seen = senses is None or SKELETON in senses
+        mask = np.full(skeletons.shape[:2], seen)
+        signals = self._signals(len(mask), senses)
         sentences = self.processor.encode_features(torch.from_numpy(skeletons), torch.from_numpy(mask), signals)
         values = features = None
-        if self.needs_attributes:
+        if self.needs_attributes and seen:
             values = value_numbers(skeletons, mask, self.layout.name)
         if self.processor.motion_features:
             absent = self.processor.feature_extractor.max_persons - skeletons.shape[1]
@@ -158,6 +165,11 @@ class MotionScorer:
             )
             for number, sentence in enumerate(sentences)
         ]
+
+    def _signals(self, count: int, senses: Collection[str] | None) -> dict[str, Tensor]:
+        """(count, frames, channels) the signals of the senses that are not left out."""
+        kept = {name: values for name, values in self.signals.items() if senses is None or name in senses}
+        return {name: values.expand(count, -1, -1) for name, values in kept.items()}
 
     def posteriors(self, recordings: Sequence[EncodedRecording]) -> np.ndarray:
         """(recordings, labels) float64 posteriors; the same sentence is scored once."""
@@ -242,8 +254,8 @@ class StudentScorer(MotionScorer):
         return self.student.normalizer()
 
     @torch.no_grad()
-    def posteriors_of(self, skeletons: np.ndarray, alone: bool = False) -> np.ndarray:
-        return self._scores(torch.from_numpy(np.ascontiguousarray(skeletons, np.float32))).softmax(-1).numpy()
+    def posteriors_of(self, skeletons: np.ndarray, senses: Collection[str] | None = None) -> np.ndarray:
+        return self._scores(torch.from_numpy(np.ascontiguousarray(skeletons, np.float32)), senses).softmax(-1).numpy()
 
     def beginnings(self, normalized: np.ndarray, steps: Sequence[int]) -> np.ndarray:
         """(steps, labels) posteriors of a recording's beginnings, each taken for a whole one."""
@@ -259,10 +271,11 @@ class StudentScorer(MotionScorer):
         assert given.grad is not None
         return given.grad.numpy()
 
-    def _scores(self, skeletons: Tensor) -> Tensor:
+    def _scores(self, skeletons: Tensor, senses: Collection[str] | None = None) -> Tensor:
         """(batch, labels) float64 of skeletons whose persons are all there."""
-        mask = torch.ones(skeletons.shape[:2], dtype=torch.bool)
-        return self.student(skeletons, mask)[:, self._columns].double() / self.student.config.temperature
+        mask = torch.full(skeletons.shape[:2], senses is None or SKELETON in senses)
+        scores = self.student(skeletons, mask, self._signals(len(mask), senses))
+        return scores[:, self._columns].double() / self.student.config.temperature
 
 
 def _are_skeleton(ids: Any, first_action_id: int, config: ActionVQVAEConfig) -> Any:

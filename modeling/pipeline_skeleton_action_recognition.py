@@ -22,7 +22,7 @@ from .prompt_states import KeptStates
 from .segmentation import Segmentation, segments
 from .segmentation import each_person as persons_of
 from .skeleton_recording import CONVENTIONS, is_several
-from .skeleton_sequence import SkeletonSequence
+from .skeleton_sequence import SKELETON, SkeletonSequence
 from .skeleton_stream import StreamResult, recognize_streams
 from .student import ActionStudent
 from .student_recognizer import StudentRecognizer
@@ -161,7 +161,12 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         return self._preprocess_params | self._sanitize_parameters(**options)[0]
 
     def _read(self, recording: Any, any_length: bool = False, **kwargs) -> SkeletonSequence:
-        """A recording with what the options say of it."""
+        """A recording's skeleton with what the options say of it."""
+        if isinstance(recording, Mapping) and not {SKELETON, *self.processor.senses}.isdisjoint(recording):
+            raise ValueError(
+                "Expected the skeleton alone with each_person and in segment(), got a mapping of senses: a signal does "
+                "not say whose it is. Pass what the mapping has under skeleton."
+            )
         options = self._read_options(**kwargs)
         known = {name: value for name, value in options.items() if name not in ("views", "attributes")}
         return self.processor.read(recording, any_length=any_length, **known)
@@ -218,7 +223,8 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
         read = {"views": 1, **self._preprocess_params, **read}
         top_k, views = {"top_k": 5, **self._forward_params, **score}["top_k"], read.pop("views")
         read.pop("attributes", None)
-        sequences = [self.processor.read(one, **read) for one in inputs]
+        senses = (self.processor.read_senses(one, **read) for one in inputs)
+        sequences = [{SKELETON: skeleton, **signals} for skeleton, signals in senses]
         if not self.hybrid:
             return self._of_student()(sequences, rank["labels"], top_k, views)
         rankings = self.student.recognize(sequences, None, views, rank["labels"])

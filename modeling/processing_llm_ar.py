@@ -15,7 +15,6 @@ from transformers.utils import cached_file
 
 from .attribute_likelihood import value_numbers
 from .class_prototypes import motion_features
-from .configuration_llm_ar import SKELETON
 from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_features
 from .hub_repository import (
     FORMAT_VERSION,
@@ -29,10 +28,9 @@ from .hub_repository import (
 )
 from .modeling_action_vqvae import ActionVQVAE
 from .recording_inputs import RecordingInputs, with_signals
-from .signal_sequence import at_moments, thinned
-from .skeleton_layouts import get_layout
+from .signal_sequence import standardized
 from .skeleton_recording import is_several
-from .skeleton_sequence import SkeletonSequence
+from .skeleton_sequence import SKELETON, SkeletonSequence
 
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
@@ -284,34 +282,19 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
         self, read: Sequence[tuple[SkeletonSequence | None, Mapping[str, np.ndarray]]], views: int
     ) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
         """Normalised skeletons, person_mask and signals of recordings, as `encode_features` takes them."""
-        extractor = self.feature_extractor
-        there = [number for number, (skeleton, _) in enumerate(read) if skeleton is not None]
-        if self.motion_features and len(there) < len(read):
+        skeletons = [skeleton for skeleton, _ in read]
+        if self.motion_features and any(skeleton is None for skeleton in skeletons):
             raise ValueError("Expected a skeleton in every recording: this model knows classes by their motion.")
-        normalized = extractor([read[number][0] for number in there], views=views) if there else None
-        if normalized is not None and len(there) == len(read):
-            seen, mask = normalized["skeletons"], normalized["person_mask"]
-        else:
-            joints = (extractor.max_persons, extractor.num_frames, get_layout(extractor.layout).num_joints, 3)
-            seen = np.zeros((len(read) * views, *joints), np.float32)
-            mask = np.zeros(seen.shape[:2], bool)
-            rows = [number * views + view for number in there for view in range(views)]
-            if normalized is not None:
-                seen[rows], mask[rows] = normalized["skeletons"], normalized["person_mask"]
+        seen, mask = self.feature_extractor.arrays(skeletons, views)
         signals = {name: self.standardized(name, [one.get(name) for _, one in read], views) for name in self._senses}
         return seen, mask, signals
 
     def standardized(self, sense: str, values: Sequence[np.ndarray | None], views: int = 1) -> torch.Tensor:
         """(batch * views, frames, channels) of signals (samples, channels), NaN throughout where one is lacking."""
         model = self._senses[sense]
-        frames = model.config.num_frames
-        rows = np.full((len(values), frames, len(model.config.channels)), np.nan, np.float32)
-        for row, given in zip(rows, values, strict=True):
-            if given is not None:
-                given = thinned(given, 2 * frames)
-                row[:] = at_moments(given, np.linspace(0, len(given) - 1, frames))
-        standard = (torch.from_numpy(rows) - model.channel_means.cpu()) / model.channel_scales.cpu()
-        return standard.repeat_interleave(views, 0)
+        means, scales = model.channel_means.cpu().numpy(), model.channel_scales.cpu().numpy()
+        rows = torch.from_numpy(standardized(values, model.config.num_frames, means, scales))
+        return rows.repeat_interleave(views, 0)
 
     def prompts(
         self, recordings: Sequence[EncodedRecording], return_tensors: str | None = None, padding: bool | str = True

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .configuration_llm_ar import SKELETON
 from .feature_extraction_skeleton import SkeletonFeatureExtractor
 from .modeling_action_vqvae import ActionVQVAE
-from .signal_sequence import SignalSequence, on_skeleton_clock, signal_from
+from .signal_sequence import SignalSequence, beside, signal_from
 from .skeleton_recording import recording_from_array, recording_of, warn_if_long
-from .skeleton_sequence import SkeletonSequence
+from .skeleton_sequence import SKELETON, SkeletonSequence
 
 
 class RecordingInputs:
@@ -109,9 +107,7 @@ class RecordingInputs:
                 given = signal_from(np.load(path, allow_pickle=False), path.name)
         elif torch.is_tensor(given):
             given = given.detach().float().cpu().numpy()
-        signal = signal_from(given, sense)
-        signal = replace(signal, values=signal.with_channels(self._senses[sense].config.channels), channels=())
-        return on_skeleton_clock(signal, skeleton)
+        return beside(skeleton, given, sense, self._senses[sense].config.channels)
 
     def _read_file(self, path: Path, layout: Any, fps: float | None, **conventions: Any) -> SkeletonSequence:
         if (read := self.file_reader) is not None:

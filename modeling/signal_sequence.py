@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .skeleton_recording import warn
 from .skeleton_sequence import SkeletonSequence
+
+_LONGEST_GAP = 0.2  # share of what the skeleton shows that may pass without a sample
+_FEWEST_LOST = 5  # samples that make a gap: a slow sensor has none
 
 
 @dataclass(eq=False)
@@ -75,7 +79,7 @@ class SignalSequence:
             if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
                 raise ValueError("expected times in seconds that rise from sample to sample; sort them, drop doubles")
             if self.rate is None and len(self.times) > 1:
-                self.rate = float((len(self.times) - 1) / (self.times[-1] - self.times[0]))
+                self.rate = float(1 / np.median(np.diff(self.times)))  # whatever gaps there are
         elif self.start is not None and self.rate is None:
             raise ValueError(
                 f"the rate is missing: a signal that starts at {self.start} s needs its samples per second as rate, "
@@ -113,7 +117,8 @@ def on_skeleton_clock(signal: SignalSequence, skeleton: SkeletonSequence | None)
     """(samples, channels) what a signal shows while the skeleton is seen, evenly spaced at about the signal's rate.
 
     Without a skeleton, or where the signal's time stamps are not known, that is the whole signal. Before its first and
-    after its last sample a signal is taken to stay as it was there.
+    after its last sample a signal is taken to stay as it was there, between two to go straight from one to the other.
+    Warns with a `RecordingWarning` where that is done for a fifth of what the skeleton shows, or more.
 
     Raises:
         ValueError: time stamps and a skeleton without frames per second, or that lie wholly outside its recording.
@@ -136,9 +141,36 @@ def on_skeleton_clock(signal: SignalSequence, skeleton: SkeletonSequence | None)
                 f"{about}its samples were taken from {clock[0]:.3f} to {clock[-1]:.3f} s, the skeleton is seen from "
                 f"{begin:.3f} to {end:.3f} s; give times in seconds after the recording's first frame"
             )
+        _warn_of_gap(signal, clock, begin, end)
     count = max(1, round((end - begin) * (signal.rate or 0)) + 1)
     moments = np.linspace(begin, end, count)
     return np.stack([np.interp(moments, clock, channel) for channel in signal.values.T], 1).astype(np.float32)
+
+
+def _warn_of_gap(signal: SignalSequence, clock: np.ndarray, begin: float, end: float) -> None:
+    moments = np.concatenate([[begin], clock[(clock > begin) & (clock < end)], [end]])
+    apart = np.diff(moments)
+    widest = int(apart.argmax())
+    if signal.rate and apart[widest] > max(_LONGEST_GAP * (end - begin), _FEWEST_LOST / signal.rate):
+        doubt = (
+            f"no sample was taken from {moments[widest]:.2f} to {moments[widest + 1]:.2f} s, the skeleton is seen from "
+            f"{begin:.2f} to {end:.2f} s. What is missing is made up from the samples beside; check the times, or "
+            "leave this signal out."
+        )
+        warn(signal.name, (doubt,))
+
+
+def beside(skeleton: SkeletonSequence | None, given: Any, sense: str, channels: Sequence[str]) -> np.ndarray:
+    """(samples, channels) what a further sense shows while the skeleton is seen, in the order of `channels`.
+
+    Args:
+        given: see `signal_from`.
+
+    Raises:
+        ValueError: other channels; see `SignalSequence` and `on_skeleton_clock`.
+    """
+    signal = signal_from(given, sense)
+    return on_skeleton_clock(replace(signal, values=signal.with_channels(channels), channels=channels), skeleton)
 
 
 def thinned(values: np.ndarray, at_most: int) -> np.ndarray:
@@ -154,6 +186,27 @@ def at_moments(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """(moments, channels) of (samples, channels) at moments in samples, linear between them."""
     samples = np.arange(len(values))
     return np.stack([np.interp(moments, samples, channel) for channel in values.T], 1).astype(np.float32)
+
+
+def stretched(values: np.ndarray, frames: int) -> np.ndarray:
+    """(frames, channels) of a whole signal (samples, channels)."""
+    values = thinned(values, 2 * frames)
+    return at_moments(values, np.linspace(0, len(values) - 1, frames))
+
+
+def standardized(
+    signals: Sequence[np.ndarray | None], frames: int, means: np.ndarray, scales: np.ndarray
+) -> np.ndarray:
+    """(batch, frames, channels) float32 of signals (samples, channels), NaN throughout where one is lacking.
+
+    Args:
+        means, scales: (channels,) what is taken off, and what the rest is divided by.
+    """
+    rows = np.full((len(signals), frames, len(means)), np.nan, np.float32)
+    for row, signal in zip(rows, signals, strict=True):
+        if signal is not None:
+            row[:] = (stretched(signal, frames) - means) / scales
+    return rows
 
 
 def signal_from(given: Any, name: str = "", **known: Any) -> SignalSequence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .plausibility import HIPS, torso_unit
@@ -100,11 +102,11 @@ class SkeletonNormalizer:
             raise ValueError(f"Expected dimensions 2 or 3, got {dimensions}.")
         self.dimensions = dimensions
 
-    def arrays(self, sequences: list[SkeletonSequence], views: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self, sequences: Sequence[SkeletonSequence | None], views: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Normalises and resamples a batch.
 
         Args:
-            sequences: are cleaned and normalised once each, however many views there are.
+            sequences: are cleaned and normalised once each, however many views there are; None has no person.
             views: test-time views of each sequence, 1..`len(VIEWS)`, default 1: as it is.
 
         Returns:
@@ -120,6 +122,8 @@ class SkeletonNormalizer:
         skeletons = np.zeros((len(sequences) * views, self.max_persons, self.num_frames, joints, 3), np.float32)
         person_mask = np.zeros((len(sequences) * views, self.max_persons), bool)
         for number, sequence in enumerate(sequences):
+            if sequence is None:
+                continue
             normalized = self.normalize(sequence)
             person_mask[number * views : (number + 1) * views, : len(normalized)] = True
             skeletons[number * views : (number + 1) * views] = self.views_of(normalized, views)

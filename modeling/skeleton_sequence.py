@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from .skeleton_cleaning import mark_missing
 from .skeleton_layouts import get_layout, layouts_with, map_joints
+
+SKELETON = "skeleton"  # the sense that every model has, beside whatever others it was trained on
 
 
 @dataclass(eq=False)
@@ -159,3 +163,8 @@ def _checked_fps(fps: float | None) -> float | None:
     if not np.isfinite(fps) or fps <= 0:
         raise ValueError(f"expected fps above 0, got {fps}; pass None when the frame rate is not known")
     return float(fps)
+
+
+def skeleton_of(recording: Any) -> SkeletonSequence | None:
+    """What there is of the skeleton in a recording: a sequence itself, or a mapping of senses."""
+    return recording.get(SKELETON) if isinstance(recording, Mapping) else recording

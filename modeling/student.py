@@ -6,25 +6,36 @@ It needs neither transformers nor the base model: of a model folder it reads `st
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .signal_sequence import beside, standardized
+from .signal_trunk import SignalTrunk
 from .skeleton_geometry import GEOMETRY_VERSION
 from .skeleton_layouts import get_layout, own_layout
 from .skeleton_normalization import SkeletonNormalizer
-from .skeleton_sequence import SkeletonSequence
+from .skeleton_sequence import SKELETON, SkeletonSequence
 from .skeleton_trunk import SIZES, SkeletonTrunk
 
 STUDENT_FOLDER = "student"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_FORMAT = 1
+_FORMAT = 2
+_WITHOUT_SENSES = 1  # what is written of a student of skeletons alone
+
+
+@dataclass
+class SenseInput:
+    """What a student is given of a further sense: (num_frames, channels), the channels by name."""
+
+    channels: list[str]
+    num_frames: int
 
 
 @dataclass
@@ -42,6 +53,7 @@ class StudentConfig:
         dropout: of the reader while training.
         temperature: divides the scores before they become probabilities, see `llm_action.evaluation.calibration`.
         share: of its posterior where it is averaged with the language model's.
+        senses: what it is given of further senses, by name; default none.
 
     Raises:
         ValueError: fewer than two labels, or frames that the steps do not divide.
@@ -63,7 +75,8 @@ class StudentConfig:
     dropout: float = 0.3
     temperature: float = 1.0
     share: float = 0.5
-    format_version: int = field(default=_FORMAT)
+    format_version: int = _WITHOUT_SENSES
+    senses: dict[str, SenseInput] = field(default_factory=dict)
 
     def __post_init__(self):
         self.widths = list(self.widths)  # as JSON has them
@@ -74,6 +87,10 @@ class StudentConfig:
             raise ValueError(
                 f"Expected a student of format 1 to {_FORMAT}, got {self.format_version}; update the package."
             )
+        self.senses = {
+            name: SenseInput(**one) if isinstance(one, Mapping) else one for name, one in self.senses.items()
+        }
+        self.format_version = _FORMAT if self.senses else _WITHOUT_SENSES
         if len(self.labels) < 2:
             raise ValueError(f"Expected at least two labels, got {self.labels}.")
         if self.num_frames % self.downsample:
@@ -87,7 +104,8 @@ class ActionStudent(nn.Module):
 
     The body parts' features of every step become one vector; attention with learned positions puts the steps in an
     order, which a mean over time alone forgets; then the mean over steps and persons. A small student does without
-    attention, which gained it nothing on left-out subjects of UTD-MHAD.
+    attention, which gained it nothing on left-out subjects of UTD-MHAD. Each further sense adds what a `SignalTrunk`
+    makes of it; of a sense that is lacking that is zero.
     """
 
     def __init__(self, config: StudentConfig):
@@ -96,7 +114,8 @@ class ActionStudent(nn.Module):
         self.trunk = SkeletonTrunk(get_layout(config.layout), config.widths, config.downsample)
         width = config.hidden_size
         self.inputs = nn.Linear(len(self.trunk.parts) * self.trunk.width, width)
-        self.outputs = nn.Linear(width, len(config.labels))
+        self.signal_trunks = nn.ModuleList(SignalTrunk(len(sense.channels), width) for sense in config.senses.values())
+        self.outputs = nn.Linear(width * (1 + len(config.senses)), len(config.labels))
         if config.num_layers:
             self.positions = nn.Parameter(0.02 * torch.randn(config.num_frames // config.downsample, width))
             layer = nn.TransformerEncoderLayer(
@@ -106,18 +125,35 @@ class ActionStudent(nn.Module):
                 layer, config.num_layers, nn.LayerNorm(width), enable_nested_tensor=False
             )
 
-    def forward(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
+    @property
+    def trunk_of(self) -> dict[str, SignalTrunk]:
+        """What reads each further sense, by its name."""
+        return dict(zip(self.config.senses, cast(Iterable[SignalTrunk], self.signal_trunks), strict=True))
+
+    def forward(self, skeletons: Tensor, person_mask: Tensor, signals: Mapping[str, Tensor] | None = None) -> Tensor:
         """Scores (batch, labels), log-probabilities up to a constant once divided by the temperature.
 
         Args:
             skeletons: (batch, persons, frames, joints, 3) as `SkeletonNormalizer.arrays` makes them.
-            person_mask: (batch, persons) bool.
+            person_mask: (batch, persons) bool, all False where the skeleton is lacking.
+            signals: standardised, of the further senses that there are any of: (batch, frames, channels) each, NaN
+                throughout where one is lacking.
         """
-        return self.outputs(self.features(skeletons, person_mask))
+        return self.outputs(self.features(skeletons, person_mask, signals or {}))
 
-    def features(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
-        """(batch, hidden_size) what the scores are read from, the mean over persons."""
-        return self.pooled(self.person_features(skeletons[person_mask]), person_mask)
+    def features(self, skeletons: Tensor, person_mask: Tensor, signals: Mapping[str, Tensor]) -> Tensor:
+        """(batch, hidden_size * senses) what the scores are read from: the mean over persons, and the signals'."""
+        persons = skeletons[person_mask]
+        seen = self.person_features(persons) if len(persons) else persons.new_zeros(0, self.config.hidden_size)
+        return self.with_signals(self.pooled(seen, person_mask), signals)
+
+    def with_signals(self, features: Tensor, signals: Mapping[str, Tensor]) -> Tensor:
+        """(batch, hidden_size * senses) of the skeletons' features (batch, hidden_size) and of signals."""
+        found = [
+            trunk.of_those_there(signals[name]) if name in signals else torch.zeros_like(features)
+            for name, trunk in self.trunk_of.items()
+        ]
+        return torch.cat([features, *found], 1)
 
     def pooled(self, features: Tensor, person_mask: Tensor) -> Tensor:
         """The mean over persons: (persons, hidden_size) of those in `person_mask` to (batch, hidden_size)."""
@@ -150,18 +186,47 @@ class ActionStudent(nn.Module):
             config.dimensions,
         )
 
+    def arrays(self, recordings: Sequence[Any], views: int = 1) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Skeletons, person_mask and signals of recordings, as `forward` takes them; see `log_posterior`."""
+        read = [self._read(one) for one in recordings]
+        skeletons, person_mask = self.normalizer().arrays([skeleton for skeleton, _ in read], views)
+        signals = {}
+        for name, trunk in self.trunk_of.items():
+            given = [of_recording.get(name) for _, of_recording in read]
+            frames, means, scales = self.config.senses[name].num_frames, trunk.means.numpy(), trunk.scales.numpy()
+            rows = torch.from_numpy(standardized(given, frames, means, scales))
+            signals[name] = rows.repeat_interleave(views, 0)
+        return torch.from_numpy(skeletons), torch.from_numpy(person_mask), signals
+
+    def _read(self, recording: Any) -> tuple[SkeletonSequence | None, dict[str, Any]]:
+        """The skeleton and the signals (samples, channels) on its clock."""
+        if not isinstance(recording, Mapping):
+            return recording, {}
+        there = {name: one for name, one in recording.items() if one is not None}
+        skeleton, known = there.pop(SKELETON, None), self.config.senses
+        if unknown := sorted(there.keys() - known.keys()):
+            raise ValueError(
+                f"The student reads {', '.join((SKELETON, *known))}, got {', '.join(unknown)}; leave that out, let the "
+                "language model answer (without fast or hybrid), or distill a student of a model that reads it."
+            )
+        if skeleton is None and not there:
+            raise ValueError(f"Expected a recording of at least one of {', '.join((SKELETON, *known))}, got none.")
+        return skeleton, {name: beside(skeleton, one, name, known[name].channels) for name, one in there.items()}
+
     @torch.inference_mode()
-    def log_posterior(
-        self, sequences: list[SkeletonSequence], views: int = 1, labels: Sequence[str] | None = None
-    ) -> Tensor:
+    def log_posterior(self, sequences: Sequence[Any], views: int = 1, labels: Sequence[str] | None = None) -> Tensor:
         """(sequences, labels) log-probabilities of recordings.
 
         Args:
+            sequences: a `SkeletonSequence` each, or a mapping of what there is of one and of the signals of `senses`:
+                `{"skeleton": ..., "inertial": ...}`, a `SignalSequence` or (samples, channels).
             views: test-time views whose posteriors are averaged, see `skeleton_normalization.VIEWS`.
             labels: of its own, to choose among; default all.
+
+        Raises:
+            ValueError: a sense that it does not read, other channels.
         """
-        arrays = map(torch.from_numpy, self.normalizer().arrays(sequences, views))
-        scores = (self(*arrays) / self.config.temperature).softmax(-1)
+        scores = (self(*self.arrays(sequences, views)) / self.config.temperature).softmax(-1)
         posterior = scores.unflatten(0, (-1, views)).mean(1).log()
         if labels is None:
             return posterior
@@ -169,7 +234,7 @@ class ActionStudent(nn.Module):
 
     def recognize(
         self,
-        sequences: list[SkeletonSequence],
+        sequences: Sequence[Any],
         top_k: int | None = 5,
         views: int = 1,
         labels: Sequence[str] | None = None,
@@ -177,7 +242,7 @@ class ActionStudent(nn.Module):
         """The likeliest labels of each recording, `[{"label", "score"}]` each, best first; all if `top_k` is None.
 
         Args:
-            labels: of its own, to choose among; default all.
+            sequences, views, labels: see `log_posterior`.
         """
         if not sequences:
             return []
@@ -194,7 +259,8 @@ class ActionStudent(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         weights, config = (folder / f"{name}.tmp" for name in (_WEIGHTS, _CONFIG))
         save_file({name: weight.contiguous() for name, weight in self.state_dict().items()}, weights)
-        text = json.dumps(asdict(self.config), indent=2, ensure_ascii=False)
+        fields = {name: value for name, value in asdict(self.config).items() if name != "senses" or value}
+        text = json.dumps(fields, indent=2, ensure_ascii=False)
         config.write_text(text + "\n", encoding="utf-8")
         weights.replace(folder / _WEIGHTS)
         config.replace(folder / _CONFIG)

@@ -17,7 +17,7 @@ from torch import Tensor
 from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_entries
 from .label_tree import label_key
 from .segmentation import BACKGROUND, Segmentation, segments
-from .skeleton_sequence import SkeletonSequence
+from .skeleton_sequence import SKELETON, SkeletonSequence, skeleton_of
 from .skeleton_stream import StreamResult, recognize_streams
 from .student import ActionStudent, downloaded
 
@@ -84,16 +84,16 @@ class StudentRecognizer:
 
     def __call__(
         self,
-        sequences: Sequence[SkeletonSequence],
+        sequences: Sequence[Any],
         candidate_labels: Sequence[str] | None = None,
         top_k: int | None = 5,
         views: int = 1,
         states: Any = None,
     ) -> list[list[dict[str, Any]]]:
-        """`[{"label", "score"}]` of each recording, best first."""
+        """`[{"label", "score"}]` of each recording, best first; see `ActionStudent.log_posterior` for recordings."""
         sequences = list(sequences)
         rankings = self.student.recognize(sequences, top_k, views, candidate_labels)
-        said = familiarity_entries(self.familiarity, self.student.normalizer(), sequences)
+        said = familiarity_entries(self.familiarity, self.student.normalizer(), list(map(skeleton_of, sequences)))
         return [[{**one, **of} for one in ranking] for ranking, of in zip(rankings, said, strict=True)]
 
     def stream(
@@ -173,9 +173,8 @@ class StudentRecognizer:
         scorer = StudentScorer(self.student, self.processor, config, self.model, labels)
 
         def rank(given: Any, **reading: Any) -> list[dict[str, Any]]:
-            skeleton, _ = read(given, **reading)
-            assert skeleton is not None  # else there is nothing to explain
-            return self([skeleton], labels, None, views)[0]
+            skeleton, signals = read(given, **reading)
+            return self([{SKELETON: skeleton, **signals}], labels, None, views)[0]
 
         return explain(scorer, recording, rank, method, **reading)
 

@@ -160,3 +160,54 @@ def tiny_run(tiny_config: Path, recordings: Path, tmp_path_factory: pytest.TempP
 def tiny_export(tiny_run: Path) -> Path:
     """A model folder trained on the tiny base until it knows its three actions; not to be changed (copy it)."""
     return tiny_run / "model"
+
+
+@pytest.fixture(scope="session")
+def both_senses(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in UTD-MHAD's format with both senses; one test recording has no sensor."""
+    import shutil
+
+    import numpy as np
+    import scipy.io
+
+    from llm_action.datasets.utd_mhad import LABELS
+
+    def worn(label: int, seed: int) -> np.ndarray:
+        """What a sensor would show: a rhythm of its own for each class, noise, and a length of its own."""
+        rng = np.random.default_rng(seed)
+        seconds = np.linspace(0, 1, rng.integers(100, 200))[:, None]
+        return np.sin(2 * np.pi * (1 + 2 * label) * seconds + np.arange(6)) + rng.normal(0, 0.1, (len(seconds), 6))
+
+    folder = tmp_path_factory.mktemp("both")
+    shutil.copytree(recordings, folder / "skeleton")
+    (folder / "inertial").mkdir()
+    for number, file in enumerate(sorted((folder / "skeleton").glob("*.mat"))):
+        name = file.name.removesuffix("_skeleton.mat")
+        label = [*TINY_ACTIONS].index(LABELS[int(name.split("_")[0][1:]) - 1])
+        if "_s8_" not in name or label:
+            scipy.io.savemat(folder / "inertial" / f"{name}_inertial.mat", {"d_iner": worn(label, number)})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sense_config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_config`, with the sensor of `both_senses`."""
+    model = (
+        "{num_frames: 32, downsample: 4, codebook_size: 32, code_dim: 8, hidden_size: 32, num_layers: 1, num_heads: 2}"
+    )
+    stage = f"{{title: Wrist sensor, steps: 80, batch_size: 8, learning_rate: 2e-3, label_weight: 1.0, model: {model}}}"
+    text = tiny_config.read_text(encoding="utf-8") + f"senses: {{inertial: {stage}}}\n"
+    file = tmp_path_factory.mktemp("config") / "senses.yaml"
+    file.write_text(text.replace("sentences: 1\n  steps: 80", "sentences: 3\n  steps: 120"), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def sense_run(sense_config: Path, both_senses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a training with `sense_config`; not to be changed."""
+    from llm_action.config.experiment import load_experiment
+    from llm_action.training.train import train
+
+    out = tmp_path_factory.mktemp("sense_run")
+    train(load_experiment(sense_config), str(both_senses), out)
+    return out

@@ -13,9 +13,11 @@ from llm_action.commands.options import (
     add_command,
     add_model,
     add_reading_options,
+    add_signal_option,
     check_model,
     load_pipeline,
     reading_options,
+    signals_of,
 )
 
 
@@ -24,6 +26,7 @@ def add_commands(commands) -> None:
     explain = add_command(commands, "explain", _explain, "say why recordings are called what they are called")
     add_model(explain)
     explain.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    add_signal_option(explain)
     explain.add_argument(
         "--out",
         type=Path,
@@ -118,7 +121,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     from llm_action.visualization.explanation_picture import plot_explanation
 
     out = writable(arguments.out, (".html",))
-    files = files_of(arguments.files)
+    signals, files = signals_of(arguments), files_of(arguments.files)
     recognize = load_answering(arguments.model, arguments.dtype, arguments.fast)
     options: dict[str, Any] = {
         "states": KeptStates(),
@@ -133,8 +136,11 @@ def _explain(arguments: argparse.Namespace) -> None:
     found, errors = [], []
     for file in files:
         try:
-            found.append(recognize.explain(file, **options))
+            found.append(recognize.explain({"skeleton": file, **signals} if signals else file, **options))
             print(f"{file}: {found[-1].label} {found[-1].ranking[0]['score']:.3f}", flush=True)
+            for sense in found[-1].senses:
+                alone = f"alone {sense.label} {sense.score:.3f}"
+                print(f"  {sense.name}: {sense.weight:+.2f} log-odds of {found[-1].label}; {alone}", flush=True)
         except (ValueError, OSError) as error:
             errors.append(" ".join(str(error).split()))
             print(f"error: {errors[-1]}", file=sys.stderr)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from llm_action.commands.benchmark import add_benchmark
 from llm_action.commands.options import add_answer_options, add_command, add_model, check_model, load_pipeline
@@ -20,7 +22,10 @@ def add_commands(commands) -> None:
     evaluate.add_argument("--batch-size", type=int, default=16)
     add_answer_options(evaluate)
     evaluate.add_argument(
-        "--senses", nargs="+", metavar="SENSE", help="give these alone, of skeleton and the model's others; default all"
+        "--senses",
+        nargs="+",
+        metavar="SENSE",
+        help="give these alone, of skeleton and the model's others, of recordings that have any of them; default all",
     )
     evaluate.add_argument("--json", type=Path, metavar="PATH", help="write the metrics here")
     evaluate.add_argument(
@@ -66,7 +71,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from llm_action.config.atomic_files import write_json
-    from llm_action.evaluation.evaluate import evaluate, recognizer_scorer, senses_of, student_scorer
+    from llm_action.evaluation.evaluate import evaluate, having, recognizer_scorer, senses_of, student_scorer
     from llm_action.evaluation.ledger import (
         Origin,
         config_hash,
@@ -82,27 +87,29 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from llm_action.visualization.figures import plot_confusion
     from llm_action.visualization.mistakes import plot_mistakes
 
-    if arguments.fast and (arguments.record or arguments.senses):
-        raise ValueError("--fast: expected neither --record nor --senses, which are of the language model's answers")
+    if arguments.fast and arguments.record:
+        raise ValueError("--fast: expected no --record, which is of the language model's answers")
     if arguments.record:
         describe(arguments.model)  # an error before the scoring, not after it
     split = _tested_split(arguments.dataset, arguments.data, arguments.protocol)
-    settings, senses = {"views": arguments.views}, ()
     normalizer: SkeletonNormalizer
     if arguments.fast:
         check_model(arguments.model)
         student = ActionStudent.from_pretrained(arguments.model)
         score, normalizer = student_scorer(student, split.labels, arguments.views), student.normalizer()
         fingerprint = weights_fingerprint(student.state_dict().items())
-        settings, given, arithmetic = {**settings, "fast": True}, ", fast", "student in float32 on cpu"
+        further, arithmetic = list(student.config.senses), "student in float32 on cpu"
     else:
         recognize = load_pipeline(arguments.model, arguments.dtype)
         normalizer = recognize.processor.feature_extractor
         score = recognizer_scorer(recognize, split.labels, arguments.views)
         fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
-        senses, arithmetic = tuple(arguments.senses or senses_of(recognize.processor)), recognize.model.arithmetic
-        settings |= {"senses": senses} if senses else {}
-        given = f", {' and '.join(senses)}" if senses else ""
+        further, arithmetic = list(recognize.processor.senses), recognize.model.arithmetic
+    senses = tuple(arguments.senses or senses_of(further))
+    split = replace(split, test=having(split.test, senses))
+    settings: dict[str, Any] = {"views": arguments.views, **({"senses": senses} if senses else {})}
+    settings |= {"fast": True} if arguments.fast else {}
+    given = (", fast" if arguments.fast else "") + (f", {' and '.join(senses)}" if senses else "")
     origin = Origin(f"evaluate, views {arguments.views}{given}", config_hash(settings), fingerprint)
     metrics = evaluate(score, split, origin, arguments.batch_size, senses=senses)
     about = {"dataset": split.dataset, "protocol": split.protocol, "model": arguments.model}

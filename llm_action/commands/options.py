@@ -43,6 +43,34 @@ def add_fast(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fast", action="store_true", help="let the model's student answer, in milliseconds")
 
 
+def add_signal_option(command: argparse.ArgumentParser) -> None:
+    """Adds --signal, see `signals_of`."""
+    command.add_argument(
+        "--signal",
+        action="append",
+        default=[],
+        metavar="SENSE=FILE",
+        help="what a further sense recorded of the one FILE: inertial=worn.csv",
+    )
+
+
+def signals_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The files of further senses by their senses' names.
+
+    Raises:
+        ValueError: not SENSE=FILE, or several recordings that they could belong to.
+    """
+    signals = {}
+    for given in arguments.signal:
+        sense, found, file = given.partition("=")
+        if not found or not sense or not file:
+            raise ValueError(f"--signal: expected SENSE=FILE, like inertial=worn.csv, got {given!r}")
+        signals[sense] = file
+    if signals and (len(arguments.files) > 1 or any(Path(file).is_dir() for file in arguments.files)):
+        raise ValueError("--signal: expected one FILE that it belongs to; call the command once a recording")
+    return signals
+
+
 def add_lines_option(command: argparse.ArgumentParser) -> None:
     """Adds the --json of commands whose answers may go on for ever, see `written_lines`."""
     command.add_argument(

@@ -86,13 +86,14 @@ def recognise_each(
 ) -> Iterator[Recognised]:
     """Recognises files one by one; `read` makes a sequence of a file, `rank` a ranking of it, or one a person."""
     from llm_action.modeling.skeleton_recording import RecordingWarning
+    from llm_action.modeling.skeleton_sequence import skeleton_of
 
     for file in files:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RecordingWarning)
             try:
                 sequence = read(file)
-                skeleton = sequence.get("skeleton") if isinstance(sequence, dict) else sequence
+                skeleton = skeleton_of(sequence)
                 rankings, notes = rank(sequence), tuple(skeleton.notes if skeleton else ())
                 if each_person:
                     found = [Recognised(file, one, notes, person=number) for number, one in enumerate(rankings)]

@@ -18,9 +18,11 @@ from llm_action.commands.options import (
     add_lines_option,
     add_model,
     add_reading_options,
+    add_signal_option,
     check_model,
     load_pipeline,
     reading_options,
+    signals_of,
     written_lines,
 )
 from llm_action.commands.watching import add_camera_commands
@@ -31,16 +33,14 @@ def add_commands(commands) -> None:
     recognize = add_command(commands, "recognize", _recognize, "name the action of recordings")
     add_model(recognize)
     files = recognize.add_argument(
-        "files", nargs="+", default=[], metavar="FILE", help="recordings, or folders of such; none beside --signal"
+        "files",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="recordings, or folders of such; may lack beside --signal",
     )
     files.required = False  # nargs="*" would take none where options stand between MODEL and FILE
-    recognize.add_argument(
-        "--signal",
-        action="append",
-        default=[],
-        metavar="SENSE=FILE",
-        help="what a further sense recorded of the one FILE, or alone: inertial=worn.csv",
-    )
+    add_signal_option(recognize)
     written = recognize.add_mutually_exclusive_group()
     written.add_argument(
         "--out", type=Path, metavar="CSV", help="write a row a file; the same command goes on where it ended"
@@ -107,9 +107,20 @@ def _recognize(arguments: argparse.Namespace) -> None:
     from llm_action.commands.recognizing import files_of, print_result, recognise_each, write_results
     from llm_action.config.atomic_files import write_json
 
-    signals = _signals(arguments)
+    signals = signals_of(arguments)
+    if not signals and not arguments.files:
+        raise ValueError("expected a FILE, or a --signal SENSE=FILE")
+    if signals and arguments.each_person:
+        raise ValueError("--each-person: expected no --signal, which does not say whose it is; leave one of them out")
     files = files_of(arguments.files) or [", ".join(signals.values())]
-    read, rank = (arguments.fast and not signals and _student(arguments)) or _language_model(arguments, signals)
+    read_skeleton, read_signal, rank = (arguments.fast and _student(arguments)) or _language_model(arguments)
+
+    def read(file: str) -> Any:
+        if not signals:
+            return read_skeleton(file)
+        skeleton = {"skeleton": read_skeleton(file)} if arguments.files else {}
+        return {**skeleton, **{sense: read_signal(signal) for sense, signal in signals.items()}}
+
     each = partial(recognise_each, read=read, rank=rank, each_person=arguments.each_person)
     if arguments.out is not None:
         errors = write_results(arguments.out, files, each)
@@ -148,12 +159,14 @@ def _segment(arguments: argparse.Namespace) -> None:
         print("nothing is done that the model knows")
 
 
-def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
-    """What reads a file and what ranks its labels, without transformers; None for labels that no student knows."""
+def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable, Callable] | None:
+    """As `_language_model`, without transformers; None for labels that no student knows."""
     from llm_action.modeling.segmentation import each_person
     from llm_action.modeling.skeleton_recording import warn_if_long
+    from llm_action.modeling.skeleton_sequence import skeleton_of
     from llm_action.modeling.student_recognizer import StudentRecognizer
     from llm_action.skeleton_io import read_skeleton
+    from llm_action.skeleton_io.signals import read_signal
 
     check_model(arguments.model)
     student = StudentRecognizer.from_pretrained(arguments.model)
@@ -163,19 +176,21 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable] | None:
         print("some labels are new to the student: the language model answers", file=sys.stderr)
         return None
 
-    def rank(sequence: Any) -> list[Any]:
-        warn_if_long(sequence, student.student.config.num_frames)
-        people = each_person(sequence) if arguments.each_person else [sequence]
+    def rank(recording: Any) -> list[Any]:
+        if (skeleton := skeleton_of(recording)) is not None:
+            warn_if_long(skeleton, student.student.config.num_frames)
+        people = each_person(recording) if arguments.each_person else [recording]
         answers = student(people, arguments.labels, arguments.top_k, arguments.views)
         return answers if arguments.each_person else answers[0]
 
-    return partial(read_skeleton, layout=arguments.layout, **reading_options(arguments)), rank
+    return partial(read_skeleton, layout=arguments.layout, **reading_options(arguments)), read_signal, rank
 
 
-def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> tuple[Callable, Callable]:
-    """What reads a file and what ranks its labels."""
+def _language_model(arguments: argparse.Namespace) -> tuple[Callable, Callable, Callable]:
+    """What reads a skeleton and a signal, and what ranks labels."""
     from llm_action.datasets.descriptions import load_descriptions, read_descriptions
     from llm_action.modeling.prompt_states import KeptStates
+    from llm_action.skeleton_io.signals import read_signal
 
     file, labels = arguments.descriptions, arguments.labels
     if file:
@@ -184,28 +199,7 @@ def _language_model(arguments: argparse.Namespace, signals: dict[str, str]) -> t
     options: dict[str, Any] = {"top_k": arguments.top_k, "views": arguments.views, "states": KeptStates()}
     options["each_person"] = arguments.each_person
     read_skeleton = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
-
-    def read(file: str) -> Any:
-        if not arguments.files:
-            return signals
-        return {"skeleton": read_skeleton(file), **signals} if signals else read_skeleton(file)
-
-    return read, partial(recognize, **options)
-
-
-def _signals(arguments: argparse.Namespace) -> dict[str, str]:
-    """The files of further senses by their senses' names."""
-    signals = {}
-    for given in arguments.signal:
-        sense, found, file = given.partition("=")
-        if not found or not sense or not file:
-            raise ValueError(f"--signal: expected SENSE=FILE, like inertial=worn.csv, got {given!r}")
-        signals[sense] = file
-    if signals and (len(arguments.files) > 1 or any(Path(file).is_dir() for file in arguments.files)):
-        raise ValueError("--signal: expected one FILE that it belongs to, or none; call the command once a recording")
-    if not signals and not arguments.files:
-        raise ValueError("expected a FILE, or a --signal SENSE=FILE")
-    return signals
+    return read_skeleton, read_signal, partial(recognize, **options)
 
 
 def _stream(arguments: argparse.Namespace) -> None:

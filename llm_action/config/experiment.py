@@ -14,8 +14,9 @@ from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
 from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
-from llm_action.modeling.configuration_llm_ar import SKELETON, ActionVQVAEConfig
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.segmentation import BACKGROUND
+from llm_action.modeling.skeleton_sequence import SKELETON
 
 
 @dataclass

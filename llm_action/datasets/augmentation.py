@@ -157,6 +157,11 @@ def aligned_signals(table: Dataset, sense: str, vqvae: ActionVQVAE) -> list[np.n
     return signals
 
 
+def item_rng(seed: int, item: int) -> np.random.Generator:
+    """What augments an item of an `AugmentedStream`."""
+    return np.random.default_rng((seed, 2, item))
+
+
 class AugmentedStream(TorchDataset):
     """Streams differently augmented training sequences, enough for a whole training.
 
@@ -181,7 +186,7 @@ class AugmentedStream(TorchDataset):
         turn, place = divmod(item, len(self.labels))
         if self._turn != turn:
             self._turn, self._order = turn, self.order(np.random.default_rng((self.seed, 1, turn)))
-        return int(self._order[place]), np.random.default_rng((self.seed, 2, item))
+        return int(self._order[place]), item_rng(self.seed, item)
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """The order of a pass."""

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_recording import RecordingWarning
+from llm_action.modeling.skeleton_sequence import SKELETON
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
 from llm_action.skeleton_io.signals import SIGNAL_SUFFIXES, read_signal
 

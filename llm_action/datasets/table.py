@@ -12,9 +12,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Sequence as ListOf
 
 from llm_action.config.progress import ProgressBar
-from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.signal_sequence import SignalSequence, on_skeleton_clock
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.skeleton_sequence import SKELETON, SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
 from llm_action.skeleton_io.signals import read_signal
 

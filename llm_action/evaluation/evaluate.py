@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,14 @@ from datasets import Dataset
 from torch import Tensor
 
 from llm_action.config.progress import ProgressBar
-from llm_action.datasets import row_to_senses, row_to_sequence
+from llm_action.datasets import row_to_senses, row_to_sequence, row_to_signal
 from llm_action.datasets.split import Split
 from llm_action.evaluation.ledger import Origin, enter, ledger_file
 from llm_action.evaluation.metrics import classification_metrics
-from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.label_tree import label_key, normalize_label
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
-from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
+from llm_action.modeling.skeleton_sequence import SKELETON
 from llm_action.modeling.student import ActionStudent
 
 Scorer = Callable[[list[Any]], np.ndarray]
@@ -186,6 +185,21 @@ def sequences_of(table: Dataset, start: int = 0, end: int | None = None, senses:
     return [row_to_senses(row, senses) if senses else row_to_sequence(row) for row in rows]
 
 
-def senses_of(processor: LlmArProcessor) -> tuple[str, ...]:
-    """What a processor is given of a table's rows, see `table_scores`."""
-    return (SKELETON, *processor.senses) if processor.senses else ()
+def having(table: Dataset, senses: Sequence[str]) -> Dataset:
+    """The rows that have any of some senses; all have a skeleton.
+
+    Raises:
+        ValueError: no row has any, or the table has no such column.
+    """
+    if not senses or SKELETON in senses:
+        return table
+    rows = table.select_columns([name for name in senses if name in table.column_names]).with_format("numpy")
+    there = [any(row_to_signal(row, name) is not None for name in senses) for row in rows]
+    if not any(there):
+        raise ValueError(f"expected recordings of {' or '.join(senses)}, found none among {len(there)}")
+    return table.select(np.flatnonzero(there))
+
+
+def senses_of(further: Collection[str]) -> tuple[str, ...]:
+    """What a reader of skeletons and `further` senses is given of a table's rows, see `table_scores`."""
+    return (SKELETON, *further) if further else ()

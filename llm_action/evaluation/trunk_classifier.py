@@ -54,7 +54,7 @@ def train_trunk(
     """
     torch.manual_seed(recordings.experiment.seed)
     model = ActionStudent(student_config(recordings, size))
-    batches = recordings.augmented(BATCH, steps)
+    batches = ((*seen, {}, targets) for *seen, targets in recordings.augmented(BATCH, steps))
     averaged = fit_averaged(model, batches, steps, label_loss, after_step, "training the trunk")
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ def label_loss(scores: Tensor, targets: Tensor) -> Tensor:
 
 def fit_averaged(
     model: ActionStudent,
-    batches: Iterable[tuple[Tensor, ...]],
+    batches: Iterable[tuple[Any, ...]],
     steps: int,
     loss_of: Callable[..., Tensor],
     after_step: Callable[[int, nn.Module], None] | None = None,
@@ -107,7 +107,7 @@ def fit_averaged(
     It is in evaluation mode.
 
     Args:
-        batches: skeletons, person_mask and what `loss_of` takes beside the scores.
+        batches: skeletons, person_mask, signals, as the student takes them, and what `loss_of` takes beside the scores.
         after_step: as in `train_trunk`.
     """
     averaged = AveragedModel(model, avg_fn=_moved_average, use_buffers=True).eval()
@@ -116,11 +116,13 @@ def fit_averaged(
     optimizer = torch.optim.AdamW(weights, LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
-    for step, (skeletons, person_mask, *targets) in enumerate(ProgressBar(batches, desc=title, total=steps), 1):
+    progress = ProgressBar(batches, desc=title, total=steps)
+    for step, (skeletons, person_mask, signals, *targets) in enumerate(progress, 1):
         persons = skeletons[person_mask]
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             steps_seen = model.step_features(persons)
-            scores = model.outputs(model.pooled(steps_seen.float().mean(1), person_mask))
+            pooled = model.pooled(steps_seen.float().mean(1), person_mask)
+            scores = model.outputs(model.with_signals(pooled, signals))
             rebuilding = rebuilder.loss(steps_seen, persons)
         loss = loss_of(scores.float(), *targets) + rebuilding
         optimizer.zero_grad()

@@ -16,17 +16,16 @@ import numpy as np
 from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets import row_to_signal
 from llm_action.datasets.split import Split, load_split
-from llm_action.evaluation.evaluate import Classifier, Scorer, evaluate, recognizer_scorer
+from llm_action.evaluation.evaluate import Classifier, Scorer, evaluate, having, recognizer_scorer
 from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.experiments.baselines import fit_minirocket
 from llm_action.experiments.cached_runs import settings, trained_recognizer
 from llm_action.experiments.intervals import correctness
 from llm_action.experiments.tables import Column, Row
-from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
-from llm_action.modeling.signal_sequence import at_moments, thinned
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
+from llm_action.modeling.signal_sequence import stretched
+from llm_action.modeling.skeleton_sequence import SKELETON, SkeletonSequence
 
 COLUMNS = [
     Column("top-1 %", "top1", scale=100),
@@ -44,7 +43,8 @@ def sense_rows(config: str, overrides: list[str], data_dir: str | None, work: Pa
 
     minirocket-SENSE: MiniRocket on the signal. early: on joints and signal. skeleton, SENSE, both: recognizers trained
     on these. both-given-...: the last one, given one sense. late: the first two averaged. lost-...: so many joints are
-    lost throughout a test recording that the skeleton's model loses 10 points, and what is then read.
+    lost throughout a test recording that the skeleton's model loses 10 points, and what is then read. All are measured
+    on the test recordings that have both senses.
 
     Raises:
         ValueError: the experiment has not just one further sense.
@@ -56,13 +56,16 @@ def sense_rows(config: str, overrides: list[str], data_dir: str | None, work: Pa
     both = (SKELETON, sense)
     trained_on = {SKELETON: [SKELETON], sense: [sense], "both": [*both]}
 
+    def of_both(split: Split) -> Split:
+        return replace(split, test=having(split.test, [sense]))
+
     def trained(name: str, seed: int) -> tuple[Scorer, Split, float, str]:
         stage = replace(experiment.recognizer, senses=trained_on[name])
         run = trained_recognizer(replace(experiment, seed=seed, recognizer=stage), data_dir, work)
         fingerprint = recognizer_fingerprint(run.model, run.processor)
         run.model.merge()
         recognize = SkeletonActionRecognitionPipeline(model=run.model, processor=run.processor)
-        return recognizer_scorer(recognize, run.split.labels), run.split, run.seconds, fingerprint
+        return recognizer_scorer(recognize, run.split.labels), of_both(run.split), run.seconds, fingerprint
 
     def origin(row: str, seed: int, fingerprint: str) -> Origin:
         return Origin(f"senses, {row}, seed {seed}", config_hash(experiment), fingerprint)
@@ -71,7 +74,7 @@ def sense_rows(config: str, overrides: list[str], data_dir: str | None, work: Pa
         def measure(seed: int) -> dict[str, Any]:
             seen = replace(experiment, seed=seed)
             classifier = early_fusion(seen, load_split(seen, data_dir), sense, joints)
-            split = load_split(seen, data_dir)
+            split = of_both(load_split(seen, data_dir))
             about = origin(name, seed, classifier.fingerprint)
             return _figures(evaluate(classifier.score, split, about, 64, posterior=False, senses=both), split)
 
@@ -138,11 +141,11 @@ def early_fusion(experiment: Experiment, split: Split, sense: str, joints: bool 
 
     def channels(skeletons: np.ndarray | None, signals: list[np.ndarray | None]) -> np.ndarray:
         there = [np.zeros((1, len(scales))) if signal is None else signal / scales for signal in signals]
-        found = np.stack([_stretched(signal).T for signal in there])
+        found = np.stack([stretched(signal, FRAMES).T for signal in there])
         if skeletons is None:
             return found
         flat = np.moveaxis(skeletons, 2, 1).reshape(len(skeletons), skeletons.shape[2], -1)
-        return np.concatenate([np.stack([_stretched(rows).T for rows in flat]), found], 1)
+        return np.concatenate([np.stack([stretched(rows, FRAMES).T for rows in flat]), found], 1)
 
     def read(given: list[Any]) -> np.ndarray:
         skeletons = recordings.read([one[SKELETON] for one in given])[0] if joints else None
@@ -170,11 +173,6 @@ def with_lost_joints(sequence: SkeletonSequence, share: float) -> SkeletonSequen
     joints = sequence.joints.copy()
     joints[:, :, lost] = np.nan
     return replace(sequence, joints=joints, scores=None)
-
-
-def _stretched(values: np.ndarray) -> np.ndarray:
-    values = thinned(values, 2 * FRAMES)
-    return at_moments(values, np.linspace(0, len(values) - 1, FRAMES))
 
 
 def _figures(metrics: dict[str, Any], split: Split) -> dict[str, Any]:

@@ -26,8 +26,8 @@ class _Tokenizer(nn.Module):
         super().__init__()
         self.vqvae = vqvae
 
-    def forward(self, skeletons: Tensor) -> Tensor:
-        return self.vqvae.encode(skeletons)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.vqvae.encode(*inputs)
 
 
 class _Student(nn.Module):
@@ -37,10 +37,13 @@ class _Student(nn.Module):
         super().__init__()
         self.student = student
 
-    def forward(self, skeletons: Tensor, person_mask: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        skeletons, person_mask, *signals = inputs
         features = self.student.person_features(skeletons.flatten(0, 1)).unflatten(0, person_mask.shape)
         shares = person_mask.float() / person_mask.sum(1, keepdim=True).clamp(min=1)
-        scores = self.student.outputs((features * shares[..., None]).sum(1))
+        trunks = zip(self.student.trunk_of.items(), signals, strict=True)
+        heard = {name: trunk.standardized(values) for (name, trunk), values in trunks}
+        scores = self.student.outputs(self.student.with_signals((features * shares[..., None]).sum(1), heard))
         return (scores / self.student.config.temperature).log_softmax(-1)
 
 
@@ -50,7 +53,9 @@ def export_onnx(model: str | Path) -> list[Path]:
     The action tokenizer takes `skeletons` (batch, frames, joints, 3), one person each, and gives `codes` (batch,
     places, levels). The student takes `skeletons` (batch, persons, frames, joints, 3) and `person_mask` (batch,
     persons), and gives `log_posterior` (batch, labels). Batches are of any size. `SkeletonNormalizer.arrays`, which
-    needs numpy alone, makes both inputs. What was written is run in onnxruntime and compared with torch.
+    needs numpy alone, makes both inputs. A student of several senses takes a signal of each further one as well, under
+    its name: (batch, frames, channels) as `signal_sequence.stretched` gives it, NaN throughout where it is lacking;
+    the person_mask of a lacking skeleton is all False. What was written is run in onnxruntime and compared with torch.
 
     Raises:
         FileNotFoundError: no model folder.
@@ -96,10 +101,18 @@ def write_student(student: ActionStudent, file: Path) -> Path:
     shape = (_CHECKED, config.max_persons, config.num_frames, len(student.trunk.parents), 3)
     skeletons = torch.randn(shape, generator=generator)
     person_mask = torch.arange(config.max_persons).expand(shape[:2]) <= torch.arange(_CHECKED)[:, None]
-    _export(_Student(student), [skeletons, person_mask], ["skeletons", "person_mask"], "log_posterior", file)
-    given = _run(file, {"skeletons": skeletons, "person_mask": person_mask})
+    signals = {
+        name: torch.randn(_CHECKED, sense.num_frames, len(sense.channels), generator=generator)
+        for name, sense in config.senses.items()
+    }
+    for values in signals.values():
+        values[: _CHECKED // 2] = torch.nan
+    inputs = {"skeletons": skeletons, "person_mask": person_mask, **signals}
+    _export(_Student(student), list(inputs.values()), list(inputs), "log_posterior", file)
+    given = _run(file, inputs)
     with torch.inference_mode():
-        expected = (student(skeletons, person_mask) / config.temperature).log_softmax(-1).numpy()
+        standard = {name: trunk.standardized(signals[name]) for name, trunk in student.trunk_of.items()}
+        expected = (student(skeletons, person_mask, standard) / config.temperature).log_softmax(-1).numpy()
     apart = np.abs(given - expected).max()
     if apart > _SCORES:
         raise ValueError(f"{file}: onnxruntime gives scores that are {apart:.1e} off torch's; report this.")
@@ -107,7 +120,7 @@ def write_student(student: ActionStudent, file: Path) -> Path:
 
 
 def _export(module: nn.Module, inputs: Sequence[Tensor], names: list[str], output: str, file: Path) -> None:
-    shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs)
+    shapes = (tuple({0: torch.export.Dim("batch")} for _ in inputs),)  # of the one argument *inputs
     program = torch.onnx.export(
         module.eval(),
         tuple(inputs),

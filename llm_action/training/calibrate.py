@@ -16,7 +16,7 @@ from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import load_experiment
 from llm_action.datasets.split import load_split
 from llm_action.evaluation.calibration import fitted_temperature, tempered
-from llm_action.evaluation.evaluate import recognizer_scorer, table_scores
+from llm_action.evaluation.evaluate import recognizer_scorer, senses_of, table_scores
 from llm_action.hub.model_folder import describe
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
@@ -69,13 +69,15 @@ def _fitted(folder: Path, split) -> Calibration:
     recognizer.config.temperature = 1.0
     recognize = SkeletonActionRecognitionPipeline(model=recognizer, processor=LlmArProcessor.from_pretrained(folder))
     targets = np.array(split.test["label"])
-    scores = table_scores(recognizer_scorer(recognize, split.labels), split.test)
+    senses = senses_of(recognize.processor.senses)
+    scores = table_scores(recognizer_scorer(recognize, split.labels), split.test, senses=senses)
     temperature = fitted_temperature(scores, targets)
     if not (folder / STUDENT_FOLDER).is_dir():
         return Calibration(len(targets), temperature)
     student = ActionStudent.from_pretrained(folder)
     student.config.temperature = 1.0
-    of_student = table_scores(lambda sequences: student.log_posterior(sequences).numpy(), split.test)
+    given = senses_of(student.config.senses)
+    of_student = table_scores(lambda sequences: student.log_posterior(sequences).numpy(), split.test, senses=given)
     student_temperature = fitted_temperature(of_student, targets)
     rows = np.arange(len(targets))
     of_model = np.exp(tempered(scores, temperature))[rows, targets]

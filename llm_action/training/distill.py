@@ -2,7 +2,8 @@
 
 The student (`llm_action.modeling.student`) is the small trunk with a reader. It learns from augmented training
 recordings, half from their labels, half from the language model's posterior, and rebuilds joints beside. The
-posterior of a recording is the mean over some augmented action sentences of it. All of that is this project's choice.
+posterior of a recording is the mean over some augmented action sentences of it. A student of a model of several senses
+reads them all; a share of its examples lacks one, as of the model's. All of that is this project's choice.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -32,7 +34,9 @@ from llm_action.modeling.open_vocabulary import NamedCandidates
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import EncodedRecording, LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
-from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
+from llm_action.modeling.skeleton_sequence import SKELETON
+from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent, SenseInput
+from llm_action.training.sense_examples import SenseExamples
 
 _SCORED_AT_ONCE = 32
 _POSTERIORS = "teacher-{}.safetensors"
@@ -78,7 +82,7 @@ def distill(
 
     Raises:
         FileNotFoundError: no model folder, or one without the record of its training.
-        ValueError: data of other classes than the model's.
+        ValueError: data of other classes than the model's, or without its senses; a model trained without skeletons.
         BlockingIOError: another process is distilling the same model.
     """
     folder = Path(model)
@@ -119,18 +123,34 @@ def distill_recognizer(
     trained, known = [normalize_label(label) for label in split.trained_labels], recognize.model.config.label_names
     if trained != known:
         raise ValueError(f"expected the data that the model learned from, with {known}, got data with {trained}")
+    senses = SenseExamples(experiment, recognize.processor, split)
+    if SKELETON not in senses.read:
+        raise ValueError(
+            f"expected a model that learned from skeletons, got one that learned from {', '.join(senses.read)} alone "
+            "(recognizer.senses), which has no student"
+        )
     recordings = Recordings(experiment, split, recognize.processor.feature_extractor)
-    posteriors = _kept_posteriors(experiment, recognize, recordings, settings.versions, work)
+    posteriors = _kept_posteriors(experiment, recognize, recordings, senses, settings.versions, work)
     # its labels are the model's: spelled as results spell them, without those that training left out
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     targets = torch.tensor([numbers[target] for target in recordings.targets.tolist()])
     torch.manual_seed(experiment.seed)
     labels = list(recognize.model.config.class_names)
-    student = ActionStudent(replace(student_config(recordings, "small"), labels=labels))
+    tokenizers = {name: recognize.processor.senses[name] for name in senses.heard}
+    inputs = {
+        name: SenseInput(list(model.config.channels or ()), model.config.num_frames)
+        for name, model in tokenizers.items()
+    }
+    student = ActionStudent(replace(student_config(recordings, "small"), labels=labels, senses=inputs))
+    for name, trunk in student.trunk_of.items():
+        trunk.means.copy_(tokenizers[name].channel_means)
+        trunk.scales.copy_(tokenizers[name].channel_scales)
 
-    def batches() -> Iterator[tuple[Tensor, ...]]:
-        for skeletons, person_mask, rows in recordings.augmented_rows(BATCH, settings.steps):
-            yield skeletons, person_mask, posteriors[rows], targets[rows]
+    def batches() -> Iterator[tuple[Any, ...]]:
+        for number, (skeletons, person_mask, rows) in enumerate(recordings.augmented_rows(BATCH, settings.steps)):
+            items = rows.tolist(), number * BATCH
+            person_mask, signals = senses.dropped(person_mask, senses.augmented(*items), *items)
+            yield skeletons, person_mask, signals, posteriors[rows], targets[rows]
 
     def loss(scores: Tensor, posterior: Tensor, targets: Tensor) -> Tensor:
         taught = -(posterior * scores.log_softmax(-1)).sum(-1).mean()
@@ -143,17 +163,18 @@ def _kept_posteriors(
     experiment: Experiment,
     recognize: SkeletonActionRecognitionPipeline,
     recordings: Recordings,
+    senses: SenseExamples,
     versions: int,
     work: Path | None,
 ) -> Tensor:
     if work is None:
-        return teacher_posteriors(recognize, recordings, versions)
+        return teacher_posteriors(recognize, recordings, senses, versions)
     fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
     asked = {"experiment": config_hash(experiment), "seed": experiment.seed, "teacher": fingerprint}
     file = work / _POSTERIORS.format(config_hash({**asked, "versions": versions}))
     if file.is_file():
         return load_file(file)["posteriors"]
-    posteriors = teacher_posteriors(recognize, recordings, versions)
+    posteriors = teacher_posteriors(recognize, recordings, senses, versions)
     work.mkdir(exist_ok=True)
     unfinished = file.with_suffix(".tmp")
     save_file({"posteriors": posteriors}, unfinished)
@@ -162,18 +183,21 @@ def _kept_posteriors(
 
 
 @torch.inference_mode()
-def teacher_posteriors(recognize: SkeletonActionRecognitionPipeline, recordings: Recordings, versions: int) -> Tensor:
+def teacher_posteriors(
+    recognize: SkeletonActionRecognitionPipeline, recordings: Recordings, senses: SenseExamples, versions: int
+) -> Tensor:
     """(sequences, labels) float32, the language model's mean posterior over each sequence's action sentences.
 
     Args:
+        senses: all that there are of a recording are in its sentences.
         versions: augmented sentences, beside the plain one.
     """
     candidates, states = NamedCandidates(recognize.model, recognize.processor), KeptStates()
     count = len(recordings.sequences)
     total = torch.zeros(count, len(candidates.labels))
 
-    def ask(skeletons: Tensor, person_mask: Tensor, rows: Tensor) -> None:
-        sentences = recognize.processor.encode_features(skeletons, person_mask)
+    def ask(skeletons: Tensor, person_mask: Tensor, rows: Tensor, signals: dict[str, Tensor]) -> None:
+        sentences = recognize.processor.encode_features(skeletons, person_mask, signals)
         order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
         for group in _of_one_length(order, sentences):
             shares, numbers = candidates.best([EncodedRecording([sentences[one]]) for one in group], None, states)
@@ -181,11 +205,12 @@ def teacher_posteriors(recognize: SkeletonActionRecognitionPipeline, recordings:
 
     skeletons, person_mask = map(torch.from_numpy, recordings.plain())
     for rows in ProgressBar(torch.arange(count).split(_SCORED_AT_ONCE), desc="asking the language model"):
-        ask(skeletons[rows], person_mask[rows], rows)
+        ask(skeletons[rows], person_mask[rows], rows, senses.plain(rows.tolist()))
     batches = versions * count // _SCORED_AT_ONCE
     augmented = recordings.augmented_rows(_SCORED_AT_ONCE, batches)
-    for batch in ProgressBar(augmented, desc="asking again, of augmented ones", total=batches):
-        ask(*batch)
+    progress = ProgressBar(augmented, desc="asking again, of augmented ones", total=batches)
+    for number, (skeletons, person_mask, rows) in enumerate(progress):
+        ask(skeletons, person_mask, rows, senses.augmented(rows.tolist(), number * _SCORED_AT_ONCE))
     return total / total.sum(1, keepdim=True)
 
 

@@ -20,16 +20,16 @@ from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.config.progress import ProgressBar
 from llm_action.config.reading import recorded
-from llm_action.datasets.augmentation import aligned_signals, augment, augment_signal, normalized, padded
+from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split
 from llm_action.evaluation.language_likeness import zipf_divergence
-from llm_action.modeling.configuration_llm_ar import SKELETON
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_normalization import resample
 from llm_action.training.rehearsal import write_table_features
 from llm_action.training.requests import Requests, examples_each
+from llm_action.training.sense_examples import SenseExamples
 
 NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
@@ -79,7 +79,7 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
         Columns input_ids, answer_length, prompt_length (of the prompt that asks for the label, whatever is asked) and
         label, the number among the classes trained on.
     """
-    extractor, senses = processor.feature_extractor, SenseSentences(experiment, processor, split)
+    extractor, senses = processor.feature_extractor, SenseExamples(experiment, processor, split)
     sequences = normalized(split.train, extractor, "normalising skeletons")
     classes = list(split.train["label"])
     requests_about = Requests(experiment, processor, split.labels)
@@ -91,7 +91,7 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
             chunk = range(start, min(start + _CHUNK, len(sequences)))
             batch = _seen(versions, sequences, chunk, experiment, extractor)
             skeletons, person_mask = map(torch.from_numpy, (batch["skeletons"], batch["person_mask"]))
-            sentences = processor.encode_features(skeletons, *senses.seen(versions, chunk, person_mask))
+            sentences = processor.encode_features(skeletons, *senses.of_sentences(versions, chunk, person_mask))
             shown = zip(batch["skeletons"], batch["person_mask"], strict=True)
             for index, sentence, (skeletons, mask) in zip(chunk, sentences, shown, strict=True):
                 rng = np.random.default_rng((experiment.seed, 8, versions[index], index))
@@ -105,53 +105,6 @@ def write_sentences(experiment: Experiment, processor: LlmArProcessor, split: Sp
                     writer.write(row)
     writer.finalize()
     return Dataset.from_file(str(file))
-
-
-class SenseSentences:
-    """What of each recording's senses a sentence is made of, and the signals of the further ones.
-
-    By `recognizer.senses` and `recognizer.sense_dropout`; versions are those of `write_sentences`.
-    """
-
-    def __init__(self, experiment: Experiment, processor: LlmArProcessor, split: Split):
-        self.experiment, self.processor = experiment, processor
-        known = [SKELETON, *processor.senses]
-        self.read = [name for name in known if name in (experiment.recognizer.senses or known)]
-        self.signals = {name: aligned_signals(split.train, name, model) for name, model in processor.senses.items()}
-
-    def seen(
-        self, versions: np.ndarray, indices: range, person_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The person_mask (batch, persons) and the signals of the sequences `indices`, each in its version."""
-        if not self.processor.senses:
-            return person_mask, {}
-        kept = [self._kept(int(versions[index]), index) for index in indices]
-        of_skeletons = torch.tensor([SKELETON in names for names in kept])
-        signals = {}
-        for name in self.signals:
-            rows = zip(indices, kept, strict=True)
-            values = [
-                self._values(name, int(versions[index]), index) if name in names else None for index, names in rows
-            ]
-            signals[name] = self.processor.standardized(name, values)
-        return person_mask & of_skeletons[:, None], signals
-
-    def _kept(self, version: int, index: int) -> list[str]:
-        """Draws which senses a sentence has, of those that the recording has."""
-        there = [name for name in self.read if name == SKELETON or self.signals[name][index] is not None]
-        rng = np.random.default_rng((self.experiment.seed, 10, version, index))
-        if len(there) > 1 and rng.random() < self.experiment.recognizer.sense_dropout:
-            del there[rng.integers(len(there))]
-        return there or [SKELETON]
-
-    def _values(self, name: str, version: int, index: int) -> np.ndarray | None:
-        values, model = self.signals[name][index], self.processor.senses[name]
-        if values is None or not version:
-            return values
-        rng = np.random.default_rng((self.experiment.seed, 3, version, index))  # as the skeleton's: cut alike
-        own, frames = self.experiment.senses[name].augmentation, model.config.num_frames
-        scales = model.channel_scales.cpu().numpy()
-        return augment_signal(values, self.experiment.augmentation, own, frames, rng, scales)
 
 
 def sentence_statistics(table: Dataset, processor: LlmArProcessor, sequences: int) -> dict[str, Any]:

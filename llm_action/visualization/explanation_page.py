@@ -67,6 +67,7 @@ def explanation_part(explanation: Explanation, number: int = 0, model: str = "")
             f'<article id="r{number}">',
             _head(explanation, model),
             _answer(explanation),
+            _senses(explanation),
             _when(explanation),
             _where(explanation),
             _tokens(explanation),
@@ -138,6 +139,22 @@ def _answer(explanation: Explanation) -> str:
         "What it was taken for",
         f'<div class="two"><div>{moving}</div><div>{bars(ranking, colours)}</div></div>',
         about=about,
+    )
+
+
+def _senses(explanation: Explanation) -> str:
+    """Which of several senses spoke for the label."""
+    if not explanation.senses:
+        return ""
+    heads = ["sense", "log-odds lost without it", "alone it is taken for", f"“{explanation.label}” alone"]
+    rows = [
+        [one.name, f"{one.weight:+.2f}", f"{one.label}, {percent(one.score)}", percent(one.share)]
+        for one in explanation.senses
+    ]
+    return card(
+        "Which sense",
+        table(heads, rows),
+        about=f"What the log-odds of “{explanation.label}” lose when a sense is left out, and what each says alone.",
     )
 
 

@@ -11,14 +11,14 @@ from llm_action.evaluation.trunk_classifier import fit_averaged, label_loss
 from llm_action.modeling.student import ActionStudent, StudentConfig
 
 
-def moves(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def moves(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, dict, torch.Tensor]:
     """Somebody whose right or left hand rises."""
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randint(2, (count,), generator=generator)
     skeletons = 0.05 * torch.randn(count, 1, 16, 15, 3, generator=generator)
     for row, target in enumerate(targets):
         skeletons[row, 0, :, 5 if target else 8, 1] += torch.linspace(0, 1, 16)
-    return skeletons, torch.ones(count, 1, dtype=torch.bool), targets
+    return skeletons, torch.ones(count, 1, dtype=torch.bool), {}, targets
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def student() -> ActionStudent:
 
 def test_it_learns_and_the_result_is_in_evaluation_mode(student):
     averaged = fit_averaged(student, (moves(16, seed) for seed in range(60)), 60, label_loss)
-    skeletons, person_mask, targets = moves(64, 1000)
+    skeletons, person_mask, _, targets = moves(64, 1000)
     assert not averaged.training
     with torch.no_grad():
         assert (averaged(skeletons, person_mask).argmax(1) == targets).float().mean() > 0.9

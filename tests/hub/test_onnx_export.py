@@ -12,9 +12,10 @@ import torch
 
 from llm_action import read_skeleton
 from llm_action.hub.model_folder import copy_model
-from llm_action.hub.onnx_export import export_onnx
+from llm_action.hub.onnx_export import export_onnx, write_student
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
-from llm_action.modeling.student import ActionStudent, StudentConfig
+from llm_action.modeling.signal_sequence import stretched
+from llm_action.modeling.student import ActionStudent, SenseInput, StudentConfig
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'llm-action[onnx]'")
 pytest.importorskip("onnxscript", reason="needs onnxscript: pip install 'llm-action[onnx]'")
@@ -81,6 +82,25 @@ def test_numpy_and_onnxruntime_are_enough(exported, recordings, tmp_path):
     best = student.recognize([sequence])[0][0]
     assert answer.rpartition(" ")[0] == best["label"] and loaded == "[]"
     assert float(answer.rpartition(" ")[2]) == pytest.approx(best["score"], abs=1e-4)
+
+
+def test_a_student_of_several_senses_takes_them_all(recordings, tmp_path):
+    torch.manual_seed(0)
+    student = ActionStudent(
+        StudentConfig(["clap", "wave"], num_frames=16, senses={"inertial": SenseInput(["x", "y", "z"], 32)})
+    )
+    with torch.no_grad():
+        student.signal_trunks[0].means.fill_(1.0)
+        student.signal_trunks[0].scales.fill_(3.0)
+    session = onnxruntime.InferenceSession(write_student(student.eval(), tmp_path / "student.onnx"))
+    skeleton = read_skeleton(sorted(recordings.glob("*_s1_*"))[0])
+    signal = np.random.default_rng(0).normal(size=(99, 3))
+    skeletons, person_mask = student.normalizer().arrays([skeleton, skeleton, None])
+    of_signal = stretched(signal.astype(np.float32), 32)
+    inputs = {"inertial": np.stack([of_signal, np.full_like(of_signal, np.nan), of_signal])}
+    (given,) = session.run(None, {"skeletons": skeletons, "person_mask": person_mask, **inputs})
+    expected = student.log_posterior([{"skeleton": skeleton, "inertial": signal}, skeleton, {"inertial": signal}])
+    np.testing.assert_allclose(given, expected.numpy(), atol=1e-4)
 
 
 def test_they_travel_with_the_model(exported, tmp_path):

@@ -1,9 +1,20 @@
 """Signals of other senses: what is refused, and how they come onto the skeleton's clock."""
 
+import warnings
+
 import numpy as np
 import pytest
 
-from llm_action.modeling.signal_sequence import SignalSequence, at_moments, on_skeleton_clock, signal_from, thinned
+from llm_action.modeling.signal_sequence import (
+    SignalSequence,
+    at_moments,
+    on_skeleton_clock,
+    signal_from,
+    standardized,
+    stretched,
+    thinned,
+)
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 
@@ -108,3 +119,32 @@ def test_signals_of_arrays_and_mappings():
     assert signal_from(mapped) is mapped
     with pytest.raises(ValueError, match="mapping with the key values"):
         signal_from({"data": [1]})
+
+
+def test_samples_that_are_missing_are_made_up_and_said():
+    """A gap in the time stamps, and a signal that ends before the skeleton does."""
+    times = np.arange(200) / 100
+    torn = times[(times < 0.5) | (times > 1.2)]
+    with pytest.warns(RecordingWarning, match=r"worn: no sample was taken from 0\.49 to 1\.21 s, .* 0\.00 to 2\.00 s"):
+        values = on_skeleton_clock(SignalSequence(movement(torn), "worn", times=torn), skeleton())
+    straight = np.interp(np.linspace(0, 2, len(values)), torn, movement(torn)[:, 1])
+    np.testing.assert_allclose(values[:, 1], straight, atol=1e-5)
+    assert SignalSequence(movement(torn), times=torn).rate == pytest.approx(100), "the sensor's, not the mean"
+    with pytest.warns(RecordingWarning, match=r"no sample was taken from 0\.90 to 2\.00 s"):
+        values = on_skeleton_clock(SignalSequence(movement(times[:91]), times=times[:91]), skeleton())
+    np.testing.assert_allclose(values[-1], movement(0.9), atol=1e-5)
+
+
+def test_a_slow_sensor_has_no_gaps():
+    seconds = np.arange(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        on_skeleton_clock(SignalSequence(seconds, times=seconds - 0.5), skeleton())
+
+
+def test_what_is_lacking_is_nan_throughout_once_standardised():
+    values = np.random.default_rng(0).normal(5, 3, (64, 2)).astype(np.float32)
+    rows = standardized([values, None], 64, values.mean(0), values.std(0))
+    np.testing.assert_allclose(rows[0].mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(rows[0].std(0), 1, atol=1e-5)
+    assert np.isnan(rows[1]).all() and stretched(values, 16).shape == (16, 2)

@@ -13,8 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from llm_action.modeling import student as module
+from llm_action.modeling.signal_sequence import SignalSequence
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.modeling.student import ActionStudent, StudentConfig
+from llm_action.modeling.student import ActionStudent, SenseInput, StudentConfig
 
 
 def config(**others) -> StudentConfig:
@@ -68,6 +69,77 @@ def test_saved_means_loadable(student, tmp_path):
     loaded = ActionStudent.from_pretrained(tmp_path)
     assert not loaded.training and loaded.config == student.config
     assert loaded.recognize([recording]) == student.recognize([recording])
+
+
+class TestOfSeveralSenses:
+    @pytest.fixture(params=[0, 1], ids=["no attention", "attention"])
+    def student(self, request) -> ActionStudent:
+        torch.manual_seed(0)
+        senses = {"inertial": SenseInput(["x", "y", "z"], 32), "values": SenseInput(["e"], 16)}
+        student = ActionStudent(config(senses=senses, num_layers=request.param))
+        for _ in range(3):
+            signals = {"inertial": torch.randn(4, 32, 3), "values": torch.randn(4, 16, 1)}
+            student(torch.randn(4, 2, 16, 15, 3), torch.ones(4, 2, dtype=torch.bool), signals)
+        student.signal_trunks[0].scales.fill_(2.0)
+        return student.eval()
+
+    @pytest.fixture
+    def recording(self) -> dict:
+        rng = np.random.default_rng(0)
+        skeleton = SkeletonSequence(rng.normal(size=(1, 20, 15, 3)), "kinect15", fps=20)
+        return {"skeleton": skeleton, "inertial": rng.normal(size=(50, 3)), "values": rng.normal(size=(9, 1))}
+
+    def test_what_is_lacking_says_nothing(self, student, recording):
+        every = student.log_posterior([recording])
+        for lacking in recording:
+            there = {name: one for name, one in recording.items() if name != lacking}
+            left = student.log_posterior([there])
+            assert not torch.allclose(left, every, atol=1e-3), lacking
+            torch.testing.assert_close(student.log_posterior([{**recording, lacking: None}]), left)
+        batch = student.log_posterior([recording, recording["skeleton"], {"values": recording["values"]}], views=2)
+        alone = [student.log_posterior([one], views=2) for one in (recording, recording["skeleton"])]
+        torch.testing.assert_close(batch[:2], torch.cat(alone))
+        assert torch.isfinite(batch).all()
+
+    def test_in_training_what_is_lacking_is_no_part_of_the_normalisation(self, student):
+        trunk = student.train().signal_trunks[0]
+        signals = torch.randn(6, 32, 3)
+        there = trunk.of_those_there(signals)
+        lacking = torch.cat([signals, torch.full((6, 32, 3), torch.nan)])
+        torch.testing.assert_close(trunk.of_those_there(lacking), torch.cat([there, torch.zeros_like(there)]))
+        assert not trunk.of_those_there(lacking[6:]).any()
+
+    def test_signals_come_onto_the_skeletons_clock_in_the_order_of_its_channels(self, student, recording):
+        times = np.linspace(-0.5, 1.5, 200)
+        values = np.stack([np.sin(3 * times), np.cos(2 * times), times], 1)
+        seen = (times >= 0) & (times <= 0.95)
+        cut = np.stack([np.interp(np.linspace(0, 0.95, 400), times, channel) for channel in values.T], 1)
+        assert seen.sum() < len(times)
+        stamped = SignalSequence(values[:, [2, 0, 1]], channels=["z", "x", "y"], times=times)
+        given = student.log_posterior([{**recording, "inertial": stamped}])
+        torch.testing.assert_close(given, student.log_posterior([{**recording, "inertial": cut}]), atol=1e-3, rtol=0)
+
+    def test_saved_means_loadable(self, student, recording, tmp_path):
+        student.save_pretrained(tmp_path)
+        loaded = ActionStudent.from_pretrained(tmp_path)
+        assert loaded.config == student.config and loaded.config.format_version == 2
+        assert loaded.recognize([recording]) == student.recognize([recording])
+
+    def test_what_it_does_not_read_is_refused_with_what_to_do(self, student, recording):
+        for given, message in (
+            ({**recording, "emg": np.zeros((9, 1))}, "reads skeleton, inertial, values, got emg; leave that out"),
+            ({"skeleton": None}, "at least one of skeleton, inertial, values, got none"),
+            ({**recording, "inertial": np.zeros((9, 2))}, "expected the channels x, y, z, got 1, 2"),
+            ({**recording, "inertial": np.full((9, 3), np.nan)}, "nan in channel"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                student.log_posterior([given])
+
+
+def test_one_of_skeletons_alone_is_written_as_earlier_releases_read_it(student, tmp_path):
+    student.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "student" / "config.json").read_text())
+    assert written["format_version"] == 1 and "senses" not in written
 
 
 def test_it_needs_no_transformers(student, tmp_path):

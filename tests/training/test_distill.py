@@ -27,6 +27,7 @@ from llm_action.modeling.student import ActionStudent
 from llm_action.skeleton_io import write_npz
 from llm_action.training import distill as module
 from llm_action.training.distill import Distillation, distill, teacher_posteriors
+from llm_action.training.sense_examples import SenseExamples
 
 TASK = "skeleton-action-recognition"
 
@@ -65,7 +66,8 @@ def test_the_posteriors_are_the_teachers(tiny_export, recordings):
     split = load_split(experiment, str(recordings))
     recognize = pipeline(TASK, model=str(tiny_export))
     read = Recordings(experiment, split, recognize.processor.feature_extractor)
-    given = teacher_posteriors(recognize, read, versions=0)
+    senses = SenseExamples(experiment, recognize.processor, split)
+    given = teacher_posteriors(recognize, read, senses, versions=0)
     expected = np.exp(recognizer_scorer(recognize, split.labels)(sequences_of(split.train)))
     np.testing.assert_allclose(given.numpy(), expected, atol=1e-4)
 
@@ -150,7 +152,7 @@ def test_evaluate_measures_the_student(taught, recordings, files, tmp_path, caps
         student_scorer(student, ["juggling", *names])
     command = ["evaluate", str(taught), "--dataset", "utd_mhad", "--data", str(recordings), "--fast"]
     assert main([*command, "--record"]) == 2
-    assert "--fast: expected neither --record" in capsys.readouterr().err
+    assert "--fast: expected no --record" in capsys.readouterr().err
     assert main([*command, "--json", str(tmp_path / "metrics.json")]) == 0
     split = load_split(load_experiment(taught / "training" / "experiment.yaml"), str(recordings))
     said = [ranking[0]["label"] for ranking in student.recognize(sequences_of(split.test))]

@@ -27,50 +27,10 @@ from llm_action.training.train import train
 BOTH = ("skeleton", "inertial")
 
 
-def worn(label, seed):
-    """What a sensor would show: a rhythm of its own for each class, noise, and a length of its own."""
-    rng = np.random.default_rng(seed)
-    seconds = np.linspace(0, 1, rng.integers(100, 200))[:, None]
-    return np.sin(2 * np.pi * (1 + 2 * label) * seconds + np.arange(6)) + rng.normal(0, 0.1, (len(seconds), 6))
-
-
 @pytest.fixture(scope="module")
-def both_senses(recordings, tmp_path_factory):
-    """A folder in UTD-MHAD's format with both senses; one test recording has no sensor."""
-    folder = tmp_path_factory.mktemp("both")
-    shutil.copytree(recordings, folder / "skeleton")
-    (folder / "inertial").mkdir()
-    for number, file in enumerate(sorted((folder / "skeleton").glob("*.mat"))):
-        name = file.name.removesuffix("_skeleton.mat")
-        label = ("wave", "clap", "squat").index(LABELS[int(name.split("_")[0][1:]) - 1])
-        if "_s8_" not in name or label:
-            scipy.io.savemat(folder / "inertial" / f"{name}_inertial.mat", {"d_iner": worn(label, number)})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def config(tiny_config, tmp_path_factory):
-    file = tmp_path_factory.mktemp("config") / "senses.yaml"
-    model = (
-        "{num_frames: 32, downsample: 4, codebook_size: 32, code_dim: 8, hidden_size: 32, num_layers: 1, num_heads: 2}"
-    )
-    stage = f"{{title: Wrist sensor, steps: 80, batch_size: 8, learning_rate: 2e-3, label_weight: 1.0, model: {model}}}"
-    text = tiny_config.read_text(encoding="utf-8") + f"senses: {{inertial: {stage}}}\n"
-    file.write_text(text.replace("sentences: 1\n  steps: 80", "sentences: 3\n  steps: 120"), encoding="utf-8")
-    return file
-
-
-@pytest.fixture(scope="module")
-def run(config, both_senses, tmp_path_factory):
-    out = tmp_path_factory.mktemp("run")
-    train(load_experiment(config), str(both_senses), out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def recognize(run):
+def recognize(sense_run):
     parts = (LlmArForActionRecognition, LlmArProcessor)
-    model, processor = (part.from_pretrained(run / "model") for part in parts)
+    model, processor = (part.from_pretrained(sense_run / "model") for part in parts)
     return SkeletonActionRecognitionPipeline(model=model, processor=processor)
 
 
@@ -138,8 +98,8 @@ def test_both_senses_of_a_recording_are_cut_alike():
         np.testing.assert_allclose(seen, heard, atol=1e-5)
 
 
-def test_each_sense_alone_and_both_tell_the_classes_apart(recognize, both_senses, config):
-    split = load_split(load_experiment(config), str(both_senses))
+def test_each_sense_alone_and_both_tell_the_classes_apart(recognize, both_senses, sense_config):
+    split = load_split(load_experiment(sense_config), str(both_senses))
     score, labels = recognizer_scorer(recognize, split.labels), np.array(split.test["label"])
     has_sensor = np.array([bool(len(row["shape"])) for row in split.test["inertial"]])
     for given in (BOTH, ("skeleton",)):
@@ -149,8 +109,8 @@ def test_each_sense_alone_and_both_tell_the_classes_apart(recognize, both_senses
     assert right.mean() > 0.8
 
 
-def test_prompts_name_the_senses_there_are(run, both_senses):
-    processor = LlmArProcessor.from_pretrained(run / "model")
+def test_prompts_name_the_senses_there_are(sense_run, both_senses):
+    processor = LlmArProcessor.from_pretrained(sense_run / "model")
     skeleton = both_senses / "skeleton" / "a3_s2_t1_skeleton.mat"
     signal = both_senses / "inertial" / "a3_s2_t1_inertial.mat"
 
@@ -171,8 +131,8 @@ def test_prompts_name_the_senses_there_are(run, both_senses):
         processor([skeleton, skeleton], signals={"inertial": [signal]})
 
 
-def test_the_rate_of_a_signal_changes_no_token(run):
-    processor = LlmArProcessor.from_pretrained(run / "model")
+def test_the_rate_of_a_signal_changes_no_token(sense_run):
+    processor = LlmArProcessor.from_pretrained(sense_run / "model")
 
     def smooth(count):
         return np.sin(np.linspace(0, 6, count)[:, None] + np.arange(6))
@@ -207,9 +167,9 @@ def test_a_skeletons_model_knows_no_other_sense(tiny_export):
     assert saved["format_version"] == 2 and "sense_fingerprints" not in saved, "as earlier releases read it"
 
 
-def test_the_folder_holds_and_names_its_senses(run, tmp_path):
+def test_the_folder_holds_and_names_its_senses(sense_run, tmp_path):
     folder = tmp_path / "model"
-    shutil.copytree(run / "model", folder)
+    shutil.copytree(sense_run / "model", folder)
     assert {"senses/inertial/config.json", "senses/inertial/model.safetensors"} <= set(repository_files(folder))
     assert "6 channels (g, degrees/s): acceleration x" in describe(folder)["sense inertial"]
     card = str(model_card(folder, "me/model"))
@@ -227,10 +187,10 @@ def test_the_folder_holds_and_names_its_senses(run, tmp_path):
         LlmArProcessor.from_pretrained(folder)
 
 
-def test_recognize_takes_a_file_a_sense(run, both_senses, tmp_path, capsys):
+def test_recognize_takes_a_file_a_sense(sense_run, both_senses, tmp_path, capsys):
     skeleton = str(both_senses / "skeleton" / "a4_s2_t1_skeleton.mat")
     signal = f"inertial={both_senses / 'inertial' / 'a4_s2_t1_inertial.mat'}"
-    model, answers = str(run / "model"), tmp_path / "answers.json"
+    model, answers = str(sense_run / "model"), tmp_path / "answers.json"
     for given in ([skeleton, "--signal", signal], ["--signal", signal]):
         assert main(["recognize", model, *given, "--json", str(answers)]) == 0
         assert json.loads(answers.read_text())[0]["ranking"][0]["label"] == "clap", given
@@ -260,14 +220,14 @@ def _named(sequence, name):
     return replace(sequence, name=name)
 
 
-def test_a_data_set_without_the_sense_says_so(config, recordings, tmp_path):
-    experiment = load_experiment(config, ["vqvae.steps=1"])
+def test_a_data_set_without_the_sense_says_so(sense_config, recordings, tmp_path):
+    experiment = load_experiment(sense_config, ["vqvae.steps=1"])
     with pytest.raises(ValueError, match="no recording of the training part has the sense inertial"):
         train(experiment, str(recordings), tmp_path / "run")
 
 
-def test_features_of_a_video_are_a_sense_too(run):
+def test_features_of_a_video_are_a_sense_too(sense_run):
     """Any (samples, width) goes in by the same door; that of a model is the width it was trained with."""
-    processor = LlmArProcessor.from_pretrained(run / "model")
+    processor = LlmArProcessor.from_pretrained(sense_run / "model")
     features = SignalSequence(np.random.default_rng(0).normal(size=(60, 6)), rate=30)
     assert len(processor.encode({"inertial": features})) > 8

@@ -1,0 +1,52 @@
+"""The trunk of another sense than the skeleton: what a student reads a signal with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .skeleton_trunk import Shortcut, TimeScales
+
+_BLOCKS = 3  # each halves the steps
+
+
+class SignalTrunk(nn.Module):
+    """Signals to one vector each (this project's design): `SkeletonTrunk`'s time scales, as of a single joint.
+
+    Args:
+        channels: of the signal.
+        width: of the vector, a multiple of 4.
+    """
+
+    means: Tensor
+    scales: Tensor
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.width = width
+        self.register_buffer("means", torch.zeros(channels))  # what the signal was standardised with
+        self.register_buffer("scales", torch.ones(channels))
+        self.inputs = nn.Linear(2 * channels, width)
+        self.times = nn.ModuleList(TimeScales(width, 2) for _ in range(_BLOCKS))
+        self.shortcuts = nn.ModuleList(Shortcut(width, width, 2) for _ in range(_BLOCKS))
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """(batch, width) of standardised signals (batch, frames, channels)."""
+        differences = F.pad(signals.diff(dim=1), (0, 0, 1, 0))
+        hidden = self.inputs(torch.cat([signals, differences], -1))[:, None]
+        for time, shortcut in zip(self.times, self.shortcuts, strict=True):
+            hidden = F.relu(time(hidden) + shortcut(hidden))
+        return hidden.mean((1, 2)).float()
+
+    def standardized(self, signals: Tensor) -> Tensor:
+        """(batch, frames, channels) of signals in their own unit."""
+        return (signals - self.means) / self.scales
+
+    def of_those_there(self, signals: Tensor) -> Tensor:
+        """(batch, width) of signals of which those that are NaN throughout are lacking: zeros."""
+        there = ~signals.isnan().flatten(1).any(1)
+        if not self.training:  # shapes that do not depend on the numbers, for ONNX
+            return self(signals.nan_to_num()) * there[:, None]
+        found = signals.new_zeros(len(signals), self.width)  # what is normalised is those that are there
+        return found.index_put((there.nonzero()[:, 0],), self(signals[there])) if there.any() else found
