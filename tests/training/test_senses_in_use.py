@@ -257,10 +257,12 @@ class TestExplanation:
         with pytest.raises(ValueError, match="a recording with a skeleton"):
             recognize.explain({"inertial": files["inertial"]})
 
-    def test_the_command_writes_it_on_the_page_and_as_json(self, taught, plain, files, tmp_path, capsys):
+    @pytest.mark.parametrize("options", [[], ["--fast"]])
+    def test_the_command_writes_it_on_the_page_and_as_json(self, taught, files, options, tmp_path, capsys):
         out = tmp_path / "why.html"
         signal = f"inertial={files['inertial']}"
-        assert main(["explain", str(taught), files["skeleton"], "--signal", signal, "--out", str(out)]) == 0
+        command = ["explain", str(taught), files["skeleton"], "--signal", signal, "--out", str(out), *options]
+        assert main(command) == 0
         (content,) = json.loads(out.with_suffix(".json").read_text())
         assert [one["name"] for one in content["senses"]] == list(BOTH)
         said, page = capsys.readouterr().out, out.read_text()
