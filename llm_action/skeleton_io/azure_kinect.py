@@ -15,9 +15,9 @@ import numpy as np
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import rate_of
 from .options import ReadOptions
 from .pose_lists import Detection, recording_of_persons
+from .time_stamps import timed
 
 NUM_JOINTS = 32
 _LEVELS = np.array([0, 0.5, 1, 1])
@@ -44,8 +44,8 @@ def read_azure_kinect(content: Mapping[str, Any], options: ReadOptions) -> Skele
         raise ValueError(
             f"expected bodies with {NUM_JOINTS} joint_positions (Azure Kinect), found {type(error).__name__}: {error}"
         ) from None
-    recording = recording_of_persons(frames, "azure32", fps=rate_of(np.array(times, float) / 1e6))
-    return in_azure_frame(recording)
+    recording = recording_of_persons(frames, "azure32")
+    return in_azure_frame(timed(recording, np.array(times, float) / 1e6))
 
 
 def in_azure_frame(recording: SkeletonRecording) -> SkeletonRecording:

@@ -22,7 +22,6 @@ __all__ = [
     "natural_key",
     "parse_json",
     "parse_rows",
-    "rate_of",
     "read_json",
     "read_text",
 ]
@@ -116,12 +115,3 @@ def parse_rows(path: Path, lines: list[str], expected: str) -> np.ndarray:
 def natural_key(name: str) -> list[Any]:
     """Sorts frame2 before frame10."""
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", name)]
-
-
-def rate_of(seconds: np.ndarray) -> float | None:
-    """Frames per second of time stamps in seconds: from their median step; None when there is none."""
-    steps = np.diff(np.unique(np.asarray(seconds, np.float64)))
-    steps = steps[np.isfinite(steps)]
-    if not len(steps) or np.median(steps) <= 0:
-        return None
-    return round(float(1 / np.median(steps)), 3)

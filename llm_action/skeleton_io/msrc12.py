@@ -13,7 +13,8 @@ import numpy as np
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import bad_file, parse_rows, rate_of, read_text
+from .files import bad_file, parse_rows, read_text
+from .time_stamps import timed
 
 NUM_JOINTS = 20
 _TICK_OFFSET, _TICKS_PER_SECOND = 24937.5, 49875.0  # of XQPCTick, from the data set's own reader
@@ -27,12 +28,12 @@ def read_msrc12(rows: np.ndarray) -> SkeletonRecording:
     """Layout kinect20, up y, metres, from (frames, 81)."""
     values = rows[:, 1:].reshape(1, -1, NUM_JOINTS, 4)
     scores = values[..., 3] / max(1.0, np.nanmax(values[..., 3]))  # 0, 1 or 0, 1, 2
-    fps = rate_of(rows[:, 0] / 1e6)
-    return SkeletonRecording(values[..., :3], "kinect20", up="y", unit="m", mirrored=False, fps=fps, scores=scores)
+    recording = SkeletonRecording(values[..., :3], "kinect20", up="y", unit="m", mirrored=False, scores=scores)
+    return timed(recording, rows[:, 0] / 1e6)
 
 
-def read_action_points(path: Path) -> list[tuple[int, str]]:
-    """The action points of a recording: (frame of the `.csv`, gesture), in order.
+def read_action_points(path: Path) -> list[tuple[float, str]]:
+    """The action points of a recording: (seconds after the first row of the `.csv`, gesture), in order.
 
     Args:
         path: the `.csv`; its `.tagstream` (rows `XQPCTick;Tag`) lies beside it.
@@ -52,5 +53,5 @@ def read_action_points(path: Path) -> list[tuple[int, str]]:
         if not tick.strip().isdigit() or not tag.strip():
             raise bad_file(tags, "rows of tick;tag", repr(line), "fetch the file again")
         moment = (int(tick) * 1000 + _TICK_OFFSET) / _TICKS_PER_SECOND
-        points.append((int(np.argmin(np.abs(times - moment))), tag.strip()))
+        points.append(((moment - times[0]) / 1e6, tag.strip()))
     return points

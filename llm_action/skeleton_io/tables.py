@@ -29,11 +29,12 @@ from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_la
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for, recording_from_array
 
 from .azure_kinect import in_azure_frame
-from .files import bad_file, check_room, rate_of
+from .files import bad_file, check_room
 from .joint_names import standard_joints
 from .msrc12 import is_msrc12, read_msrc12
 from .options import ReadOptions
 from .pku_mmd import is_pku_mmd, read_pku_mmd
+from .time_stamps import timed
 
 _ROLES = {
     "time": "time t timestamp timestamps seconds sec time_s ms time_ms timestamp_ms timestamp_usec timeusec",
@@ -397,9 +398,9 @@ def _finished(
     if has_score:
         array, scores = array[..., :-1], np.nan_to_num(array[..., -1])
         scores = scores / 2 if scores.max() > 1 and np.isin(scores, (0, 1, 2)).all() else scores
-    recording = recording_from_array(
-        array, layout.name, "MTVC", scores=scores, fps=_fps(times), image_size=options.image_size
-    )
+    recording = recording_from_array(array, layout.name, "MTVC", scores=scores, image_size=options.image_size)
+    if (seconds := _seconds(times)) is not None:
+        timed(recording, seconds)
     if layout.name == "azure32":
         in_azure_frame(recording)
     elif layout.name == "ntu25" and recording.joints.shape[-1] == 3 and any("spine" in name.lower() for name in names):
@@ -407,12 +408,12 @@ def _finished(
     return recording
 
 
-def _fps(times: np.ndarray | None) -> float | None:
+def _seconds(times: np.ndarray | None) -> np.ndarray | None:
     """From time stamps in seconds, milliseconds, microseconds or .NET ticks (100 ns), told by their step."""
-    if times is None or len(times) < 2:
+    if times is None or len(np.unique(times)) < 2:
         return None
-    step = float(np.median(np.diff(np.unique(times)))) if len(np.unique(times)) > 1 else 0.0
+    step = float(np.median(np.diff(np.unique(times))))
     if not np.isfinite(step) or step <= 0:
         return None
     parts = next((parts for above, parts in ((150_000.0, 1e7), (3000.0, 1e6), (2.0, 1e3)) if step > above), 1.0)
-    return rate_of(times / parts)
+    return times / parts

@@ -235,7 +235,40 @@ def test_msrc12_with_its_action_points(tmp_path):
     path.with_suffix(".tagstream").write_text(
         "XQPCTick;Tag\n" + "".join(f"{tick};G10 Change weapon\n" for tick in ticks)
     )
-    assert read_action_points(path) == [(6, "G10 Change weapon"), (9, "G10 Change weapon")]
+    (first, name), (second, _) = read_action_points(path)
+    assert name == "G10 Change weapon"
+    np.testing.assert_allclose([first, second], [6 / 30, 9 / 30], atol=1e-3)
+
+
+def write_timed_csv(path, places, times):
+    names = [f"{joint}_{axis}" for joint in get_layout("kinect20").joints for axis in "xyz"]
+    rows = [",".join([f"{t:.4f}", *(f"{v:.6f}" for v in row.ravel())]) for t, row in zip(times, places, strict=True)]
+    path.write_text("\n".join([",".join(["time", *names]), *rows]))
+
+
+def test_frames_that_come_irregularly_get_a_regular_clock(tmp_path):
+    frames = 240
+    moments = np.arange(frames) / 30
+    places = motion("kinect20", frames)
+    kept = np.r_[0:60, 60:120:2, 120:150, 180:240]  # every second one is lost for a while, then all for a second
+    write_timed_csv(tmp_path / "lost.csv", places[kept], moments[kept])
+    sequence = read_skeleton(tmp_path / "lost.csv", layout="kinect20", up="y", unit="m")
+    assert abs(sequence.fps - 30) < 0.5 and abs(sequence.num_frames - frames) <= 3
+    seen = ~np.isnan(sequence.joints[0]).any(axis=(1, 2))
+    seconds = np.arange(sequence.num_frames) / sequence.fps
+    assert seen[seconds < 4.9].all() and not seen[(seconds > 5.1) & (seconds < 5.9)].any()
+    there = places[np.round(seconds[seen] * 30).astype(int).clip(max=frames - 1)]
+    assert np.abs(sequence.joints[0, seen] - there).max() < np.abs(np.diff(places, axis=0)).max() * 2.01
+    assert any("irregularly" in note for note in sequence.notes)
+
+
+def test_regular_time_stamps_change_no_frame(tmp_path):
+    places = motion("kinect20", 90)
+    moments = np.arange(90) / 30 + np.random.default_rng(0).uniform(-0.01, 0.01, 90)  # they jitter, and keep the pace
+    write_timed_csv(tmp_path / "steady.csv", places, moments)
+    sequence = read_skeleton(tmp_path / "steady.csv", layout="kinect20", up="y", unit="m")
+    assert sequence.num_frames == 90 and abs(sequence.fps - 30) < 0.3
+    np.testing.assert_allclose(sequence.joints[0], places, atol=1e-5)
 
 
 @pytest.mark.real_data
@@ -250,7 +283,8 @@ def test_real_msrc12(data_root):
         assert 1.0 < np.nanmedian(upright) < 2.0
         assert 25 < sequence.fps < 35
         points = read_action_points(path)
-        assert points and all(0 <= frame - sequence.first_frame < sequence.num_frames for frame, _ in points)
+        end = (sequence.first_frame + sequence.num_frames) / sequence.fps
+        assert points and all(sequence.first_frame / sequence.fps <= moment < end + 0.1 for moment, _ in points)
 
 
 def test_msr_action3d_screen_coordinates(tmp_path):
