@@ -47,7 +47,7 @@ class Segmentation:
         ValueError: a value out of range.
     """
 
-    lengths: tuple[float, ...] = (1.5, 2.1)
+    lengths: tuple[float, ...] = (0.9, 1.5, 2.1)
     hop: float = 0.2
     smoothing: float = 0.15
     threshold: float = 0.4
