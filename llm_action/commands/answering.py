@@ -76,4 +76,6 @@ class StudentFirst:
         return self.knowing(candidate_labels).segment(recording, candidate_labels=candidate_labels, **options)
 
     def explain(self, recording: Any, *, candidate_labels: Any = None, **options: Any) -> Explanation:
+        from llm_action import registration as registration  # the action tokenizer is asked for, too
+
         return self.knowing(candidate_labels).explain(recording, candidate_labels=candidate_labels, **options)

@@ -239,6 +239,15 @@ def test_no_base_model_is_needed(baseless, files, recordings, tmp_path, monkeypa
     assert capsys.readouterr().out
 
 
+def test_a_fresh_process_explains_by_the_student(baseless, files, tmp_path):
+    """The repository's own code is not run, nor asked about."""
+    command = ["explain", str(baseless), files[0], "--fast", "--out", str(tmp_path / "why.html")]
+    code = "import sys; from llm_action.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "custom code" not in done.stderr and (tmp_path / "why.html").is_file()
+
+
 def test_the_language_model_is_asked_for_new_names_alone(baseless, taught, files, capsys):
     sequence, student = read_skeleton(files[0]), ActionStudent.from_pretrained(taught)
     recognize = load_answering(str(baseless), fast=True)
