@@ -13,7 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from .plausibility import HIPS, LIMITS
+from .body_segments import HIPS
+from .missing_parts import moves_with_the_body
+from .plausibility import LIMITS
 from .recording_axes import AXIS_NAMES, axis_groups
 from .recording_directions import (
     METRES,
@@ -26,7 +28,7 @@ from .recording_directions import (
 )
 from .recording_guesses import Guess, Refusal, all_guesses, choose_guess
 from .skeleton_cleaning import SENTINELS, mark_missing
-from .skeleton_layouts import SkeletonLayout, get_layout
+from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 
 UNITS = (*METRES, "px", "image")
 _FEWEST_FRAMES = 8  # fewer say nothing about motion
@@ -241,8 +243,31 @@ def _judge(guess: Guess, stated: bool) -> None:
             "The hips are never seen: size and place follow from shoulders and arms, and a model that learnt from "
             "whole bodies may err; show the hips, or train on recordings like this one."
         )
+    _say_who_moves_how(guess)
     if len(body) >= _FEWEST_FRAMES and np.nanmax(np.abs(np.diff(body, axis=0)), initial=0.0) == 0:
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")
+
+
+def _say_who_moves_how(guess: Guess) -> None:
+    """Notes a recording that moves with the body, and warns of persons who cannot be seen together."""
+    landmarks = map_joints(guess.joints, guess.known.name, "kinect20")
+    moving = [moves_with_the_body(person) for person in landmarks]
+    if moving[0]:
+        guess.notes.append("The recording moves with the body: feet are taken to stay on the floor.")
+    seen = ~np.isnan(guess.joints[..., 0]).all(axis=2)
+    if len(seen) == 1:
+        return
+    if all(moving):
+        guess.warnings.append(
+            "Each person's places are relative to their own body: how persons stand to each other is not known; each "
+            "alone is named with each_person=True."
+        )
+    long = seen[seen.sum(axis=1) >= max(_FEWEST_FRAMES, seen.shape[1] / 4)]
+    if len(long) > 1 and not (long.sum(axis=0) > 1).any():
+        guess.warnings.append(
+            "Persons are seen one after the other and never together, and one label stands for all; each is named "
+            "with each_person=True."
+        )
 
 
 def _most_strange(guess: Guess) -> float:

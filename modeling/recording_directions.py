@@ -54,6 +54,8 @@ def to_square_axes(guess: Guess, unit: str | None, image_size: tuple[float, floa
     """Undoes axes of different units (shares of an image's width and height; pixels with a depth); the unit."""
     flat = guess.joints.shape[3] == 2
     if unit == "image" or (unit is None and _within_picture(guess)):
+        if not flat and len(guess.joints) > 1:
+            guess.warnings.append("Depths are relative to each person's own hips: who stands before whom is not known.")
         if image_size is not None:
             width, height = image_size
             factors = (width, height) if flat else (width / height, 1.0, width / height)
@@ -71,6 +73,11 @@ def to_square_axes(guess: Guess, unit: str | None, image_size: tuple[float, floa
     if flat or not odd_axes(guess):
         return unit
     stretch = axis_stretch(guess.body, guess.known)
+    if not np.isfinite(stretch).all():
+        guess.warnings.append(
+            "Each axis was scaled by itself, and nothing tells by how much; save the joints with one scale for all."
+        )
+        return unit
     x, _, z = stretch / stretch[1]
     found = f"The axes have different units: by the bones, x must be multiplied by {x:.2g} and z by {z:.2g} to fit y"
     if unit in METRES:
@@ -98,7 +105,7 @@ def _within_picture(guess: Guess) -> bool:
     # metres are y up and around an origin; shares of an image are y down and above 0
     if not ((low >= -0.05).all() and (high <= 1.05).all()):
         return False
-    return bool(measure_orientation(guess.body, guess.known).trunk[1] < 0)
+    return bool(guess.stands.trunk[1] < 0)
 
 
 def _mediapipe_landmarks(guess: Guess) -> str | None:
@@ -121,7 +128,7 @@ def _mediapipe_landmarks(guess: Guess) -> str | None:
     if middle.max() < 0.1:
         return "world"
     shares = np.mean((places[:, :2] > -0.5) & (places[:, :2] < 1.5)) > 0.9
-    return "image" if shares and measure_orientation(guess.body, guess.known).trunk[1] < 0 else None
+    return "image" if shares and guess.stands.trunk[1] < 0 else None
 
 
 def _picture_shape(guess: Guess) -> tuple[float, float]:
@@ -165,7 +172,7 @@ def turn_upright(guess: Guess, up: str | None) -> str:
     if up not in (None, "y"):
         _bring_up(guess, str(up))
         guess.notes.append(f"{up} pointed up: turned so that y does.")
-    stands = measure_orientation(guess.body, guess.known)
+    stands = guess.stands
     parts = [part for part in (stands.trunk, stands.legs) if np.isfinite(part).all()]
     if not parts:
         if up is None:
@@ -226,7 +233,7 @@ def make_right_handed(guess: Guess, mirrored: bool | None) -> bool:
     """Mirrors left-handed axes; whether they were."""
     if guess.joints.shape[3] == 2:
         return bool(mirrored)
-    shown, surely = handedness(measure_orientation(guess.body, guess.known))
+    shown, surely = handedness(guess.stands)
     if mirrored is None:
         left_handed = surely and shown < LIMITS.mirrored
         if left_handed:

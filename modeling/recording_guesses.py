@@ -11,7 +11,15 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
-from .plausibility import LIMITS, BodyMeasures, axis_stretch, measure_body, most_seen
+from .plausibility import (
+    LIMITS,
+    BodyMeasures,
+    Orientation,
+    axis_stretch,
+    measure_body,
+    measure_orientation,
+    most_seen,
+)
 from .recording_axes import AXIS_NAMES, DOCUMENTED_ORDERS, arrangements
 from .skeleton_cleaning import SENTINELS, mark_missing
 from .skeleton_layouts import SkeletonLayout
@@ -40,6 +48,7 @@ class Guess:
     score: float = _WORST
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _stands: Orientation | None = None
 
     @property
     def known(self) -> SkeletonLayout:
@@ -57,9 +66,16 @@ class Guess:
         """(frames, joints, channels) of the person seen most."""
         return most_seen(self.joints)
 
+    @property
+    def stands(self) -> Orientation:
+        """How the body stands in its axes."""
+        if self._stands is None:
+            self._stands = measure_orientation(self.body, self.known)
+        return self._stands
+
     def transform(self, matrix: np.ndarray) -> None:
         """Multiplies all coordinates, as rows, by a matrix (channels, channels)."""
-        self.joints, self.matrix = self.joints @ matrix, self.matrix @ matrix
+        self.joints, self.matrix, self._stands = self.joints @ matrix, self.matrix @ matrix, None
 
 
 def all_guesses(
@@ -146,10 +162,11 @@ def _measured(
         guess = _read_channels(letters, view, known, missing, scores)
         if guess is None:
             continue
+        guess.measures = measure_body(guess.body, known)
         if unit == "px" and guess.joints.shape[3] == 3 and odd_axes(guess):
             guess.joints, guess.channels, guess.matrix = guess.joints[..., :2], "xy", np.eye(2)
             guess.notes.append("z has another unit than x and y: the recording is read as two-dimensional.")
-        guess.measures = measure_body(guess.body, known)
+            guess.measures = measure_body(guess.body, known)
         guess.score = _ranking(guess)
         found.append(guess)
     return found
@@ -175,7 +192,7 @@ def _read_channels(
     letters: str, view: np.ndarray, layout: SkeletonLayout, missing: float | None, scores: np.ndarray | None
 ) -> Guess | None:
     """The view's joints and scores: a fourth channel is a score, a third one where it is unlike a depth."""
-    notes = []
+    notes, doubts = [], []
     given = _fitting_scores(scores, view.shape[:3])
     joints = view[..., : min(view.shape[3], 3)]
     channels = "xyz"[: joints.shape[3]]
@@ -194,13 +211,20 @@ def _read_channels(
         elif kind == "constant":
             joints, channels = joints[..., :2], "xy"
             notes.append("The third channel never changes: the recording is read as two-dimensional.")
+        elif kind == "thin":
+            joints, channels = joints[..., :2], "xy"
+            doubts.append(
+                "Beside x and y the third channel hardly changes, as no body is: it has another unit and is left out, "
+                "and the recording read as two-dimensional; convert all to one unit (world coordinates) to keep it."
+            )
     cleaned = np.array(joints, np.float64)
     sentinels = SENTINELS if missing is None else (0.0, missing)
     given, found = mark_missing(cleaned, layout, given, sentinels)
     if np.isnan(cleaned).any(axis=-1).all():
         return None
     notes += [f"{note[0].upper()}{note[1:]}." for note in found]
-    return Guess(letters, cleaned, given, channels, np.eye(cleaned.shape[3]), layout=layout, notes=notes)
+    matrix = np.eye(cleaned.shape[3])
+    return Guess(letters, cleaned, given, channels, matrix, layout=layout, notes=notes, warnings=doubts)
 
 
 def _fitting_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -210,7 +234,7 @@ def _fitting_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.nda
     return scores.reshape(shape) if scores.size == np.prod(shape) else None
 
 
-def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth", "score", "constant"]:
+def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth", "score", "constant", "thin"]:
     seen = np.isfinite(joints).all(axis=-1) & (joints[..., :2] != 0).any(axis=-1)
     third = joints[..., 2][seen]
     if len(third) == 0:
@@ -220,8 +244,13 @@ def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth
         return "constant"
     marks = np.isin(third, (0, 1, 2)).all()
     if not marks and not (third.min() >= 0 and third.max() <= 1.001):
-        return "depth"
+        wide = np.ptp(third) / LIMITS.flat  # that x and y would have to be
+        if np.ptp(joints[..., :2]) <= wide:
+            return "depth"
+        return "thin" if np.ptp(joints[..., :2][seen], axis=0).max() > wide else "depth"
     cleaned = np.where(seen[..., None], joints, np.nan)
+    if _scaled_apart(cleaned):
+        return "depth"
     body = cleaned[np.argmax(seen.sum(axis=(1, 2)))]
     flat, deep = (measure_body(body[..., :count], layout) for count in (2, 3))
     if flat.unit > LIMITS.pixels:
@@ -247,6 +276,8 @@ def choose_guess(
             names = ", ".join(dict.fromkeys(guess.known.name for guess in guesses))
             raise Refusal(f"expected a body in layout {names}, came {found}; {remedy}")
         best.warnings.append(f"In layout {layout}, as stated, these are {found}; {remedy}.")
+    if layout is not None and best.telling and LIMITS.surely < best.measures.strangeness <= LIMITS.refused:
+        best.warnings += _contradicted(best, layouts, best.measures.strangeness)
     rivals = [other for other in guesses[1:] if other.score < best.score + LIMITS.margin]
     others = [other for other in rivals if other.known.name != best.known.name]
     if others and layout is None:
@@ -279,16 +310,41 @@ def choose_guess(
     return best
 
 
+def _contradicted(guess: Guess, layouts: Mapping[str, SkeletonLayout], strangeness: float) -> list[str]:
+    """A warning where the bones fit another layout with as many joints clearly better than the one stated."""
+    rivals = [known for known in layouts.values() if known.num_joints == guess.known.num_joints]
+    fits = {known.name: measure_body(guess.body, known).strangeness for known in rivals if known != guess.known}
+    better = min(fits, key=lambda name: fits[name], default="")
+    if not better or fits[better] + LIMITS.margin > strangeness:
+        return []
+    return [f"The bones fit {better} better than {guess.known.name}, as stated: check layout=."]
+
+
 def odd_axes(guess: Guess) -> bool:
-    """Whether x or z has another unit than y: with all in one unit, the bones are far more people's."""
+    """Whether an axis has another unit than the others: with all in one unit, the bones are far more people's.
+
+    Axes that all extend, or all scatter, as far as each other have been scaled each by itself.
+    """
     if guess.joints.shape[3] == 2:
         return False
-    stretch = axis_stretch(guess.body, guess.known)
-    ratios = ((stretch[0] / stretch[1], LIMITS.stretch_x), (stretch[2] / stretch[1], LIMITS.stretch_z))
-    if not any(np.isfinite(ratio) and not low <= ratio <= high for ratio, (low, high) in ratios):
+    assert guess.measures is not None
+    apart = _scaled_apart(guess.joints)
+    if not apart and guess.measures.strangeness < LIMITS.well_made:
         return False
-    as_is, stretched = (measure_body(body, guess.known).strangeness for body in (guess.body, guess.body * stretch))
-    return stretched + LIMITS.margin < as_is
+    stretch = axis_stretch(guess.body, guess.known)
+    if apart or not np.isfinite(stretch).all():
+        return apart
+    return measure_body(guess.body * stretch, guess.known).strangeness + LIMITS.stretched < guess.measures.strangeness
+
+
+def _scaled_apart(joints: np.ndarray) -> bool:
+    """Whether each axis was brought to one range or to one standard deviation: no recording has such by chance."""
+    seen = joints[np.isfinite(joints[..., 0])]
+    if len(seen) < 2:
+        return False
+    x, y, z = seen.T
+    sizes = np.array([[np.ptp(axis), axis.std()] for axis in (x, y, z)])
+    return bool((np.ptp(sizes, axis=0) < 1e-4 * sizes.max(axis=0)).any())
 
 
 def _one_point(joints: np.ndarray) -> bool:

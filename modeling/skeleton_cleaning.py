@@ -13,6 +13,7 @@ from .skeleton_layouts import SkeletonLayout
 
 MIN_SCORE = 0.3  # joints less sure than this are missing
 # what stands for "missing" in files: a joint whose coordinates are all one of these
+_TRUNK = ("hip_center", "spine", "spine1", "spine2", "spine3", "chest", "shoulder_center", "neck")
 SENTINELS = (0.0, -1.0, -999.0, 999.0, -9999.0, 9999.0)
 
 
@@ -21,8 +22,8 @@ def mark_missing(
 ) -> tuple[np.ndarray | None, list[str]]:
     """Makes missing joints NaN, in place.
 
-    Two things are not taken for missing: a root joint at zero amid its body (there the origin moves along), and scores
-    that are all alike.
+    So are all joints of a frame that lie at one point. Two things are not taken for missing: a joint of the trunk at
+    zero amid its body (there the origin moves along), and scores that are all alike.
 
     Args:
         joints: (persons, frames, joints, 2 or 3).
@@ -38,11 +39,14 @@ def mark_missing(
     for sentinel in sentinels:
         marked = np.logical_and.reduce([joints[..., channel] == sentinel for channel in range(joints.shape[-1])])
         if marked.any() and sentinel == 0:
-            marked[:, :, layout.root] &= ~_root_is_origin(joints, marked, layout)
+            marked &= ~_origins(joints, marked, layout)
         if marked.any():
             joints[marked] = np.nan
             what = "all-zero joints" if sentinel == 0 else f"joints at {sentinel:g}"
             notes.append(f"{what} ({marked.mean():.0%}) are missing")
+    if (nobody := _at_one_point(joints)).any():
+        joints[nobody] = np.nan
+        notes.append(f"frames whose joints all lie at one point ({nobody.mean():.0%}) show nobody")
     if scores is None:
         return None, notes
     seen = ~np.isnan(joints).any(axis=-1)
@@ -56,16 +60,34 @@ def mark_missing(
     return scores, notes
 
 
-def _root_is_origin(joints: np.ndarray, zero: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    """(persons, frames) bool: a root at zero is a place, for it alone is there and the body lies around it in space."""
-    if joints.shape[-1] != 3 or layout.standard[layout.root] != "hip_center":
-        return np.zeros(joints.shape[:2], bool)
-    unseen = (zero | np.isnan(joints).any(axis=-1))[..., None]
-    low = np.where(unseen, np.inf, joints).min(axis=2)
-    high = np.where(unseen, -np.inf, joints).max(axis=2)
+def _at_one_point(joints: np.ndarray) -> np.ndarray:
+    """(persons, frames) bool: padding that was moved with the body; none where there is nothing else."""
+    first = joints[:, :, :1]
+    alike = (joints == first).all(axis=(2, 3))
+    return alike & ~alike.all() if joints.shape[2] > 2 else np.zeros_like(alike)
+
+
+def _origins(joints: np.ndarray, zero: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
+    """(persons, frames, joints) bool: a trunk's joint at zero is a place, for the body lies around it in space.
+
+    It is the only one of the trunk at zero, and there in every frame; or the hips' centre, and no other joint is.
+    """
+    origins = np.zeros_like(zero)
+    trunk = [number for number, joint in enumerate(layout.standard) if joint in _TRUNK]
+    if joints.shape[-1] != 3 or not zero[:, :, trunk].any():
+        return origins
+    unseen = zero | np.isnan(joints).any(axis=-1)
+    low = np.where(unseen[..., None], np.inf, joints).min(axis=2)
+    high = np.where(unseen[..., None], -np.inf, joints).max(axis=2)
     margin = 0.2 * np.where(np.isfinite(high), high - low, 0).max(axis=-1, keepdims=True)
     around = ((low - margin <= 0) & (high + margin >= 0)).all(axis=-1)
-    return around & (zero.sum(axis=2) == 1)
+    empty = unseen.all(axis=2)
+    always = (zero[:, :, trunk] | empty[..., None]).all(axis=1, keepdims=True)
+    always &= always.sum(axis=2, keepdims=True) == 1
+    hips = np.array([layout.standard[number] == "hip_center" for number in trunk])
+    alone = hips & (zero.sum(axis=2, keepdims=True) == 1)
+    origins[:, :, trunk] = zero[:, :, trunk] & around[..., None] & ~empty[..., None] & (alone | always)
+    return origins
 
 
 MAX_NOISE_FRAMES = 11

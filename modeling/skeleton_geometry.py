@@ -165,6 +165,8 @@ def _body_direction(person: np.ndarray) -> np.ndarray:
     ankles = (person[:, _LANDMARKS.index("left_ankle")] + person[:, _LANDMARKS.index("right_ankle")]) / 2
     height = _lengths(head - ankles)
     tall = height >= np.median(height)
+    if not tall.any():  # no body
+        return np.zeros(3)
     stretched = _lengths(person[:, _CHAIN_ENDS] - person[:, _CHAIN_STARTS]) @ _CHAIN_SHARES
     stands = np.median(height[tall]) > _STANDING * np.median(stretched)
     direction = (head + neck + hips) / 3 - ankles if stands else neck - hips

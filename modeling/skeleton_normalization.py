@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .plausibility import HIPS, torso_unit
+from .missing_parts import on_the_floor, with_hips, with_legs
+from .plausibility import torso_unit
 from .skeleton_cleaning import drop_noise_bodies, fill_missing, primary_persons
 from .skeleton_geometry import (
     GEOMETRY_VERSION,
@@ -54,8 +55,10 @@ class SkeletonNormalizer:
     With `dimensions=2` what has depths is looked at from the front, without them, and placed and sized once more.
 
     The torso is measured in the frames in which it was seen. Of somebody whose hips are never seen it follows from
-    shoulders and arms by people's proportions, and the hips are put one torso length below the shoulders. Joints that
-    are no body's (a hand, loose points) are centred on their middle and divided by their mean distance from it.
+    shoulders and arms by people's proportions, and the hips are put one torso length below the shoulders; legs that are
+    never seen stand. Of somebody whose hips never move, for the recording moves with them, the feet stay on the floor
+    (`missing_parts`). Joints that are no body's (a hand, loose points) are centred on their middle and divided by their
+    mean distance from it.
 
     Args:
         layout: name of the layout the model sees, default "kinect20"; or one of one's own as `get_layout` takes it.
@@ -176,10 +179,10 @@ class SkeletonNormalizer:
         """The persons kept, without gaps, in the model's layout and that of the landmarks; the first one's torso."""
         layout = get_layout(self.layout)
         joints = _in_three_dimensions(map_joints(sequence.joints, sequence.layout, self.layout))
-        persons = primary_persons(drop_noise_bodies(joints), self.max_persons)
+        persons = primary_persons(on_the_floor(drop_noise_bodies(joints), layout), self.max_persons)
         unfilled = persons[:1]
         seen = map_joints(persons, self.layout, _LANDMARKS.name)[:, :, _TORSO_ENDS]
-        persons = np.stack([_with_hips(person, layout) for person in persons])
+        persons = np.stack([_completed(person, layout) for person in persons])
         persons = fill_missing(persons, layout.parents)
         # some layouts have no joint at the hips' centre
         landmarks = map_joints(persons, self.layout, _LANDMARKS.name)
@@ -212,7 +215,7 @@ def _in_three_dimensions(joints: np.ndarray) -> np.ndarray:
 
 
 def _unit_without_torso(person: np.ndarray, layout: SkeletonLayout) -> float:
-    """A torso length of (1, frames, joints, 3), NaN where missing, from what is seen of it."""
+    """A torso length of (1, frames, joints, 3), NaN where missing, from what is seen of somebody."""
     unit, _ = torso_unit(person, layout)
     if not np.isnan(unit):
         return unit
@@ -223,19 +226,9 @@ def _unit_without_torso(person: np.ndarray, layout: SkeletonLayout) -> float:
     return float(np.median(np.nanmean(away, axis=1)))
 
 
-_HIPS_BY_SHOULDERS = 0.45  # width
-
-
-def _with_hips(person: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    """Hips below the shoulders of somebody, (frames, joints, 3), whose hips are never seen."""
-    hips = [layout.standard.index(joint) for joint in HIPS if joint in layout.standard]
-    if not hips or not np.isnan(person[:, hips]).any(axis=-1).all():
+def _completed(person: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
+    """One person, (frames, joints, 3), with hips and legs where these are never seen."""
+    if not np.isnan(person).any(axis=-1).all(axis=0).any():
         return person
-    landmarks, unit = map_joints(person, layout.name, _LANDMARKS.name), _unit_without_torso(person[None], layout)
-    left, right = (landmarks[:, _LANDMARKS.index(f"{side}_shoulder")] for side in ("left", "right"))
-    below = (left + right) / 2 - np.array([0, unit, 0], person.dtype)
-    aside = {"left": _HIPS_BY_SHOULDERS * (left - right) / 2, "right": _HIPS_BY_SHOULDERS * (right - left) / 2}
-    person = person.copy()
-    for joint in hips:
-        person[:, joint] = below + aside.get(str(layout.standard[joint]).partition("_")[0], 0)
-    return person
+    unit = _unit_without_torso(person[None], layout)
+    return with_legs(with_hips(person, layout, unit), layout, unit)

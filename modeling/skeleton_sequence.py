@@ -20,7 +20,7 @@ class SkeletonSequence:
 
     Whatever comes in, joints at exactly zero and joints with a score below 0.3 are missing, persons never seen are left
     out, and frames at either end in which nobody is seen are cut (this project's choice). Two things are not taken for
-    missing: a root joint at zero amid its body (there the origin moves along), and scores that are all alike.
+    missing: a joint of the trunk at zero amid its body (there the origin moves along), and scores that are all alike.
 
     Attributes:
         joints: (persons, frames, joints, 2 or 3) float32; 3D in metres with y up, 2D in pixels with y down; NaN where a

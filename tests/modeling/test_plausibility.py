@@ -155,6 +155,13 @@ def test_a_wrong_order_of_joints_is_no_body():
 
 
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(("layout", "said_to_be"), [("kinect20", "kinect20_utd"), ("kinect20_utd", "kinect20")])
+def test_a_layout_that_is_not_the_stated_one_is_said(layout: str, said_to_be: str, action: str):
+    result = infer_conventions(as_layout(recording(action), layout), LAYOUTS, layout=said_to_be)
+    assert result.verdict == "doubtful" and f"fit {layout} better" in said(result)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 def test_y_down_turns_two_axes(action: str):
     joints = recording(action)
     result = infer_conventions(joints * [-1, -1, 1], LAYOUTS, layout="ntu25")
@@ -254,6 +261,26 @@ def test_screen_coordinates_with_a_depth_say_so():
     assert flat.verdict == "right" and flat.joints.shape[3] == 2
 
 
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("kind", ["range", "deviation"])
+def test_axes_scaled_each_by_itself_are_said_and_undone(kind: str, action: str):
+    joints = recording(action)
+    size = np.ptp(joints, axis=(0, 1)) if kind == "range" else joints.std(axis=(0, 1))
+    scaled = (joints - joints.min(axis=(0, 1))) / size
+    result = infer_conventions(scaled, LAYOUTS, layout="ntu25")
+    assert result.verdict != "right" and "unit" in said(result)
+    even = (joints - joints.min(axis=(0, 1))) / size.max()
+    assert infer_conventions(even, LAYOUTS, layout="ntu25").verdict == "right"
+
+
+def test_pixels_with_a_depth_in_metres_are_two_dimensional_and_that_is_said():
+    joints = as_layout(recording(), "coco17")
+    deep = np.concatenate([pixels(joints), 3 - joints[..., 2:]], axis=-1)
+    result = infer_conventions(deep, LAYOUTS, layout="coco17")
+    assert result.verdict == "doubtful" and result.joints.shape[3] == 2 and "one unit" in said(result)
+    np.testing.assert_allclose(result.joints[0], pixels(joints), rtol=1e-5)
+
+
 def test_units_are_read_and_reported():
     joints = recording()
     for factor, unit in ((1, "m"), (1000, "mm"), (100, "cm")):
@@ -314,9 +341,24 @@ def test_a_root_at_the_origin_is_not_missing():
     joints = recording()
     centred = (joints - joints[:, :1])[None]
     assert not mark_missing(centred, NTU)[1] and not np.isnan(centred).any()
+    spine = (joints - joints[:, 1:2])[None]
+    assert not mark_missing(spine, NTU)[1] and not np.isnan(spine).any()
+    lost = np.random.default_rng(0).uniform(size=joints.shape[:2]) < 0.2
+    lost[:, 0] = False
+    gappy = np.where(lost[..., None], 0, joints - joints[:, :1])[None]
+    mark_missing(gappy, NTU)
+    np.testing.assert_array_equal(np.isnan(gappy[0, ..., 0]), lost)
     centred[0, :10] = 0
     mark_missing(centred, NTU)
     assert np.isnan(centred[0, :10]).all() and not np.isnan(centred[0, 10:]).any()
+
+
+def test_padding_that_was_centred_shows_nobody():
+    joints = recording()
+    padded = np.concatenate([joints, np.zeros((20, 25, 3))]) - joints[0, 0]
+    result = infer_conventions(padded, LAYOUTS, layout="ntu25")
+    assert result.verdict == "right" and "nobody" in said(result)
+    assert SkeletonSequence(result.joints, "ntu25").num_frames == len(joints)
 
 
 def test_scores_take_joints_out():
@@ -364,6 +406,27 @@ def test_persons_who_swap_rows_are_told_apart():
     swap[0] = False
     rows[:, swap] = rows[::-1][:, swap]
     np.testing.assert_array_equal(track_persons(rows, 0.45)[0], np.stack([one[:frames], other[:frames]]))
+
+
+def test_persons_in_turn_are_said():
+    joints = recording()
+    half = len(joints) // 2
+    rows = np.stack([joints, joints + np.array([3.0, 0, 0])])
+    assert infer_conventions(rows, LAYOUTS, layout="ntu25").verdict == "right"
+    rows[0, half:] = 0
+    rows[1, :half] = 0
+    result = infer_conventions(rows, LAYOUTS, layout="ntu25")
+    assert result.verdict == "doubtful" and "one after the other" in said(result) and "each_person" in said(result)
+
+
+def test_a_recording_that_moves_with_the_body_is_noted():
+    joints = recording("sitting down")
+    relative = joints - joints[:, :1]
+    result = infer_conventions(relative, LAYOUTS, layout="ntu25")
+    assert result.verdict == "right" and "moves with the body" in said(result)
+    pair = np.stack([relative, recording("sitting down", 4)[: len(relative)]])
+    pair[1] -= pair[1][:, :1]
+    assert "relative to their own body" in said(infer_conventions(pair, LAYOUTS, layout="ntu25"))
 
 
 def test_measures_do_not_depend_on_place_size_or_turn():
