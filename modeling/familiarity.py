@@ -3,12 +3,13 @@
 Features of the motion are brought into a space in which the scatter within the classes is one in every direction. Two
 distances count there: the angle to the nearest class mean, seen from the middle of all of them and in the directions in
 which they differ, tells other actions; the distance to the nearest class mean tells what is no action at all (after Lee
-et al., NeurIPS 2018, and angles to class means in few-shot learning). Both are compared with those of familiar motions
-of people who were held out; how is this project's choice.
+et al., NeurIPS 2018, and angles to class means in few-shot learning). A third one is how much less it moves than any
+familiar motion. They are compared with those of familiar motions of people who were held out; how is this project's
+choice.
 
-Features can come from any encoder. `class_prototypes.motion_features` of bodies with the bones of the reference body
-know neither camera nor place nor proportions, and with every subject held out in turn nothing has to be trained again.
-Of the training set only means and scatter are kept.
+Features can come from any encoder. `class_prototypes.motion_features` of bodies with the bones of the reference body,
+without their mean posture, know neither camera nor place nor proportions, and with every subject held out in turn
+nothing has to be trained again. Of the training set only means and scatter are kept.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ from .skeleton_sequence import SkeletonSequence
 
 FAMILIARITY_FILE = "familiarity.safetensors"
 THRESHOLD = 0.03
-"""Motions that less than this share of held-out familiar ones lie further off than are unfamiliar."""
+"""Motions that are less familiar than this are unfamiliar."""
 
 _DIMENSIONS = 150
 _SHRINKAGE = 0.1  # share of the scatter that is taken to be the same in all directions
 _MOST_FOLDS = 5
-_USUAL = 0.97, 0.995  # quantiles of the held-out angles and distances
-_FAR = 4.0  # times such a distance counts as much as such an angle: other cameras and bodies come to some three
+_USUAL = 0.97, 0.995, 0.995  # quantiles of the held-out angles, distances and stillnesses
+_FAR = 1.0, 3.0, 3.0  # times these count alike
+_ELSEWHERE = 2.2  # times as far do motions of one name lie where camera, sensor and task are others
 _QUANTILES = 201  # kept of the held-out distances
 _TENSORS = ("centre", "projection", "means", "usual", "held_out")
 
@@ -47,7 +49,7 @@ class Familiarity:
     Attributes:
         centre (features,), projection (features, dimensions): into the space of distances.
         means (classes, dimensions): there.
-        usual (2,): a large angle and a large distance of a familiar motion.
+        usual (3,): a large angle, distance and stillness of a familiar motion.
         held_out (quantiles,): distances of familiar motions of held-out people, ascending.
     """
 
@@ -86,8 +88,8 @@ class Familiarity:
             )
         raw = torch.cat(found).double()
         whole = _fitted(features, classes)
-        angle, distance = (torch.quantile(raw[:, kind], share) for kind, share in enumerate(_USUAL))
-        whole.usual = torch.stack([angle, _FAR * distance]).float().clamp(min=1e-6)
+        large = torch.stack([torch.quantile(raw[:, kind], share) for kind, share in enumerate(_USUAL)])
+        whole.usual = (large * torch.tensor(_FAR)).float().clamp(min=1e-6)
         combined = (raw / whole.usual.double()).amax(1)
         whole.held_out = torch.quantile(combined, torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)).float()
         return whole
@@ -99,11 +101,12 @@ class Familiarity:
     def familiarity(self, features: np.ndarray) -> np.ndarray:
         """(batch,) share of held-out familiar motions that lie further off than each of features (batch, features).
 
-        About uniform over 0..1 where motions are familiar, 0 where one is stranger than all that were held out.
+        What another camera, sensor and task add to the distance is taken off first, so most familiar motions are near
+        1, and what is near 0 is stranger than all that were held out would be elsewhere.
         """
         held_out = self.held_out.numpy()
         shares = np.linspace(1, 0, len(held_out))
-        return np.interp(self.distances(features), held_out, shares, left=1.0, right=0.0)
+        return np.interp(self.distances(features) / _ELSEWHERE, held_out, shares, left=1.0, right=0.0)
 
     def with_classes(self, features: Sequence[np.ndarray]) -> Familiarity:
         """With further classes, each of features (recordings, views, features)."""
@@ -116,30 +119,36 @@ class Familiarity:
         save_file({name: getattr(self, name).contiguous() for name in _TENSORS}, Path(folder) / FAMILIARITY_FILE)
 
     @classmethod
-    def load(cls, file: str | Path) -> Familiarity:
-        """Reads what `save` wrote.
+    def load(cls, file: str | Path) -> Familiarity | None:
+        """Reads what `save` wrote; None of a file from before stillness counted, whose features were others.
 
         Raises:
             ValueError: a damaged file.
         """
         try:
             tensors = load_file(file)
-            return cls(*(tensors[name] for name in _TENSORS))
+            return cls(*(tensors[name] for name in _TENSORS)) if len(tensors["usual"]) == len(_USUAL) else None
         except (OSError, KeyError, SafetensorError) as error:
             raise ValueError(f"{file}: expected what export wrote ({error}); download or export it again.") from error
 
-    def _raw(self, features: np.ndarray) -> Tensor:
-        """(batch, 2) angle (1 - cosine) and distance to the nearest class mean."""
-        places = (torch.as_tensor(features).float() - self.centre) @ self.projection
+    def _raw(self, features: np.ndarray | Tensor) -> Tensor:
+        """(batch, 3) angle (1 - cosine) and distance to the nearest class mean, and how little it moves."""
+        features = torch.as_tensor(features).float()
+        places = (features - self.centre) @ self.projection
         directions, means = (
             torch.nn.functional.normalize((of - self._middle) @ self._axes, dim=1) for of in (places, self.means)
         )
-        return torch.stack([1 - (directions @ means.T).amax(1), torch.cdist(places, self.means).amin(1)], dim=1)
+        angle, distance = 1 - (directions @ means.T).amax(1), torch.cdist(places, self.means).amin(1)
+        return torch.stack([angle, distance, 1 / features.norm(dim=1).clamp(min=1e-6)], dim=1)
 
 
 def familiarity_features(skeletons: np.ndarray, layout: str) -> np.ndarray:
-    """(batch, features) of normalised skeletons (batch, persons, frames, joints, 3): the first person's motion."""
-    return motion_features(normalize_bones(skeletons[:, 0], layout)[:, None])
+    """(batch, features) of normalised skeletons (batch, persons, frames, joints, 3): the first person's motion.
+
+    All zero where nothing moves: the mean posture is taken off.
+    """
+    bodies = normalize_bones(skeletons[:, 0], layout)
+    return motion_features((bodies - bodies.mean(axis=1, keepdims=True))[:, None])
 
 
 def familiarity_entry(familiarity: float | None) -> dict[str, Any]:
@@ -175,5 +184,5 @@ def _fitted(features: np.ndarray, classes: np.ndarray) -> Familiarity:
     scatter = apart.T @ apart / max(1, len(rows) - len(means))
     even = np.eye(len(axes)) * max(np.trace(scatter) / len(axes), 1e-6)
     whitening = np.linalg.cholesky(np.linalg.inv((1 - _SHRINKAGE) * scatter + _SHRINKAGE * even))
-    tensors = (centre, axes.T @ whitening, means @ whitening, np.ones(2), np.zeros(1))
+    tensors = (centre, axes.T @ whitening, means @ whitening, np.ones(len(_USUAL)), np.zeros(1))
     return Familiarity(*map(torch.from_numpy, tensors))
