@@ -31,7 +31,11 @@ SEGMENTS: tuple[tuple[tuple[str, ...], tuple[str, ...], float], ...] = (
     (("nose",), ("*_eye",), 0.11),
 )
 HIPS = ("hip_center", "left_hip", "right_hip")
-_MIDDLES = {"shoulders": ("left_shoulder", "right_shoulder"), "hips": ("left_hip", "right_hip")}
+_PAIRS = {
+    "shoulders": "shoulder", "hips": "hip", "ankles": "ankle", "feet": "foot", "heels": "heel", "big_toes": "big_toe",
+    "foot_indices": "foot_index", "ears": "ear", "eyes": "eye",
+}  # fmt: skip
+_MIDDLES = {name: (f"left_{part}", f"right_{part}") for name, part in _PAIRS.items()}
 _Joints = tuple[str, ...]
 
 
@@ -41,7 +45,7 @@ def places(body: np.ndarray, layout: SkeletonLayout, wanted: tuple[_Joints, ...]
     Args:
         body: (frames, joints, channels), NaN where missing.
         layout: of the joints.
-        wanted: standard joints each; the first one that is seen counts. "shoulders" and "hips" are the middles of two.
+        wanted: standard joints each; the first one that is seen counts. "shoulders", "hips", "ankles" ... are the middles of two.
 
     Returns:
         (frames, wanted, channels), NaN where none is seen.

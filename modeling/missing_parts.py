@@ -91,10 +91,12 @@ def moves_with_the_body(landmarks: np.ndarray) -> bool:
     Args:
         landmarks: (frames, 20, 3) in layout "kinect20", NaN where missing.
     """
-    away = np.abs(landmarks - column_quantile(landmarks, 0.5)).max(axis=-1)
-    unit = column_quantile(np.linalg.norm(landmarks[:, _CENTRES[0]] - landmarks[:, _CENTRES[-1]], axis=-1), 0.5)
-    still = column_quantile(away[:, _CENTRES], 0.5) < _STILL * unit  # False where never seen
-    return bool(still.any() and (away[:, _FEET] > _STEP * unit).any())
+    centres, feet = landmarks[:, _CENTRES], landmarks[:, _FEET]
+    unit = column_quantile(np.linalg.norm(centres[:, 0] - centres[:, -1], axis=-1), 0.5)
+    away = np.abs(centres - column_quantile(centres, 0.5)).max(axis=-1)
+    if not (column_quantile(away, 0.5) < _STILL * unit).any():  # False where never seen
+        return False
+    return bool((np.abs(feet - column_quantile(feet, 0.5)).max(axis=-1) > _STEP * unit).any())
 
 
 def _way(landmarks: np.ndarray) -> np.ndarray:

@@ -175,6 +175,8 @@ def _of_sorted(values: np.ndarray, share: float) -> np.ndarray:
     """The quantile of sorted columns, NaN last."""
     if not len(values):
         return np.full(values.shape[1:], np.nan)
+    if not np.isnan(values[-1]).any():
+        return values[round(share * (len(values) - 1))]
     count = np.isfinite(values).sum(axis=0)
     row = np.maximum((share * (count - 1)).round().astype(int), 0)
     return np.take_along_axis(values, row[None], axis=0)[0]
@@ -229,73 +231,59 @@ def measure_orientation(body: np.ndarray, layout: SkeletonLayout) -> Orientation
     """Measures how a body (frames, joints, 3), NaN where missing, stands; see `Orientation`."""
     body, _ = _sampled(body)
     with np.errstate(all="ignore"):
-        found = dict(zip(_LANDMARKS, np.moveaxis(places(body, layout, tuple(_LANDMARKS.values())), 1, 0), strict=True))
-        shoulders, hips = found["shoulders"], found["hips"]
+        found = np.moveaxis(places(body, layout, _LANDMARKS), 1, 0)
+        shoulders, hips, head, feet, toes, heels, nose, behind_nose = found[:8]
+        left, right = found[8:11], found[11:]
         torso = shoulders - hips
         if np.isnan(torso).all():
-            torso = found["head or nose"] - shoulders
-        feet = _middle(found, "ankle or foot")
+            torso = head - shoulders
         size = _finite_quantile(_lengths(torso), 0.5)
-        across = np.nansum(
-            [found[f"right {part}"] - found[f"left {part}"] for part in ("shoulder", "hip")], axis=0
-        )  # a missing pair adds nothing
+        across = np.nansum(right[:2] - left[:2], axis=0)  # shoulders and hips; a missing pair adds nothing
         forward = _directions(np.cross(torso, across))
 
         def ahead(vectors: np.ndarray, *shares: float, front: np.ndarray = forward) -> float:
             along = (vectors * front).sum(axis=-1) / size
-            return float(np.mean([_finite_quantile(along, share) for share in shares]))
+            return sum(_finite_quantile(along, share) for share in shares) / len(shares)
 
-        hands = np.stack([found[f"{side} hand"] - found[f"{side} shoulder"] for side in ("left", "right")])
         legs = np.where(np.isnan(hips - feet), torso, hips - feet)
         upright = (_directions(torso)[:, 1] + _directions(legs)[:, 1]) / 2
-        head = np.where(np.isnan(_middle(found, "ear")), _middle(found, "eye"), _middle(found, "ear"))
-        head = np.where(np.isnan(head), found["head"], head)
         stands = Orientation(
             trunk=_mean_direction(torso),
             legs=_mean_direction(hips - feet),
             highest=_finite_quantile(upright, 0.95),
-            toes=ahead(_middle(found, "toe") - _middle(found, "heel"), 0.5),
-            face=ahead(found["nose"] - head, 0.5),
-            hands=ahead(hands, 0.05, 0.95),
+            toes=ahead(toes - heels, 0.5),
+            face=ahead(nose - behind_nose, 0.5),
+            hands=ahead(np.stack([left[2] - left[0], right[2] - right[0]]), 0.05, 0.95),
         )
         if stands.shows_front:
             return stands
-        bent = [
-            found[f"{side} knee"] - (found[f"{side} hip"] + found[f"{side} ankle or foot"]) / 2
-            for side in ("left", "right")
-        ]
+        knees, hips, feet = (places(body, layout, sides) for sides in _LEGS)
+        bent = knees - (hips + feet) / 2
         level = _directions(np.cross([0.0, 1.0, 0.0], across))
         return replace(
             stands,
-            knees=_mean(np.array([ahead(knee, 0.95) for knee in bent])),
+            knees=_mean(np.array([ahead(bent[:, side], 0.95) for side in (0, 1)])),
             lean=ahead(torso, 0.05, 0.95, front=level),
         )
 
 
-_LANDMARKS: dict[str, tuple[str, ...]] = {
-    "shoulders": ("shoulders", "shoulder_center", "neck"),
-    "hips": ("hips", "hip_center"),
-    "head or nose": ("head", "head_top", "nose"),
-    "head": ("head", "head_top"),
-    "nose": ("nose",),
-}
+_LANDMARKS: tuple[tuple[str, ...], ...] = (
+    ("shoulders", "shoulder_center", "neck"),
+    ("hips", "hip_center"),
+    ("head", "head_top", "nose"),
+    ("ankles", "feet"),
+    ("big_toes", "foot_indices", "feet"),
+    ("heels", "ankles"),
+    ("nose",),
+    ("ears", "eyes", "head", "head_top"),
+)
 for _side in ("left", "right"):
-    for _name, _joints in (
-        ("shoulder", ("shoulder",)),
-        ("hip", ("hip",)),
-        ("knee", ("knee",)),
-        ("hand", ("wrist", "hand")),
-        ("ankle or foot", ("ankle", "foot")),
-        ("toe", ("big_toe", "foot_index", "foot")),
-        ("heel", ("heel", "ankle")),
-        ("ear", ("ear",)),
-        ("eye", ("eye",)),
-    ):
-        _LANDMARKS[f"{_side} {_name}"] = tuple(f"{_side}_{joint}" for joint in _joints)
-
-
-def _middle(found: dict[str, np.ndarray], name: str) -> np.ndarray:
-    return (found[f"left {name}"] + found[f"right {name}"]) / 2
+    _LANDMARKS += ((f"{_side}_shoulder",), (f"{_side}_hip",), (f"{_side}_wrist", f"{_side}_hand"))
+_LEGS = (
+    (("left_knee",), ("right_knee",)),
+    (("left_hip",), ("right_hip",)),
+    (("left_ankle", "left_foot"), ("right_ankle", "right_foot")),
+)
 
 
 def handedness(stands: Orientation) -> tuple[float, bool]:

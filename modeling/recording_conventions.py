@@ -244,7 +244,7 @@ def _judge(guess: Guess, stated: bool) -> None:
             "whole bodies may err; show the hips, or train on recordings like this one."
         )
     _say_who_moves_how(guess)
-    if len(body) >= _FEWEST_FRAMES and np.nanmax(np.abs(np.diff(body, axis=0)), initial=0.0) == 0:
+    if len(body) >= _FEWEST_FRAMES and not (body[1:] != body[:-1]).any(where=~np.isnan(body[1:] - body[:-1])):
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")
 
 

@@ -179,8 +179,8 @@ def _ranking(guess: Guess) -> float:
         return _WORST
     score = measures.strangeness + (_NEUTRAL if np.isnan(measures.disproportion) else 0)
     persons, frames = guess.joints.shape[:2]
-    with np.errstate(all="ignore"):
-        extents = np.nanmax(guess.body, axis=(0, 1)) - np.nanmin(guess.body, axis=(0, 1))
+    body = guess.body
+    extents = np.fmax.reduce(body, axis=(0, 1)) - np.fmin.reduce(body, axis=(0, 1))
     if extents.min() < LIMITS.flat * extents.max():
         score += 1.0
     if persons > 4 and persons > frames:
@@ -268,7 +268,8 @@ def choose_guess(
     if best.score >= _WORST:
         raise Refusal("expected a person, came no two joints that are seen together; leave this recording out")
     assert best.measures is not None
-    if best.measures.unit <= 1e-9 * max(1.0, float(np.nanmax(np.abs(best.joints)))) or _one_point(best.joints):
+    largest = float(np.fmax.reduce(np.abs(best.joints), axis=None))
+    if best.measures.unit <= 1e-9 * max(1.0, largest) or _one_point(best.joints):
         raise Refusal("expected a person, came joints that all lie at one point; check what was written to the file")
     if best.measures.strangeness > LIMITS.refused:
         found, remedy = _said_of_strange(best, layouts, layout)
@@ -342,9 +343,10 @@ def _scaled_apart(joints: np.ndarray) -> bool:
     seen = joints[np.isfinite(joints[..., 0])]
     if len(seen) < 2:
         return False
-    x, y, z = seen.T
-    sizes = np.array([[np.ptp(axis), axis.std()] for axis in (x, y, z)])
-    return bool((np.ptp(sizes, axis=0) < 1e-4 * sizes.max(axis=0)).any())
+    for size in (np.ptp(seen, axis=0), seen.std(axis=0)):
+        if size.max() - size.min() < 1e-4 * size.max():
+            return True
+    return False
 
 
 def _one_point(joints: np.ndarray) -> bool:

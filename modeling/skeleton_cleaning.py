@@ -37,7 +37,9 @@ def mark_missing(
     notes = []
     joints[~np.isfinite(joints).all(axis=-1)] = np.nan
     for sentinel in sentinels:
-        marked = np.logical_and.reduce([joints[..., channel] == sentinel for channel in range(joints.shape[-1])])
+        marked = joints[..., 0] == sentinel
+        if marked.any():
+            marked = (joints == sentinel).all(axis=-1)
         if marked.any() and sentinel == 0:
             marked &= ~_origins(joints, marked, layout)
         if marked.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _SIDES = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
 # Names without side, punctuation and case. Some mean another joint where a tool has both: see `standard_joints`.
@@ -49,6 +50,7 @@ _CENTRE_OF = {name: joint for joint, names in _CENTRE.items() for name in names.
 _SIDED_OF = {name: joint for joint, names in _SIDED.items() for name in names.split()}
 
 
+@lru_cache(maxsize=1024)
 def split_name(name: str) -> tuple[str, str]:
     """("left", "right" or "", the rest in small letters without punctuation) of a joint's name.
 
