@@ -45,7 +45,8 @@ def places(body: np.ndarray, layout: SkeletonLayout, wanted: tuple[_Joints, ...]
     Args:
         body: (frames, joints, channels), NaN where missing.
         layout: of the joints.
-        wanted: standard joints each; the first one that is seen counts. "shoulders", "hips", "ankles" ... are the middles of two.
+        wanted: standard joints each; the first one that is seen counts. "shoulders", "hips", "ankles" ... are the
+            middles of two.
 
     Returns:
         (frames, wanted, channels), NaN where none is seen.

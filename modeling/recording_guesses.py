@@ -343,10 +343,8 @@ def _scaled_apart(joints: np.ndarray) -> bool:
     seen = joints[np.isfinite(joints[..., 0])]
     if len(seen) < 2:
         return False
-    for size in (np.ptp(seen, axis=0), seen.std(axis=0)):
-        if size.max() - size.min() < 1e-4 * size.max():
-            return True
-    return False
+    sizes = (np.ptp(seen, axis=0), seen.std(axis=0))
+    return any(size.max() - size.min() < 1e-4 * size.max() for size in sizes)
 
 
 def _one_point(joints: np.ndarray) -> bool:
