@@ -24,7 +24,7 @@ GROUPS = {
     "measure": ("evaluate", "evaluate-vqvae", "faithfulness", "learning-curves", "ledger", "benchmark"),
     "share": ("export", "push", "push-data", "pull"),
 }
-BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "speed")
+BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "familiarity", "speed")
 COMMANDS = [(name,) for names in GROUPS.values() for name in names] + [("benchmark", name) for name in BENCHMARKS]
 OF_A_MODEL = (
     *("recognize", "segment", "stream", "watch", "app", "info", "explain", "vocabulary", "distill", "calibrate"),

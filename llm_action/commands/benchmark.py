@@ -1,4 +1,4 @@
-"""What measures the method: `llm-action benchmark compare|ablate|transfer|unseen|senses|speed`.
+"""What measures the method: `llm-action benchmark compare|ablate|transfer|unseen|senses|familiarity|speed`.
 
 All but the last make whole tables, one row at a time.
 """
@@ -18,7 +18,7 @@ _UNSEEN_RECIPE = ("recognizer.answers=both", "recognizer.question_share=0.4", "r
 
 def add_benchmark(commands) -> None:
     """Adds `benchmark`, with a command a table, to a parser's subcommands."""
-    help_text = "measure the method: beside others, its parts, on other data, unseen classes, senses, speed"
+    help_text = "measure the method: beside others, its parts, on other data, unseen classes, speed ..."
     commands = add_command(commands, "benchmark", None, help_text).add_subparsers(required=True, metavar="WHAT")
     compare = add_command(commands, "compare", _compare, "measure the recognizer beside what else could be trained")
     compare.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
@@ -83,6 +83,13 @@ def add_benchmark(commands) -> None:
     senses = add_command(commands, "senses", _senses, "measure what a second sense is worth")
     senses.add_argument("--config", required=True, help="YAML file or preset with one further sense")
     _add_table_arguments(senses)
+
+    familiarity = add_command(
+        commands, "familiarity", _familiarity, "measure how strange motions are told from familiar ones"
+    )
+    familiarity.add_argument("--data", required=True, help="folder of UTD-MHAD, raw or prepared")
+    familiarity.add_argument("--ucla", required=True, help="folder of NW-UCLA, raw or prepared")
+    familiarity.add_argument("--json", type=Path, metavar="PATH", help="write all figures here")
 
     speed = add_command(commands, "speed", _speed, "measure speed and memory, as ratios of paired runs")
     speed.add_argument(
@@ -202,6 +209,21 @@ def _senses(arguments: argparse.Namespace) -> None:
     work = arguments.out or Path("runs") / "senses" / Path(experiment.dataset).name
     rows = sense_rows(arguments.config, arguments.set, arguments.data, work)
     _measure(rows, COLUMNS, experiment, work / "table", arguments)
+
+
+def _familiarity(arguments: argparse.Namespace) -> None:
+    from llm_action.config.atomic_files import write_json
+    from llm_action.experiments.familiarity import familiarity_figures
+
+    rows = []
+    for row in familiarity_figures(arguments.data, arguments.ucla):
+        rows.append(row)
+        print(f"left out: {row['left_out']}")
+        for name, value in row.items():
+            if name != "left_out":
+                print(f"  {name}: {value:.3f}", flush=True)
+    if arguments.json:
+        write_json(rows, arguments.json)
 
 
 def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namespace) -> None:

@@ -1,7 +1,5 @@
 """How well strange motions are told from familiar ones: classes left out, another data set, and what is no motion.
 
-    python -m llm_action.experiments.familiarity --utd UTD_MHAD_FOLDER --ucla NW_UCLA_FOLDER
-
 Fits UTD-MHAD's training subjects without five classes, for five fixed splits, and scores its test recordings of the 22
 classes and of the five, and frozen, empty and random skeletons. Then fits all 27 classes, and scores NW-UCLA's classes
 with a counterpart and without as well.
@@ -9,8 +7,7 @@ with a counterpart and without as well.
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,15 +29,20 @@ def auroc(familiar: np.ndarray, strange: np.ndarray) -> float:
     return float(below)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--utd", required=True)
-    parser.add_argument("--ucla", required=True)
-    arguments = parser.parse_args()
+def familiarity_figures(utd_folder: str, ucla_folder: str) -> Iterator[dict[str, str | float]]:
+    """Figures of each split, of their mean, and of all classes.
+
+    Args:
+        utd_folder, ucla_folder: UTD-MHAD and NW-UCLA, raw or prepared.
+
+    Yields:
+        "left_out" (names, "mean" or "none"); AUROC against familiar recordings as "auroc of ..."; shares that are
+        flagged as unfamiliar as "flagged: ...".
+    """
     experiment = Experiment(dataset="utd_mhad")
     extractor = feature_extractor(experiment)
-    benchmark, utd = open_dataset("utd_mhad", arguments.utd)
-    ucla_names, ucla = open_dataset("nw_ucla", arguments.ucla)
+    benchmark, utd = open_dataset("utd_mhad", utd_folder)
+    ucla_names, ucla = open_dataset("nw_ucla", ucla_folder)
     part, label = protocol_parts(utd, benchmark.default_protocol), np.array(utd["label"])
     bodies = [extractor.normalize(row_to_sequence(row)) for row in utd.with_format("numpy")]
     others = [extractor.normalize(row_to_sequence(row)) for row in ucla.with_format("numpy")]
@@ -68,31 +70,27 @@ def main() -> None:
         known = Familiarity.fitted(fitted[seen], label[train][seen], subject[seen])
         familiar = tested[np.isin(label[test], label[train][seen])]
         far = known.distances(familiar)
-        figures = {name: auroc(far, known.distances(of)) for name, of in nothing.items()}
-        return known, far, {**figures, "flagged": float((known.familiarity(familiar) < THRESHOLD).mean())}
+        figures = {f"auroc of {name}": auroc(far, known.distances(of)) for name, of in nothing.items()}
+        return known, far, {**figures, "flagged: familiar": flagged(known, familiar)}
 
     rows = []
     for split in class_splits(benchmark.labels, 5, 5):
         unseen = np.isin(label, [benchmark.labels.index(name) for name in split.unseen])
         known, far, figures = scored(~unseen[train])
         left_out = tested[unseen[test]]
-        caught = float((known.familiarity(left_out) < THRESHOLD).mean())
-        rows.append({"left out": auroc(far, known.distances(left_out)), "flagged left out": caught, **figures})
-        _show(", ".join(split.unseen), rows[-1])
-    _show("mean", {name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+        figures["auroc of left out"] = auroc(far, known.distances(left_out))
+        figures["flagged: left out"] = flagged(known, left_out)
+        rows.append(figures)
+        yield {"left_out": ", ".join(split.unseen), **figures}
+    yield {"left_out": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
     known, far, figures = scored(np.ones(len(train), bool))
-    strange = elsewhere[np.isin(other_label, STRANGE)]
-    figures["elsewhere"] = auroc(far, known.distances(strange))
+    figures["auroc of other actions elsewhere"] = auroc(far, known.distances(elsewhere[np.isin(other_label, STRANGE)]))
     for name in (*KNOWN, *STRANGE):
-        figures[f"flagged {name}"] = float((known.familiarity(elsewhere[other_label == name]) < THRESHOLD).mean())
-    shared = elsewhere[np.isin(other_label, KNOWN)]
-    figures["flagged of those with a counterpart"] = float((known.familiarity(shared) < THRESHOLD).mean())
-    _show("all 27 classes", figures)
+        figures[f"flagged: {name}"] = flagged(known, elsewhere[other_label == name])
+    figures["flagged: the same actions elsewhere"] = flagged(known, elsewhere[np.isin(other_label, KNOWN)])
+    yield {"left_out": "none", **figures}
 
 
-def _show(name: str, figures: dict[str, float]) -> None:
-    print(json.dumps({"what": name, **{key: round(value, 3) for key, value in figures.items()}}), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def flagged(known: Familiarity, features: np.ndarray) -> float:
+    """Share of recordings that are said to be unfamiliar."""
+    return float((known.familiarity(features) < THRESHOLD).mean())
