@@ -145,20 +145,19 @@ def fast_dtype(stored: torch.dtype, device: str | torch.device | None = None) ->
 def _outruns_float32(dtype: torch.dtype) -> bool:
     """Times products on one CPU thread, some 100 ms at worst. Flags do not tell what oneDNN makes of the hardware."""
 
-    def seconds(dtype: torch.dtype) -> float:
-        matrix = torch.ones(256, 256, dtype=dtype, device="cpu")
-        runs = []
-        for _ in range(6):
-            started = time.perf_counter()
-            torch.mm(matrix, matrix)
-            runs.append(time.perf_counter() - started)
-        return min(runs)
+    def seconds(matrix: Tensor) -> float:
+        started = time.perf_counter()
+        torch.mm(matrix, matrix)
+        return time.perf_counter() - started
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # whatever else the machine does, no thread waits for another
     try:
-        with torch.no_grad():
-            return seconds(dtype) < seconds(torch.float32)
+        with torch.no_grad():  # in turn, so that what else the machine does slows both
+            matrices = [torch.ones(256, 256, dtype=kind, device="cpu") for kind in (dtype, torch.float32)]
+            runs = [[seconds(matrix) for matrix in matrices] for _ in range(6)]
+            half, full = map(min, zip(*runs, strict=True))
+            return half < full
     finally:
         torch.set_num_threads(threads)
 

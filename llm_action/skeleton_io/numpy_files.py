@@ -59,11 +59,11 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         found = f"{rate.dtype} {rate.shape}"
         raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
     fps = None if rate is None else float(rate.reshape(()))
-    up = str(arrays["up"]) if "up" in arrays else None
+    said = {name: str(arrays[name]) for name in ("up", "unit") if name in arrays}
     joints, axes = arrays["joints"], None
     if layout is not None and joints.shape[-2:-1] == (get_layout(layout).num_joints,) and joints.ndim in (3, 4):
         axes = "MTVC"[-joints.ndim :]  # the package's own files
-    return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), up=up)
+    return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), **said)
 
 
 _OTHER_ARCHIVES = (

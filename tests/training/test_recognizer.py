@@ -154,7 +154,7 @@ class TestFourBits:
     def test_the_base_is_loaded_with_it(self, parts, tiny_base, monkeypatch):
         experiment, processor, _, _ = parts
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+        monkeypatch.setattr(precision, "fast_dtype", lambda stored: stored)  # as on such a device
         monkeypatch.setattr(precision, "is_bitsandbytes_available", lambda: True)
         monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.49.0")
         assert base_dtype("nf4") == torch.bfloat16
