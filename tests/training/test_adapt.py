@@ -118,6 +118,22 @@ def adapt_and_die(*arguments) -> None:
     adapt(*arguments)
 
 
+def adapt_and_count(counted: Path, *arguments) -> None:
+    """Writes how many steps were trained."""
+    steps, step = [], Trainer.training_step
+    Trainer.training_step = lambda *given: steps.append(1) or step(*given)
+    adapt(*arguments)
+    counted.write_text(str(len(steps)))
+
+
+def in_a_fresh_process(target, *arguments) -> int:
+    """Its exit code. What other tests did to this process changes no last digit there."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
 def weights(model: Path) -> dict[str, torch.Tensor]:
     files = [model / "adapter" / "adapter_model.safetensors", model / "model.safetensors"]
     return {name: weight for file in files for name, weight in load_file(file).items()}
@@ -129,27 +145,26 @@ class TestKilled:
     @pytest.fixture(scope="class")
     def undisturbed(self, tiny_export, examples, tmp_path_factory) -> Path:
         out = tmp_path_factory.mktemp("undisturbed") / "model"
-        adapt(tiny_export, examples, out, adaptation=self.SETTINGS)
+        assert in_a_fresh_process(adapt, tiny_export, examples, out, None, None, self.SETTINGS) == 0
         return out
 
     @pytest.fixture
     def killed(self, tiny_export, examples, tmp_path) -> Path:
         """Where the model would be if its process had not been killed in step 5."""
         arguments = (tiny_export, examples, tmp_path / "model", None, None, self.SETTINGS)
-        process = multiprocessing.get_context("spawn").Process(target=adapt_and_die, args=arguments)
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+        assert in_a_fresh_process(adapt_and_die, *arguments) == -signal.SIGKILL
         return tmp_path / "model"
 
-    def test_the_same_call_goes_on_to_the_same_weights(self, tiny_export, examples, undisturbed, killed, monkeypatch):
-        steps, step = [], Trainer.training_step
-        monkeypatch.setattr(Trainer, "training_step", lambda *given: steps.append(1) or step(*given))
+    def test_the_same_call_goes_on_to_the_same_weights(
+        self, tiny_export, examples, undisturbed, killed, tmp_path_factory
+    ):
         assert not killed.exists() and (killed.parent / "model.work").is_dir()
-        adapt(tiny_export, examples, killed, adaptation=self.SETTINGS)
+        counted = tmp_path_factory.mktemp("counted") / "steps"
+        arguments = (counted, tiny_export, examples, killed, None, None, self.SETTINGS)
+        assert in_a_fresh_process(adapt_and_count, *arguments) == 0
         given, expected = weights(killed), weights(undisturbed)
         assert given.keys() == expected.keys() and all(torch.equal(given[name], expected[name]) for name in expected)
-        assert len(steps) == 3, "steps 5 to 7, from the checkpoint of step 4 on"
+        assert counted.read_text() == "3", "steps 5 to 7, from the checkpoint of step 4 on"
         assert sorted(path.name for path in killed.parent.iterdir()) == ["model"], "nothing else is left"
 
     def test_checkpoints_of_other_examples_are_not_taken_up(self, tiny_export, tmp_path, killed):
