@@ -8,8 +8,12 @@ import numpy as np
 
 from .skeleton_layouts import get_layout
 
-GEOMETRY_VERSION = 2
-"""Of what `normalize_geometry` does; 1 is `normalize_geometry_1`, kept for models trained with it."""
+GEOMETRY_VERSION = 3
+"""Of what normalising does, which a model keeps.
+
+1 is `normalize_geometry_1`. Before 3, legs that are never seen lay at the hips, and recordings that move with the body
+stayed there (`missing_parts`); 2 and 3 are the same for whole bodies in a room.
+"""
 
 _LANDMARKS = get_layout("kinect20")  # has the joints that place, size and turn a person
 _STEEPEST_TILT = 45.0  # degrees; cameras are tilted less, people who lie are tilted more

@@ -40,6 +40,7 @@ _NO_DEPTH = (
     "it has no depth (pixels of a picture), and the model was trained on recordings in three dimensions: what moves "
     "towards the camera or away is not seen. A model trained with dimensions=2 reads pixels as well as they allow."
 )
+_NOT_COMPLETED = 2  # the last geometry that puts neither legs that are never seen nor feet on the floor
 _MOSTLY = 0.5  # share of frames without a torso from which only those with one are measured
 
 
@@ -179,10 +180,12 @@ class SkeletonNormalizer:
         """The persons kept, without gaps, in the model's layout and that of the landmarks; the first one's torso."""
         layout = get_layout(self.layout)
         joints = _in_three_dimensions(map_joints(sequence.joints, sequence.layout, self.layout))
-        persons = primary_persons(on_the_floor(drop_noise_bodies(joints), layout), self.max_persons)
+        people, completed = drop_noise_bodies(joints), self.geometry > _NOT_COMPLETED
+        people = on_the_floor(people, layout) if completed else people
+        persons = primary_persons(people, self.max_persons)
         unfilled = persons[:1]
         seen = map_joints(persons, self.layout, _LANDMARKS.name)[:, :, _TORSO_ENDS]
-        persons = np.stack([_completed(person, layout) for person in persons])
+        persons = np.stack([_completed(person, layout, completed) for person in persons])
         persons = fill_missing(persons, layout.parents)
         # some layouts have no joint at the hips' centre
         landmarks = map_joints(persons, self.layout, _LANDMARKS.name)
@@ -226,9 +229,10 @@ def _unit_without_torso(person: np.ndarray, layout: SkeletonLayout) -> float:
     return float(np.median(np.nanmean(away, axis=1)))
 
 
-def _completed(person: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    """One person, (frames, joints, 3), with hips and legs where these are never seen."""
+def _completed(person: np.ndarray, layout: SkeletonLayout, legs: bool) -> np.ndarray:
+    """One person, (frames, joints, 3), with hips where these are never seen, and with legs if those are wanted."""
     if not np.isnan(person).any(axis=-1).all(axis=0).any():
         return person
     unit = _unit_without_torso(person[None], layout)
-    return with_legs(with_hips(person, layout, unit), layout, unit)
+    person = with_hips(person, layout, unit)
+    return with_legs(person, layout, unit) if legs else person

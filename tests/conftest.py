@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,15 +147,32 @@ def tiny_config(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return config
 
 
-@pytest.fixture(scope="session")
-def tiny_run(tiny_config: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of an undisturbed training with `tiny_config`; not to be changed."""
+def trained(config: Path, data: Path, out: Path) -> Path:
+    """The run folder of an undisturbed training; not to be changed."""
     from llm_action.config.experiment import load_experiment
     from llm_action.training.train import train
 
-    out = tmp_path_factory.mktemp("run")
-    train(load_experiment(tiny_config), str(recordings), out)
+    train(load_experiment(config), str(data), out)
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tiny_config, recordings, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def without_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Copies a model folder, to one whose base model is not there."""
+
+    def copied(model: Path) -> Path:
+        folder = tmp_path_factory.mktemp("without_base") / "model"
+        shutil.copytree(model, folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "base_model": str(folder / "none")}))
+        return folder
+
+    return copied
 
 
 @pytest.fixture(scope="session")
@@ -204,10 +223,4 @@ def sense_config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def sense_run(sense_config: Path, both_senses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a training with `sense_config`; not to be changed."""
-    from llm_action.config.experiment import load_experiment
-    from llm_action.training.train import train
-
-    out = tmp_path_factory.mktemp("sense_run")
-    train(load_experiment(sense_config), str(both_senses), out)
-    return out
+    return trained(sense_config, both_senses, tmp_path_factory.mktemp("sense_run"))

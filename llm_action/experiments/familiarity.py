@@ -14,6 +14,7 @@ import numpy as np
 from llm_action.config.experiment import Experiment
 from llm_action.datasets import open_dataset, row_to_sequence
 from llm_action.datasets.protocols import protocol_parts
+from llm_action.evaluation.ledger import Origin, config_hash, enter
 from llm_action.evaluation.recordings import feature_extractor
 from llm_action.experiments.class_splits import class_splits
 from llm_action.modeling.familiarity import THRESHOLD, Familiarity, familiarity_features
@@ -30,7 +31,7 @@ def auroc(familiar: np.ndarray, strange: np.ndarray) -> float:
 
 
 def familiarity_figures(utd_folder: str, ucla_folder: str) -> Iterator[dict[str, str | float]]:
-    """Figures of each split, of their mean, and of all classes.
+    """Figures of each split, of their mean, and of all classes; those of test parts are entered in the ledger.
 
     Args:
         utd_folder, ucla_folder: UTD-MHAD and NW-UCLA, raw or prepared.
@@ -81,13 +82,18 @@ def familiarity_figures(utd_folder: str, ucla_folder: str) -> Iterator[dict[str,
         figures["auroc of left out"] = auroc(far, known.distances(left_out))
         figures["flagged: left out"] = flagged(known, left_out)
         rows.append(figures)
-        yield {"left_out": ", ".join(split.unseen), **figures}
+        names = ", ".join(split.unseen)
+        origin = Origin(f"benchmark familiarity, without {names}", config_hash(experiment))
+        enter(origin, benchmark.name, benchmark.default_protocol, len(test), figures)
+        yield {"left_out": names, **figures}
     yield {"left_out": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
     known, far, figures = scored(np.ones(len(train), bool))
     figures["auroc of other actions elsewhere"] = auroc(far, known.distances(elsewhere[np.isin(other_label, STRANGE)]))
     for name in (*KNOWN, *STRANGE):
         figures[f"flagged: {name}"] = flagged(known, elsewhere[other_label == name])
     figures["flagged: the same actions elsewhere"] = flagged(known, elsewhere[np.isin(other_label, KNOWN)])
+    origin = Origin(f"benchmark familiarity, {benchmark.name} beside all of {ucla_names.name}", config_hash(experiment))
+    enter(origin, benchmark.name, benchmark.default_protocol, len(test), figures)
     yield {"left_out": "none", **figures}
 
 

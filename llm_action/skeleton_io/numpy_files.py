@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from llm_action.modeling.skeleton_layouts import get_layout, own_layout
-from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
+from llm_action.modeling.skeleton_recording import CONVENTIONS, SkeletonRecording, recording_from_array
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .files import bad_file, check_unpacked
@@ -37,7 +37,7 @@ def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> Skeleto
 
 
 def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> SkeletonRecording:
-    """The arrays of an `.npz`: `joints` (as in `read_array`) and, where given, `layout`, `fps`, `scores` and `up`.
+    """The arrays of an `.npz`: `joints` (as in `read_array`), and whatever else a mapping may say (`CONVENTIONS` ...).
 
     Raises:
         ValueError: no `joints`, another format's archive, or contents that do not fit each other.
@@ -59,9 +59,14 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         found = f"{rate.dtype} {rate.shape}"
         raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
     fps = None if rate is None else float(rate.reshape(()))
-    said = {name: str(arrays[name]) for name in ("up", "unit") if name in arrays}
-    joints, axes = arrays["joints"], None
-    if layout is not None and joints.shape[-2:-1] == (get_layout(layout).num_joints,) and joints.ndim in (3, 4):
+    said = {name: arrays[name].tolist() for name in CONVENTIONS if name in arrays and arrays[name].size <= 2}
+    joints, axes = arrays["joints"], said.pop("axes", None)
+    if (
+        axes is None
+        and layout is not None
+        and joints.shape[-2:-1] == (get_layout(layout).num_joints,)
+        and joints.ndim in (3, 4)
+    ):
         axes = "MTVC"[-joints.ndim :]  # the package's own files
     return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), **said)
 

@@ -61,6 +61,17 @@ def test_what_moves_with_the_body_is_put_on_the_floor(action, centre):
     assert apart(normalized(relative), normalized(joints)) < 0.1
 
 
+@pytest.mark.parametrize("geometry", [1, 2])
+def test_older_models_see_what_they_were_trained_on(geometry):
+    older = SkeletonNormalizer("kinect20", geometry=geometry)
+    joints = recording("squatting")
+    (found,) = older.normalize(SkeletonSequence(without(joints, "knee", "ankle", "foot"), "ntu25"))
+    assert np.ptp(found[:, [KINECT.index("left_knee"), KINECT.index("left_foot")]], axis=1).max() < 1e-5
+    (relative,) = older.normalize(SkeletonSequence(joints - joints[:, :1], "ntu25"))
+    hips = relative[:, KINECT.index("hip_center")]
+    assert np.abs(hips - hips[0]).max() < 1e-4
+
+
 def test_a_gap_in_the_feet_does_not_matter():
     joints = recording("squatting")
     relative = joints - joints[:, :1]

@@ -150,8 +150,8 @@ def test_heading_of_a_person_who_turns():
 def test_a_model_says_which_geometry_it_was_trained_with(tmp_path):
     extractor = SkeletonFeatureExtractor()
     extractor.save_pretrained(tmp_path)
-    assert SkeletonFeatureExtractor.from_pretrained(tmp_path).geometry == 2
+    assert SkeletonFeatureExtractor.from_pretrained(tmp_path).geometry == 3
     saved = {name: value for name, value in extractor.to_dict().items() if name != "geometry"}
     assert SkeletonFeatureExtractor.from_dict(saved).geometry == 1  # saved before there were versions
-    with pytest.raises(ValueError, match="geometry 1 to 2, got 3.*update"):
-        SkeletonFeatureExtractor(geometry=3)
+    with pytest.raises(ValueError, match="geometry 1 to 3, got 4.*update"):
+        SkeletonFeatureExtractor(geometry=4)

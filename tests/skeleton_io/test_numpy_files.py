@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from motion import motion
 
+from llm_action.modeling.skeleton_recording import recording_of
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton, write_npz
 
@@ -26,6 +27,28 @@ def test_npz_round_trip_of_joints_alone(tmp_path):
     write_npz(SkeletonSequence(joints(5, 17, 2), "coco17"), tmp_path / "clip.npz")
     sequence = read_skeleton(tmp_path / "clip.npz")
     assert (sequence.fps, sequence.scores, sequence.joints.shape) == (None, None, (1, 5, 17, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda body: body[..., [0, 2, 1]] * [1, -1, 1], {"up": "z"}),
+        (lambda body: body * [1, 1, -1], {"mirrored": True}),
+        (lambda body: body * 1000, {"unit": "mm"}),
+        (lambda body: body.transpose(2, 0, 1), {"axes": "CTV"}),
+        (lambda body: np.where(np.arange(body.shape[1])[:, None] == 5, -7.0, body), {"missing": -7.0}),
+    ],
+    ids=lambda value: "" if callable(value) else next(iter(value)),
+)
+def test_an_archive_says_what_a_mapping_may_say(tmp_path, change, said):
+    body = motion("kinect20", 40)
+    np.savez(tmp_path / "said.npz", joints=change(body), layout="kinect20", **said)
+    found = read_skeleton(tmp_path / "said.npz").joints
+    expected = recording_of({"joints": change(body), "layout": "kinect20", **said}).joints
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    if "missing" not in said:
+        np.testing.assert_allclose(found[0], body, atol=1e-4)
+    assert np.isnan(found[0, :, 5]).all() == ("missing" in said)
 
 
 def test_write_npz_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):

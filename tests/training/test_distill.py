@@ -209,13 +209,9 @@ def test_the_command_answers_without_transformers(taught, files, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def baseless(taught, tmp_path_factory) -> Path:
+def baseless(taught, without_base) -> Path:
     """A model with a student, whose base model is not there."""
-    folder = tmp_path_factory.mktemp("baseless") / "model"
-    shutil.copytree(taught, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "base_model": str(folder / "none")}))
-    return folder
+    return without_base(taught)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -446,12 +445,9 @@ def test_somebody_before_the_camera(browser, url, data_root, tmp_path, width):
 
 
 @pytest.fixture(scope="module")
-def student_alone(tiny_export, tmp_path_factory) -> Path:
+def student_alone(tiny_export, without_base) -> Path:
     """A model with an untrained student, whose base model is not there."""
-    folder = tmp_path_factory.mktemp("student") / "model"
-    shutil.copytree(tiny_export, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "base_model": str(folder / "none")}))
+    folder = without_base(tiny_export)
     labels = LlmArConfig.from_pretrained(folder).class_names
     ActionStudent(StudentConfig(list(labels), num_frames=16)).save_pretrained(folder)
     return folder
