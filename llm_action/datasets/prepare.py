@@ -41,10 +41,10 @@ from llm_action.skeleton_io import read_clip, read_skeleton
 
 from .annotations import Span, cut
 from .benchmark import Benchmark, Sample, Scan
-from .prepared import DOUBTFUL, MANIFEST, is_prepared, read_manifest
+from .prepared import COPIES, DOUBTFUL, MANIFEST, is_prepared, read_manifest
 from .table import read_signals, sequence_to_row, table_features
 
-FORMAT = 3
+FORMAT = 4
 FILES_PER_PART = 256
 _ROWS_PER_BATCH = 32
 _PLAN = "plan.json"
@@ -124,8 +124,10 @@ def prepare(
     workers: int | None = None,
     restart: bool = False,
 ) -> dict[str, Any]:
-    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json`, `dropped.csv` and,
-    where recordings were doubtful, `doubtful.csv`.
+    """Writes a data set as a folder for `datasets.load_from_disk`, with `manifest.json` and `dropped.csv`.
+
+    Where recordings were doubtful, there is `doubtful.csv`; where the test part of a protocol has recordings that its
+    training part has too, number for number, there is `copies.csv`.
 
     Args:
         benchmark: its classes and protocols.
@@ -334,6 +336,7 @@ def write_part(folder: Path, index: int, samples: list[Sample], benchmark: Bench
         "frames": 0,
         "dropped": [],
         "doubtful": [],
+        "recordings": [],
         "layouts": Counter(),
         "persons": Counter(),
     }
@@ -378,10 +381,16 @@ def _rows(
         report["frames"] += sequence.num_frames
         report["layouts"][sequence.layout] += 1
         report["persons"][str(sequence.num_persons)] += 1
+        report["recordings"].append([_content_hash(sequence), about["name"], about["splits"]])
         report["subjects"][str(about["subject"])] += 1
         for protocol, part in about["splits"].items():
             report["counts"][protocol][part] += 1
     return rows
+
+
+def _content_hash(sequence: SkeletonSequence) -> str:
+    """The same for recordings that are the same number for number."""
+    return hashlib.sha256(repr(sequence.joints.shape).encode() + sequence.joints.tobytes()).hexdigest()[:16]
 
 
 def finish(folder: Path, out: Path, job: Job) -> dict[str, Any]:
@@ -416,6 +425,10 @@ def _describe(folder: Path, job: Job) -> None:
     if doubtful:
         with (folder / DOUBTFUL).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("file", "why"), *doubtful])
+    copies = _copies([recording for report in reports for recording in report["recordings"]], benchmark.protocols)
+    if copies:
+        with (folder / COPIES).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("protocol", "test recording", "training recording"), *copies])
     files = [{"filename": f"{_part_path(folder, index).name}"} for index in range(num_parts)]
     fingerprint = hashlib.sha256("".join(report["sha256"] for report in reports).encode()).hexdigest()[:16]
     _write_json(
@@ -449,10 +462,21 @@ def _describe(folder: Path, job: Job) -> None:
         "counts": {name: _sum(report["counts"][name] for report in reports) for name in benchmark.protocols},
         "dropped": len(dropped),
         "doubtful": len(doubtful),
+        "copies": dict(Counter(protocol for protocol, _, _ in copies)),
         "plan": job.plan,
         "parts": [{name: report[name] for name in ("file", "rows", "bytes", "sha256")} for report in reports],
     }
     _write_json(manifest, folder / MANIFEST)
+
+
+def _copies(recordings: list[list[Any]], protocols: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Protocol, test recording and training recording of the test recordings that a training part has, too."""
+    found = []
+    for protocol in protocols:
+        trained = {content: name for content, name, splits in recordings if splits.get(protocol) == "train"}
+        tested = ((content, name) for content, name, splits in recordings if splits.get(protocol) == "test")
+        found += [(protocol, name, trained[content]) for content, name in tested if content in trained]
+    return found
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:

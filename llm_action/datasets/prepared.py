@@ -23,6 +23,7 @@ _ENTRIES = {
     *("rows", "frames", "persons", "subjects", "counts", "dropped"),
 }
 DOUBTFUL = "doubtful.csv"
+COPIES = "copies.csv"
 _REASONS_SHOWN = 5
 
 
@@ -113,6 +114,10 @@ def _summary(manifest: dict[str, Any], benchmark: Benchmark, out: Path) -> list[
             if sum(found) > sum(official):
                 verdict += ", more than protocols have: pass the official list of missing skeletons as --missing-list"
         lines.append(f"{protocol}: {found[0]} train / {found[1]} test{verdict}")
+        if copies := manifest.get("copies", {}).get(protocol):
+            lines.append(
+                f"  test recordings that are training recordings, number for number: {copies}; see {out / COPIES}"
+            )
     if len(manifest["subjects"]) > 1:
         subjects = f"each of {len(manifest['subjects'])} subjects in turn (see {MANIFEST}), the others train"
         lines.append(f"leave_out_subject_N: {subjects}")

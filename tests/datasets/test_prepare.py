@@ -102,6 +102,18 @@ def test_what_comes_out(ntu_tree, tmp_path, capsys):
     assert {part["file"]: part["sha256"] for part in manifest["parts"]}.items() <= content(out).items()
 
 
+def test_test_recordings_that_training_has_too_are_said(ntu_tree, tmp_path, capsys):
+    trained, tested = (
+        next(ntu_tree.rglob(f"S001C00{camera}P00{person}R001A001.skeleton")) for camera, person in ((2, 1), (1, 3))
+    )
+    tested.write_bytes(trained.read_bytes())
+    assert main(command(ntu_tree, tmp_path / "out", "--workers", "1")) == 0
+    assert read_manifest(tmp_path / "out")["copies"] == {"cross_subject": 1, "cross_view": 1}
+    rows = list(csv.DictReader((tmp_path / "out" / "copies.csv").open()))
+    assert rows[0] == {"protocol": "cross_subject", "test recording": tested.stem, "training recording": trained.stem}
+    assert "test recordings that are training recordings, number for number: 1" in capsys.readouterr().out
+
+
 def test_any_number_of_workers_and_a_kill_give_the_same(ntu_tree, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "FILES_PER_PART", 3)
     scan = NTU60.scan(ntu_tree)
