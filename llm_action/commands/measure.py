@@ -27,6 +27,12 @@ def add_commands(commands) -> None:
         metavar="SENSE",
         help="give these alone, of skeleton and the model's others, of recordings that have any of them; default all",
     )
+    evaluate.add_argument(
+        "--other-cameras",
+        type=int,
+        metavar="N",
+        help="also as recorded from anywhere around with a tilt of up to 25 degrees, drawn N times",
+    )
     evaluate.add_argument("--json", type=Path, metavar="PATH", help="write the metrics here")
     evaluate.add_argument(
         "--record", action="store_true", help="add the result to the model folder: card, record and .eval_results"
@@ -80,6 +86,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         weights_fingerprint,
     )
     from llm_action.evaluation.mistakes import find_mistakes
+    from llm_action.evaluation.other_cameras import evaluate_elsewhere
     from llm_action.hub.cards import own_metric_first
     from llm_action.hub.model_folder import add_result, describe
     from llm_action.modeling.skeleton_normalization import SkeletonNormalizer
@@ -89,6 +96,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     if arguments.fast and arguments.record:
         raise ValueError("--fast: expected no --record, which is of the language model's answers")
+    draws = arguments.other_cameras
+    if draws is not None and draws < 1:
+        raise ValueError(f"--other-cameras: expected 1 draw or more, got {draws}")
     if arguments.record:
         describe(arguments.model)  # an error before the scoring, not after it
     split = _tested_split(arguments.dataset, arguments.data, arguments.protocol)
@@ -115,6 +125,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     about = {"dataset": split.dataset, "protocol": split.protocol, "model": arguments.model}
     about["arithmetic"] = arithmetic
     metrics = {**about, **metrics, "views": arguments.views}
+    if draws is not None:
+        elsewhere = evaluate_elsewhere(score, split, origin, draws, arguments.batch_size, senses)
+        metrics["top1_from_other_cameras"] = elsewhere
     print(f"entered in {ledger_file()}", file=sys.stderr)
     if arguments.json:
         write_json(metrics, arguments.json)
@@ -135,6 +148,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         f"{split.dataset} {split.protocol}: {accuracies}, calibration error {error:.1%} (by chance {by_chance:.1%}), "
         f"{metrics['n']} sequences in {metrics['seconds']:.0f} s"
     )
+    if draws is not None:
+        drawn = ", ".join(f"{top1:.1%}" for top1 in elsewhere)
+        print(f"from other cameras: top-1 {np.mean(elsewhere):.1%} ({drawn})")
 
 
 def _tested_split(dataset: str, data: str | None, protocol: str | None):
