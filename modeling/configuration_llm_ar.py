@@ -178,6 +178,7 @@ class LlmArConfig(PreTrainedConfig):
         label_lexicon: names of movements to their attributes, see `attribute_likelihood.LabelLexicon`; default None: no
             attributes are guessed.
         background_label: the class that means that nothing is done, one of `label_names`; default None: there is none.
+        point_window: seconds of the windows about action points that it was trained on; default None: whole actions.
         active_adapters: of several adapters; default None: "default" alone.
         temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
             left-out training subjects by `llm-action calibrate`; default 1.
@@ -200,6 +201,7 @@ class LlmArConfig(PreTrainedConfig):
     attribute_statistics: dict[str, dict] | None = None
     label_lexicon: dict[str, str] | None = None
     background_label: str | None = None
+    point_window: float | None = None
     active_adapters: list[str] | None = None
     temperature: float = 1.0
 

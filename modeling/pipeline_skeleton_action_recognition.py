@@ -316,7 +316,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
 
         Args:
             recording: one input of a call.
-            settings: windows, smoothing and threshold.
+            settings: windows, smoothing and threshold; default what fits the model, see `Segmentation.of_model`.
             candidate_labels: a list of names, scored by the names alone; default the classes trained on.
             options: layout, fps, views, states and what else is known of the recording, as in a call.
 
@@ -348,6 +348,7 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
             np.put_along_axis(posterior, numbers.cpu().numpy(), shares.double().cpu().numpy(), axis=1)
             return np.log(posterior.clip(np.finfo(np.float64).tiny))
 
+        settings = settings or Segmentation.of_model(self.model.config.point_window)
         found = segments(sequence, score_windows, candidates.labels, settings, self.model.config.background_name)
         return [one.to_dict() for one in sorted(found, key=lambda one: (one.start, one.person))]
 

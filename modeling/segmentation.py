@@ -3,7 +3,8 @@
 Windows of several lengths slide over each person. Whatever scores single clips scores the windows, so that nothing
 beyond a window decides over what it shows. The mean posterior of the windows around a moment, smoothed over time, says
 what is done at that moment. A segment is where one label stays likely; two repetitions are parted where its posterior
-dips in between. All of that is this project's choice.
+dips in between. A model of action points was trained on windows of one length with the point in the middle, and is asked
+through such windows alone: what it finds is short, and the peak is the point. All of that is this project's choice.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ScoreWindows = Callable[[list[SkeletonSequence]], Any]
 _USUAL_FPS = 30.0  # frames a second where they are not known
 _SCORED_AT_ONCE = 64  # windows
 _SMALLEST_WINDOW = 0.5  # share of a window that has to lie within the recording
+_OF_POINTS = {"hop": 0.1, "smoothing": 0.2, "threshold": 0.25, "shortest": 0.0}  # beside what a `Segmentation` has
 _LEAST = 1e-6  # posterior, and what is lacking to certainty
 
 
@@ -54,6 +56,13 @@ class Segmentation:
     dip: float = 1.0
     shortest: float = 0.2
 
+    @classmethod
+    def of_model(cls, point_window: float | None) -> Segmentation:
+        """What fits a model, by its `point_window` in seconds: None of one of whole actions."""
+        if point_window is None:
+            return cls()
+        return cls(lengths=(point_window,), **_OF_POINTS)
+
     def __post_init__(self):
         if not self.lengths or min(*self.lengths, self.hop, self.hop) <= 0:
             raise ValueError(f"Expected lengths and a hop above 0 seconds, got {self.lengths} and {self.hop}.")
@@ -73,7 +82,8 @@ class Segment:
 
     Attributes:
         start, end, peak: seconds from the recording's first frame; the peak is the moment at which the label is
-            likeliest, the middle of the movement.
+            likeliest, the middle of the movement. Of a model of action points it is the point, and start and end are
+            when the point is likely, not the action's.
         label: what is done.
         score: the label's highest smoothed posterior.
         person: number of the person, from 0, among `each_person`.

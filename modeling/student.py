@@ -28,6 +28,7 @@ STUDENT_FOLDER = "student"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = 2
 _WITHOUT_SENSES = 1  # what is written of a student of skeletons alone
+_LATER = ("senses", "point_window")  # unknown to earlier versions, written where they are used
 
 
 @dataclass
@@ -54,6 +55,7 @@ class StudentConfig:
         temperature: divides the scores before they become probabilities, see `llm_action.evaluation.calibration`.
         share: of its posterior where it is averaged with the language model's.
         senses: what it is given of further senses, by name; default none.
+        point_window: seconds of the windows about action points that it was trained on; default None: whole actions.
 
     Raises:
         ValueError: fewer than two labels, or frames that the steps do not divide.
@@ -77,6 +79,7 @@ class StudentConfig:
     share: float = 0.5
     format_version: int = _WITHOUT_SENSES
     senses: dict[str, SenseInput] = field(default_factory=dict)
+    point_window: float | None = None
 
     def __post_init__(self):
         self.widths = list(self.widths)  # as JSON has them
@@ -259,7 +262,7 @@ class ActionStudent(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         weights, config = (folder / f"{name}.tmp" for name in (_WEIGHTS, _CONFIG))
         save_file({name: weight.contiguous() for name, weight in self.state_dict().items()}, weights)
-        fields = {name: value for name, value in asdict(self.config).items() if name != "senses" or value}
+        fields = {name: value for name, value in asdict(self.config).items() if name not in _LATER or value}
         text = json.dumps(fields, indent=2, ensure_ascii=False)
         config.write_text(text + "\n", encoding="utf-8")
         weights.replace(folder / _WEIGHTS)

@@ -146,6 +146,7 @@ class StudentRecognizer:
     ) -> list[dict[str, Any]]:
         """Finds what is done when in a long recording, by every person."""
         labels = self._labels(candidate_labels)
+        settings = settings or Segmentation.of_model(self.student.config.point_window)
 
         def score(windows: list[SkeletonSequence]) -> Tensor:
             return self.student.log_posterior(windows, views, labels)

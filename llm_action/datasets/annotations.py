@@ -3,6 +3,9 @@
 Background is seen through windows as long as an annotated action usually is. Beside pauses these show the end of one
 action and the beginning of the next, which a model has to know for nothing if it shall find single actions (this
 project's choice, after the negative proposals of temporal action localization).
+
+An action annotated by a point, the moment that counts, is seen through a window with the point in its middle, and the
+same action off the middle is background, so that a model learns the moment beside the name (this project's choice).
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ Span = tuple[float, float]
 USUAL_FPS = 30.0  # frames a second of recordings that do not say theirs
 _STEP = 0.25  # of a window's length between windows
 _MOST_SHARED = 0.35  # intersection over union of a window of background with any action
+POINT_WINDOW = 1.5  # seconds that a model of action points sees at once
+_OFF_POINT = 0.3  # seconds from any point to the middle of a window of background
+_POINT_STEP = 0.5  # seconds between windows of background
 
 
 def background_spans(actions: Sequence[Span], duration: float) -> list[Span]:
@@ -33,6 +39,22 @@ def background_spans(actions: Sequence[Span], duration: float) -> list[Span]:
     starts = np.arange(0.0, duration - length + 1e-6, _STEP * length)
     windows = [(float(start), float(start + length)) for start in starts]
     return [window for window in windows if all(shared(window, action) <= _MOST_SHARED for action in actions)]
+
+
+def around(point: float) -> Span:
+    """The window of an action point; it may begin before the recording or end after it."""
+    return point - POINT_WINDOW / 2, point + POINT_WINDOW / 2
+
+
+def background_around(points: Sequence[float], duration: float) -> list[Span]:
+    """Finds windows of a recording in whose middle there is no action point.
+
+    Args:
+        points: in seconds from the recording's first frame.
+        duration: of the recording, in seconds.
+    """
+    middles = np.arange(0.0, duration, _POINT_STEP).tolist()
+    return [around(middle) for middle in middles if all(abs(middle - point) >= _OFF_POINT for point in points)]
 
 
 def shared(one: Span, other: Span) -> float:

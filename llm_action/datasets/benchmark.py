@@ -61,6 +61,7 @@ class Benchmark:
         prepared_only: too large for memory: `llm-action prepare` first.
         counts: (training, test) sequences of the complete release, by protocol.
         senses: the further senses by name, each a column of the table.
+        point_window: seconds of the windows about action points that its sequences are; None of whole actions.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Benchmark:
     prepared_only: bool = False
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     senses: Mapping[str, Sense] = field(default_factory=dict)
+    point_window: float | None = None
 
 
 def find_files(

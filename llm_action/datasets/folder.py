@@ -18,16 +18,16 @@ from llm_action.modeling.skeleton_sequence import SKELETON
 from llm_action.skeleton_io import SKELETON_SUFFIXES, clip_list, read_clip, read_skeleton, recordings_in
 from llm_action.skeleton_io.signals import SIGNAL_SUFFIXES, read_signal
 
-from .annotations import background_spans, duration_of
+from .annotations import POINT_WINDOW, around, background_around, background_spans, duration_of
 from .benchmark import Benchmark, Sample, Scan, Sense
 
 PROTOCOL = "split"
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
          "valid": "validation", "validation": "validation"}  # fmt: skip
-_COLUMNS = ("path", "label", "start", "end", "subject", "camera", "split")
+_COLUMNS = ("path", "label", "start", "end", "point", "subject", "camera", "split")
 _LIST = (
     'a CSV with a line "path,label" and then a line a recording, "wave/1.npz,wave"; further columns may be start, end, '
-    "subject, camera and split"
+    "point, subject, camera and split"
 )
 _RESERVED = ("name", "layout", "fps", "shape", "joints")
 _TEST_SHARE = 5  # where no split is given, one group in five is for testing
@@ -49,6 +49,9 @@ def scan_folder(
     A CSV with start and end as well, in seconds, annotates long recordings, a line an action. They are cut, and what
     lies between the actions of a recording becomes the class "nothing" (see `annotations`). Lines without start and end
     are whole files.
+
+    A CSV with point instead, in seconds, is for a model that finds action points: each line is the moment of an action
+    in a recording, seen through a window about it, and windows about any other moment are "nothing".
 
     A source that is a file of many clips (a pyskl pickle, an NTU conversion) is taken whole: its labels (named by the
     lines of a `label_map.txt` beside it, else "class 7") and its splits, "xsub_train" and "xsub_val" as the protocol
@@ -86,7 +89,8 @@ def scan_folder(
     if not any(row["split"] for row in rows):
         _split_by_hash(rows)
     found = layout or _first_layout(read_skeleton, [(row["path"],) for row in rows], conventions)
-    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL, senses=_senses(rows))
+    window = POINT_WINDOW if "point" in rows[0] else None
+    benchmark = Benchmark("folder", labels, found, (PROTOCOL,), PROTOCOL, senses=_senses(rows), point_window=window)
     return benchmark, Scan([_sample(row, root, labels) for row in rows])
 
 
@@ -191,6 +195,12 @@ def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
     rows = [_listed_row(root, where, row, senses) for where, row in lines]
     if not rows:
         raise ValueError(f"{listing}: expected a line for every recording, found none below the names of the columns")
+    pointed = ["point" in row for row in rows]
+    if any(pointed) and not all(pointed):
+        raise ValueError(
+            f"{lines[pointed.index(False)][0]}: expected a point, as other lines have one; found none. A model finds "
+            "either the points or the spans of actions: make two CSVs"
+        )
     return rows
 
 
@@ -241,8 +251,15 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list
     span = (seconds("start"), seconds("end")) if value("start") or value("end") else None
     if span and not 0 <= span[0] < span[1] < math.inf:
         raise ValueError(f"{where}: expected an end after the start, found {span[0]:g} to {span[1]:g} seconds")
+    pointed: dict[str, float] = {}
+    if value("point"):
+        if span:
+            raise ValueError(f"{where}: expected start and end or a point, found both")
+        pointed, span = {"point": seconds("point")}, around(seconds("point"))
+        if not 0 <= pointed["point"] < math.inf:
+            raise ValueError(f"{where}: expected a point of 0 seconds or more, found {value('point')}")
     if span and signals:
-        raise ValueError(f"{where}: expected start and end or further senses, found both; only skeletons are cut")
+        raise ValueError(f"{where}: expected start, end or point, or further senses, found both; only skeletons are cut")
     return {
         "path": path,
         "label": value("label"),
@@ -250,6 +267,7 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list
         "camera": number("camera"),
         "split": PARTS.get(part, ""),
         "span": span,
+        **pointed,
         "signals": {sense: str(file) for sense, file in signals.items()},
     }
 
@@ -279,7 +297,9 @@ def _between(rows: list[dict[str, Any]], read: Callable[[Path], Any]) -> list[di
                 duration = duration_of(read(path))
         except ValueError:
             continue  # said when its actions are prepared
-        for span in background_spans([row["span"] for row in actions], duration):
+        points = [row["point"] for row in actions if "point" in row]
+        spans = background_around(points, duration) if points else background_spans([row["span"] for row in actions], duration)
+        for span in spans:
             found.append({**actions[0], "label": BACKGROUND, "span": span})
     return found
 

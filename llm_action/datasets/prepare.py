@@ -178,6 +178,7 @@ def plan_job(benchmark: Benchmark, scan: Scan, cleaning: Cleaning | None = None,
     digest = hashlib.sha256()
     settings = [FORMAT, FILES_PER_PART, benchmark.name, benchmark.labels, benchmark.protocols, _said(cleaning)]
     settings += [{name: vars(sense) for name, sense in benchmark.senses.items()}] if benchmark.senses else []
+    settings += [{"point_window": benchmark.point_window}] if benchmark.point_window else []
     for entry in (settings, *([path.name, path.stat().st_size, _without_folders(about)] for path, about in samples)):
         digest.update(json.dumps(entry, sort_keys=True).encode())
     parts = [samples[start : start + FILES_PER_PART] for start in range(0, len(samples), FILES_PER_PART)]
@@ -455,6 +456,7 @@ def _describe(folder: Path, job: Job) -> None:
         "default_protocol": benchmark.default_protocol,
         "metric": benchmark.metric,
         **({"senses": {name: vars(sense) for name, sense in benchmark.senses.items()}} if benchmark.senses else {}),
+        **({"point_window": benchmark.point_window} if benchmark.point_window else {}),
         "rows": rows,
         "frames": sum(report["frames"] for report in reports),
         "persons": _sum(report["persons"] for report in reports),

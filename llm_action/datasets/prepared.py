@@ -61,6 +61,7 @@ def described(manifest: dict[str, Any], where: str | os.PathLike[str]) -> Benchm
             str(manifest["default_protocol"]),
             metric=str(manifest["metric"]),
             senses={name: Sense(tuple(map(str, of["channels"])), str(of["unit"])) for name, of in senses},
+            point_window=manifest.get("point_window"),
         )
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from datasets import ClassLabel, Dataset
 
 from llm_action.config.experiment import Experiment
+from llm_action.config.sections import Augmentation
 from llm_action.datasets import describe_dataset, open_dataset
 from llm_action.datasets.descriptions import load_descriptions
 from llm_action.datasets.extra_datasets import beside, joined, relabelled
 from llm_action.datasets.hub_table import HubTable
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.modeling.label_descriptions import LabelDescription
+
+_POINT_CROP, _POINT_SPEED = 0.9, 0.2  # move the middle of a window by a twentieth of its length each, at most
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Split:
         unseen: classes that training leaves out.
         dataset: the data set's name; of a prepared folder of one's own the folder's.
         held_out: whether `test` is a held-out share of the training part, not the protocol's test part.
+        point_window: seconds of the windows about action points that its sequences are; None of whole actions.
     """
 
     train: Dataset
@@ -35,6 +39,7 @@ class Split:
     unseen: frozenset[str] = frozenset()
     dataset: str = ""
     held_out: bool = False
+    point_window: float | None = None
 
     @property
     def trained_labels(self) -> list[str]:
@@ -90,10 +95,16 @@ def load_split(experiment: Experiment, data_dir: str | None) -> Split:
         )
     if experiment.extra_datasets:
         sources = [beside(source, data_dir) for source in experiment.extra_datasets]
+        windows = {describe_dataset(each["dataset"]).point_window for each in sources} | {benchmark.point_window}
+        if len(windows) > 1:
+            raise ValueError(
+                f"{experiment.dataset}: expected data sets of action points alone or of whole actions alone, got both."
+            )
         trained = joined(trained, sources, experiment.unseen)
         labels = trained.features["label"].names
         tested = relabelled(tested, labels)
-    return Split(trained, tested, labels, protocol, left_out, dataset_name(experiment.dataset), hold_out)
+    name = dataset_name(experiment.dataset)
+    return Split(trained, tested, labels, protocol, left_out, name, hold_out, benchmark.point_window)
 
 
 def dataset_name(dataset: str) -> str:
@@ -141,6 +152,15 @@ def model_dimensions(experiment: Experiment, split: Split) -> int:
     """Says in how many dimensions the model sees persons: as the experiment says, else as the recordings have."""
     channels = (int(shape[-1]) for shape in split.train["shape"] if shape is not None and len(shape))
     return experiment.dimensions or max(channels, default=3)
+
+
+def augmentation_of(experiment: Experiment) -> Augmentation:
+    """The experiment's augmentation; of windows about action points one that leaves the middle in the middle."""
+    ranges = experiment.augmentation
+    if describe_dataset(experiment.dataset).point_window is None:
+        return ranges
+    crop, speed = max(ranges.shortest_crop, _POINT_CROP), min(ranges.speed, _POINT_SPEED)
+    return replace(ranges, shortest_crop=crop, speed=speed)
 
 
 def model_layout(experiment: Experiment) -> str:

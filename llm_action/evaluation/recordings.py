@@ -11,7 +11,7 @@ from torch import Tensor
 from llm_action.config.experiment import Experiment, tokenizer_config
 from llm_action.datasets.augmentation import AugmentedSkeletons, normalized, plain_batch
 from llm_action.datasets.cameras import filming
-from llm_action.datasets.split import Split, model_layout
+from llm_action.datasets.split import Split, augmentation_of, model_layout
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
@@ -65,7 +65,7 @@ class Recordings:
     def augmented_rows(self, batch_size: int, batches: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The same batches with each sequence's number, 0..sequences, instead of its target."""
         frames, seed = self.extractor.num_frames, self.experiment.seed
-        sources = (self.sequences, np.arange(len(self.sequences)), self.experiment.augmentation)
+        sources = (self.sequences, np.arange(len(self.sequences)), augmentation_of(self.experiment))
         joint_dropout = self.experiment.on_trial.joint_dropout
         film = filming(self.extractor, self.experiment.cameras)
         stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, joint_dropout, film)

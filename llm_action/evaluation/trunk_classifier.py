@@ -86,6 +86,7 @@ def student_config(recordings: Recordings, size: str) -> StudentConfig:
         widths=SIZES[size],
         hidden_size=reader["hidden_size"],
         num_layers=reader["num_layers"],
+        point_window=recordings.split.point_window,
     )
 
 

@@ -22,7 +22,7 @@ from llm_action.config.progress import ProgressBar
 from llm_action.config.reading import recorded
 from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.cameras import filming
-from llm_action.datasets.split import Split
+from llm_action.datasets.split import Split, augmentation_of
 from llm_action.evaluation.language_likeness import zipf_divergence
 from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
@@ -162,7 +162,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         **{name: getattr(experiment.recognizer, name) for name in stage},
         **cameras,
         **({"senses": _sense_settings(experiment)} if experiment.senses else {}),
-        "augmentation": {**vars(experiment.augmentation), "joint_dropout": experiment.on_trial.joint_dropout},
+        "augmentation": {**vars(augmentation_of(experiment)), "joint_dropout": experiment.on_trial.joint_dropout},
     }
 
 
@@ -190,13 +190,13 @@ def _chosen_versions(experiment: Experiment, sequences: int) -> np.ndarray:
 
 def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extractor) -> dict[str, np.ndarray]:
     """Makes a batch of the sequences `indices`, each in its version."""
-    rows, film = [], filming(extractor, experiment.cameras)
+    rows, film, ranges = [], filming(extractor, experiment.cameras), augmentation_of(experiment)
     for index in indices:
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
             dropout = experiment.on_trial.joint_dropout
-            persons = augment(persons, experiment.augmentation, extractor.num_frames, rng, dropout, film)
+            persons = augment(persons, ranges, extractor.num_frames, rng, dropout, film)
         else:
             persons = resample(extractor.as_seen(persons), extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))

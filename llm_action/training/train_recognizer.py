@@ -137,6 +137,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
     model.config.label_lexicon = training_lexicon(experiment)
     model.lexicon = shipped_lexicon().without(experiment.unseen) if experiment.unseen else shipped_lexicon()
     model.config.background_label = background_class(experiment.background, model.config.label_names)
+    model.config.point_window = split.point_window
     trainer = recognizer_trainer(experiment, model, processor, examples, out, **hub_settings(experiment))
     fit(trainer, resume)
     history, weights = trainer.state.log_history, trainer.full_state_dict()

@@ -241,6 +241,40 @@ def test_spans_that_are_none_are_refused(tmp_path, span, message):
         scan_folder(tmp_path, tmp_path / "list.csv")
 
 
+def test_action_points_are_seen_through_windows_about_them(tmp_path):
+    marks = [("wave", 4.0), ("kick", 6.5), ("wave", 19.8)]
+    long_recording(tmp_path / "a.npz", [])
+    lines = "".join(f"a.npz,{label},{point},train\n" for label, point in marks)
+    (tmp_path / "list.csv").write_text("path,label,point,split\n" + lines)
+    out = tmp_path / "out"
+    arguments = ["prepare", "folder", "--source", str(tmp_path), "--csv", str(tmp_path / "list.csv"), "--out", str(out)]
+    assert main([*arguments, "--workers", "1"]) == 0
+    benchmark, table = open_dataset(out)
+    assert benchmark.labels == ("kick", "nothing", "wave") and benchmark.point_window == 1.5
+    shown = [(table.features["label"].int2str(row["label"]), frames_of(row)) for row in table]
+    actions = [one for one in shown if one[0] != "nothing"]
+    assert actions == [("wave", (81, 119)), ("kick", (144, 181)), ("wave", (476, 500))]
+    middles = [sum(frames) / 2 / 25 for label, frames in shown if label == "nothing" and 3 < frames[0] / 25 < 17]
+    distances = [min(abs(middle - point) for _, point in marks) for middle in middles]
+    assert min(distances) >= 0.28 and sum(distance < 0.75 for distance in distances) >= 4, "the same action, off its point"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("a.npz,wave,4,6,5\n", "start and end or a point"),
+        ("a.npz,wave,,,5\na.npz,kick,7,9,\n", "line 3: expected a point.*make two CSVs"),
+        ("a.npz,wave,,,soon\n", "point in seconds"),
+        ("a.npz,wave,,,-1\n", "0 seconds or more"),
+    ],
+)
+def test_points_that_are_none_are_refused(tmp_path, lines, message):
+    long_recording(tmp_path / "a.npz", [])
+    (tmp_path / "list.csv").write_text(f"path,label,start,end,point\n{lines}")
+    with pytest.raises(ValueError, match=message):
+        scan_folder(tmp_path, tmp_path / "list.csv")
+
+
 def test_long_recordings_are_held_out_whole(tmp_path):
     lines = [
         line
