@@ -3,8 +3,9 @@
 Windows of several lengths slide over each person. Whatever scores single clips scores the windows, so that nothing
 beyond a window decides over what it shows. The mean posterior of the windows around a moment, smoothed over time, says
 what is done at that moment. A segment is where one label stays likely; two repetitions are parted where its posterior
-dips in between. A model of action points was trained on windows of one length with the point in the middle, and is asked
-through such windows alone: what it finds is short, and the peak is the point. All of that is this project's choice.
+dips in between. A model of action points was trained on windows of one length, with the point in the middle, and is
+asked through such windows alone: what it finds is short, and the peak is the point. All of that is this project's
+choice.
 """
 
 from __future__ import annotations

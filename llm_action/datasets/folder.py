@@ -259,7 +259,7 @@ def _listed_row(root: Path, where: str, row: dict[str, str | None], senses: list
         if not 0 <= pointed["point"] < math.inf:
             raise ValueError(f"{where}: expected a point of 0 seconds or more, found {value('point')}")
     if span and signals:
-        raise ValueError(f"{where}: expected start, end or point, or further senses, found both; only skeletons are cut")
+        raise ValueError(f"{where}: expected seconds or further senses, found both; only skeletons are cut")
     return {
         "path": path,
         "label": value("label"),
@@ -298,8 +298,8 @@ def _between(rows: list[dict[str, Any]], read: Callable[[Path], Any]) -> list[di
         except ValueError:
             continue  # said when its actions are prepared
         points = [row["point"] for row in actions if "point" in row]
-        spans = background_around(points, duration) if points else background_spans([row["span"] for row in actions], duration)
-        for span in spans:
+        spans = [row["span"] for row in actions]
+        for span in background_around(points, duration) if points else background_spans(spans, duration):
             found.append({**actions[0], "label": BACKGROUND, "span": span})
     return found
 

@@ -59,7 +59,8 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def student(prepared):
-    experiment = load_experiment("utd_mhad", [f"dataset={prepared}", "augmentation.yaw=0.3", "vqvae.model.num_frames=32"])
+    settings = [f"dataset={prepared}", "augmentation.yaw=0.3", "vqvae.model.num_frames=32"]
+    experiment = load_experiment("utd_mhad", settings)
     split = load_split(experiment, None)
     recordings = Recordings(experiment, split, feature_extractor(experiment))
     torch.manual_seed(0)
