@@ -65,8 +65,8 @@ def student(prepared):
     recordings = Recordings(experiment, split, feature_extractor(experiment))
     torch.manual_seed(0)
     student = ActionStudent(replace(student_config(recordings, "small"), widths=[16, 24], hidden_size=32))
-    batches = ((*seen, {}, targets) for *seen, targets in recordings.augmented(32, 240))
-    return fit_averaged(student, batches, 240, label_loss)
+    batches = ((*seen, {}, targets) for *seen, targets in recordings.augmented(32, 160))
+    return fit_averaged(student, batches, 160, label_loss)
 
 
 def test_the_middle_of_a_window_stays_in_the_middle(prepared):
@@ -75,6 +75,12 @@ def test_the_middle_of_a_window_stays_in_the_middle(prepared):
     ranges = augmentation_of(experiment)
     assert ranges.shortest_crop >= 0.9 and ranges.speed <= 0.2 and ranges.yaw == experiment.augmentation.yaw
     assert augmentation_of(load_experiment("utd_mhad")) == load_experiment("utd_mhad").augmentation
+
+
+def test_points_and_whole_actions_are_not_mixed(prepared):
+    settings = [f"dataset={prepared}", "extra_datasets=[{dataset: synthetic}]"]
+    with pytest.raises(ValueError, match="action points alone or of whole actions alone"):
+        load_split(load_experiment("utd_mhad", settings), None)
 
 
 def test_points_are_found_wherever_in_the_movement_they_lie(student, tmp_path):
