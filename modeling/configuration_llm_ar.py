@@ -16,6 +16,7 @@ from .hub_repository import (
     from_hub_code,
     written_format,
 )
+from .removed_options import without_removed
 from .skeleton_layouts import get_layout, own_layout
 from .skeleton_trunk import SIZES
 
@@ -40,8 +41,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
         embedding_dim: width of the token embeddings that decoder and LLM see: the LLM's word-embedding width.
         geometry: "hyperbolic" (Poincare ball, as in the paper), or one of two controls: "euclidean" (flat codebook) or
             "continuous" (no codebook: the decoder and probes get the latent vectors themselves, the LLM nothing).
-        curvature: c > 0 of the ball, default 1; where it is learned, what it begins with.
-        curvature_learnable: whether the curvature is trained and saved with the weights, default False.
+        curvature: c > 0 of the ball, default 1.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
         encoder: what makes one vector of a step: "trunk", `SkeletonTrunk` (this project's choice, default), or
             "transformer", a convolution over its frames' joints, which models saved without this field have.
@@ -71,7 +71,6 @@ class ActionVQVAEConfig(PreTrainedConfig):
     embedding_dim: int = 576
     geometry: str = "hyperbolic"
     curvature: float = 1.0
-    curvature_learnable: bool = False
     max_norm: float = 1.5
     encoder: str = "trunk"
     trunk_widths: list[int] = field(default_factory=lambda: list(SIZES["large"]))
@@ -84,6 +83,7 @@ class ActionVQVAEConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "action tokenizer")
+        kwargs = without_removed(kwargs)
         kwargs["auto_map"] = VQVAE_AUTO_MAP
         super().__post_init__(**kwargs)
         if self.own_layout is not None:
@@ -107,8 +107,6 @@ class ActionVQVAEConfig(PreTrainedConfig):
             self.encoder = "transformer"
             if not self.channels or self.body_parts:
                 raise ValueError("Expected channels of one name or more, without body_parts.")
-        if self.curvature_learnable and self.geometry != "hyperbolic":
-            raise ValueError(f"Expected geometry 'hyperbolic' with curvature_learnable, got {self.geometry!r}.")
         if self.curvature <= 0 or self.max_norm <= 0:
             raise ValueError(f"Expected curvature and max_norm above 0, got {self.curvature} and {self.max_norm}.")
         if min(self.codebook_size, self.num_levels, self.code_dim, self.embedding_dim, self.num_heads) < 1:

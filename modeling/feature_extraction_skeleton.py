@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .hub_repository import FEATURE_EXTRACTOR_AUTO_MAP
+from .removed_options import without_removed
 from .skeleton_geometry import GEOMETRY_VERSION
 from .skeleton_normalization import SkeletonNormalizer
 from .skeleton_recording import is_several, recording_of
@@ -23,17 +24,16 @@ class SkeletonFeatureExtractor(FeatureExtractionMixin, SkeletonNormalizer):
         num_frames: int = 64,
         max_persons: int = 2,
         align_facing: bool = True,
-        normalize_bones: bool = False,
         own_layout: dict | None = None,
         geometry: int = GEOMETRY_VERSION,
         dimensions: int = 3,
         **kwargs,
     ):
         SkeletonNormalizer.__init__(
-            self, layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry, dimensions
+            self, layout, num_frames, max_persons, align_facing, own_layout, geometry, dimensions
         )
-        kwargs["auto_map"] = FEATURE_EXTRACTOR_AUTO_MAP
-        FeatureExtractionMixin.__init__(self, **kwargs)
+        known = without_removed(kwargs)
+        FeatureExtractionMixin.__init__(self, **{**known, "auto_map": FEATURE_EXTRACTOR_AUTO_MAP})
 
     @classmethod
     def from_dict(cls, feature_extractor_dict: dict, **kwargs):

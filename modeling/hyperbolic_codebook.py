@@ -1,4 +1,4 @@
-"""The action tokenizer's codebook: nearest codes in the Poincare ball, whose curvature may be learned.
+"""The action tokenizer's codebook: nearest codes in the Poincare ball.
 
 The codebook comes first, the ball's maps and distances after it. Points are given by tangent vectors at the origin,
 of curvature -c, c > 0.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.initialization import normal_, zeros_
+from transformers.initialization import normal_
 from transformers.utils import ModelOutput
 
 from .configuration_llm_ar import ActionVQVAEConfig
@@ -44,13 +44,6 @@ class HyperbolicCodebook(nn.Module):
     are. Codes are kept as tangent vectors at the origin and mapped into the ball for the search, so that averages and
     ordinary optimisers work on them. How codes learn (moving averages or gradient, revival of dead codes) is training's
     business. Distances are float32 whatever dtype surrounds them.
-
-    With `config.curvature_learnable` the curvature is c = config.curvature exp(log_curvature), positive whatever the
-    parameter is, saved with the weights. The search for the nearest code has no gradient, and what is decoded are
-    tangent vectors, which do not depend on c. So c learns from soft assignments (this project's choice): each level's
-    straight-through vector also carries the gradient, not the value, of the mean of all codes under
-    softmax(-d_c^2 / temperature). Thus c is moved to where the codes near a latent vector serve every term that reads
-    quantised vectors (reconstruction, velocity, context, label), and by the terms made of soft assignments themselves.
     """
 
     def __init__(self, config: ActionVQVAEConfig):
@@ -58,28 +51,17 @@ class HyperbolicCodebook(nn.Module):
         self.config = config
         shape = (config.num_levels, config.codebook_size, config.code_dim)
         self.codes = nn.Parameter(torch.empty(shape), requires_grad=False)
-        if config.curvature_learnable:
-            self.log_curvature = nn.Parameter(torch.empty(1))  # of c / config.curvature: weight decay pulls there
 
     def init_weights(self) -> None:
-        """Random codes well inside the ball, the curvature as configured."""
+        """Random codes well inside the ball."""
         normal_(self.codes, std=0.3 * self.config.max_norm / self.config.code_dim**0.5)
-        if self.config.curvature_learnable:
-            zeros_(self.log_curvature)
-
-    @property
-    def curvature(self) -> float | Tensor:
-        """c > 0; a tensor (1,) with gradient where it is learned."""
-        if not self.config.curvature_learnable:
-            return self.config.curvature
-        return self.config.curvature * self.log_curvature.float().exp()
 
     def nearest(self, vectors: Tensor, level: int) -> Tensor:
         """Index (points,) of the code of `level` nearest to each tangent vector (points, code_dim)."""
         vectors, codes = vectors.float(), self.codes[level].float()
         if self.config.geometry == "euclidean":
             return torch.cdist(vectors, codes).argmin(-1)
-        c = self.curvature
+        c = self.config.curvature
         return nearest(exp0(vectors, c), exp0(codes, c), c)
 
     def soft_assignments(self, vectors: Tensor, level: int = 0) -> Tensor:
@@ -87,14 +69,14 @@ class HyperbolicCodebook(nn.Module):
 
         softmax(-d^2 / 0.1), the form of sibling work; the temperature is this project's choice.
         """
-        return self._soften(vectors, self.codes[level])
+        return (-self.distances(vectors, self.codes[level]).square() / 0.1).softmax(-1)
 
     def distances(self, vectors: Tensor, codes: Tensor) -> Tensor:
         """(points, codes) distances of tangent vectors (points, code_dim) to (codes, code_dim), differentiable."""
         vectors, codes = vectors.float(), codes.float()
         if self.config.geometry == "euclidean":
             return torch.cdist(vectors, codes)
-        c = self.curvature
+        c = self.config.curvature
         return pairwise_distance(exp0(vectors, c), exp0(codes, c), c)
 
     def lookup(self, codes: Tensor) -> Tensor:
@@ -108,12 +90,10 @@ class HyperbolicCodebook(nn.Module):
         commitment = embedding = rest.new_zeros(())
         if self.config.geometry == "continuous":
             return Quantized(None, latents.detach(), latents, commitment, embedding)
-        codes, soft = [], rest.new_zeros(())
+        codes = []
         for level in range(self.config.num_levels):
             with torch.no_grad():
                 codes.append(self.nearest(rest, level))
-            if self.config.curvature_learnable and torch.is_grad_enabled():
-                soft = soft + self._soft_code(rest, level)
             chosen = self.codes[level][codes[-1]]
             embedding = embedding + (rest.detach() - chosen).square().sum(-1).mean()
             chosen = chosen.detach()
@@ -122,30 +102,20 @@ class HyperbolicCodebook(nn.Module):
         indices = torch.stack(codes, -1).view(*latents.shape[:-1], -1)
         vectors = self.lookup(indices).detach()
         straight_through = latents + (vectors - latents).detach()
-        if soft.requires_grad:
-            straight_through = straight_through + (soft - soft.detach()).view_as(latents)
         return Quantized(indices, vectors, straight_through, commitment, embedding)
-
-    def _soft_code(self, vectors: Tensor, level: int) -> Tensor:
-        """(points, code_dim) mean code under the soft assignments, with a gradient for the curvature alone."""
-        codes = self.codes[level].detach().float()
-        return self._soften(vectors.detach(), codes) @ codes
-
-    def _soften(self, vectors: Tensor, codes: Tensor, temperature: float = 0.1) -> Tensor:
-        return (-self.distances(vectors, codes).square() / temperature).softmax(-1)
 
 
 _TINY = 1e-15
 
 
-def exp0(v: Tensor, c: float | Tensor = 1.0) -> Tensor:
+def exp0(v: Tensor, c: float = 1.0) -> Tensor:
     """Exponential map at the origin: tanh(sqrt(c)|v|) v / (sqrt(c)|v|), tangent vectors to points of the ball."""
     v = _at_least_float32(v)
     scaled = c**0.5 * _norm(v)
     return torch.tanh(scaled) / scaled * v
 
 
-def pairwise_distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
+def pairwise_distance(x: Tensor, y: Tensor, c: float = 1.0) -> Tensor:
     """Geodesic distances of all pairs of points of the ball: x (points, width), y (codes, width) to (points, codes).
 
     (1/sqrt(c)) arcosh(1 + 2u) with u = c|x-y|^2 / ((1-c|x|^2)(1-c|y|^2)), computed as (2/sqrt(c)) arsinh(sqrt(u)): the
@@ -154,19 +124,19 @@ def pairwise_distance(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
     return 2 / c**0.5 * torch.asinh(_pairwise_ratio(x, y, c).clamp(min=_TINY**2).sqrt())
 
 
-def nearest(x: Tensor, y: Tensor, c: float | Tensor = 1.0) -> Tensor:
+def nearest(x: Tensor, y: Tensor, c: float = 1.0) -> Tensor:
     """Index (points,) of the y (codes, width) nearest to each x (points, width), without the monotone arsinh."""
     return _pairwise_ratio(x, y, c).argmin(-1)
 
 
-def _pairwise_ratio(x: Tensor, y: Tensor, c: float | Tensor) -> Tensor:
+def _pairwise_ratio(x: Tensor, y: Tensor, c: float) -> Tensor:
     x, y = _at_least_float32(x), _at_least_float32(y)
     with torch.autocast(x.device.type, enabled=False):  # it would multiply in half precision
         squared = x.square().sum(-1, keepdim=True) + y.square().sum(-1) - 2 * x @ y.T
     return c * squared.clamp(min=0) / (_conformal(x, c)[:, None] * _conformal(y, c))
 
 
-def _conformal(x: Tensor, c: float | Tensor) -> Tensor:
+def _conformal(x: Tensor, c: float) -> Tensor:
     """1 - c|x|^2, kept positive for points that rounding put on the boundary."""
     return (1 - c * x.square().sum(-1)).clamp(min=torch.finfo(x.dtype).eps)
 

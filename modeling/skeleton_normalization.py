@@ -13,7 +13,6 @@ from .skeleton_geometry import (
     GEOMETRY_VERSION,
     about_vertical,
     body_scale,
-    normalize_bones,
     normalize_geometry,
     normalize_geometry_1,
 )
@@ -51,8 +50,7 @@ class SkeletonNormalizer:
     dropped and the `max_persons` who move most are kept; missing joints are filled over time; everybody is turned
     upright, moved so that the first person's hips are on average the origin, divided by the first person's torso length
     and, if `align_facing`, turned about the vertical so that the first person faces along -z on average, right along x
-    (`skeleton_geometry.normalize_geometry`); if `normalize_bones`, every bone keeps its direction and gets the length
-    it has in the reference body (`skeleton_geometry.normalize_bones`); frames are resampled linearly to `num_frames`.
+    (`skeleton_geometry.normalize_geometry`); frames are resampled linearly to `num_frames`.
     With `dimensions=2` what has depths is looked at from the front, without them, and placed and sized once more.
 
     The torso is measured in the frames in which it was seen. Of somebody whose hips are never seen it follows from
@@ -67,8 +65,6 @@ class SkeletonNormalizer:
         max_persons: default 2.
         align_facing: default True.
         own_layout: the whole layout where it is none of the built-in ones, see `SkeletonLayout.to_dict`.
-        normalize_bones: default False. Makes subjects of other proportions alike. Not for flat recordings: there a
-            bone's length is the only cue of depth.
         geometry: version of the steps from upright to facing, default the newest; what was saved before there were
             versions is version 1. A model is read with the one that it was trained with.
         dimensions: 3 (default), or 2 of a model that sees pictures: all depths are 0.
@@ -83,7 +79,6 @@ class SkeletonNormalizer:
         num_frames: int = 64,
         max_persons: int = 2,
         align_facing: bool = True,
-        normalize_bones: bool = False,
         own_layout: dict | None = None,
         geometry: int = GEOMETRY_VERSION,
         dimensions: int = 3,
@@ -100,7 +95,6 @@ class SkeletonNormalizer:
         self.num_frames = num_frames
         self.max_persons = max_persons
         self.align_facing = align_facing
-        self.normalize_bones = normalize_bones
         self.geometry = geometry
         if dimensions not in (2, 3):
             raise ValueError(f"Expected dimensions 2 or 3, got {dimensions}.")
@@ -154,10 +148,7 @@ class SkeletonNormalizer:
         """As `normalize`, but with depth if the sequence has one, whatever the model's dimensions."""
         persons, landmarks, unit = self._cleaned(sequence)
         geometry = normalize_geometry_1 if self.geometry == 1 else normalize_geometry
-        persons = geometry(persons, landmarks, unit, self.align_facing)
-        if self.normalize_bones:
-            persons = normalize_bones(persons, self.layout)
-        return persons.astype(np.float32)
+        return geometry(persons, landmarks, unit, self.align_facing).astype(np.float32)
 
     def views_of(self, normalized: np.ndarray, views: int) -> np.ndarray:
         """Resamples a normalised sequence, as `normalize` gives it, seen in the first of `VIEWS`.

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .removed_options import without_removed
 from .signal_sequence import beside, standardized
 from .signal_trunk import SignalTrunk
 from .skeleton_geometry import GEOMETRY_VERSION
@@ -45,7 +46,7 @@ class StudentConfig:
 
     Args:
         labels: the answers, in the order of its scores.
-        layout, num_frames, max_persons, align_facing, normalize_bones, own_layout, geometry, dimensions: see
+        layout, num_frames, max_persons, align_facing, own_layout, geometry, dimensions: see
             `SkeletonNormalizer`.
         widths: of the trunk's blocks, see `skeleton_trunk.SIZES`.
         downsample: frames a step stands for.
@@ -66,7 +67,6 @@ class StudentConfig:
     num_frames: int = 64
     max_persons: int = 2
     align_facing: bool = True
-    normalize_bones: bool = False
     own_layout: dict[str, Any] | None = None
     geometry: int = GEOMETRY_VERSION
     dimensions: int = 3
@@ -183,7 +183,6 @@ class ActionStudent(nn.Module):
             config.num_frames,
             config.max_persons,
             config.align_facing,
-            config.normalize_bones,
             config.own_layout,
             config.geometry,
             config.dimensions,
@@ -282,7 +281,8 @@ class ActionStudent(nn.Module):
         if not (folder / _CONFIG).is_file():
             raise FileNotFoundError(f"{model}: has no student to answer fast; llm-action distill makes one.")
         try:
-            student = cls(StudentConfig(**json.loads((folder / _CONFIG).read_text(encoding="utf-8"))))
+            fields = without_removed(json.loads((folder / _CONFIG).read_text(encoding="utf-8")))
+            student = cls(StudentConfig(**fields))
             student.load_state_dict(load_file(folder / _WEIGHTS))
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]

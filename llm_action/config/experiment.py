@@ -15,6 +15,7 @@ from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
 from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.removed_options import without_removed
 from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_sequence import SKELETON
 
@@ -118,6 +119,9 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     fields = read_fields(path)
     for change in overrides or []:
         override(fields, change)
+    if isinstance(fields.get("on_trial"), dict):
+        with naming(f"{path}: on_trial"):
+            fields["on_trial"] = without_removed(fields["on_trial"])
     experiment = build(Experiment, fields, str(path))
     where = f"{path}: vqvae: model"
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
@@ -134,8 +138,7 @@ def tokenizer_config(experiment: Experiment, **others: Any) -> ActionVQVAEConfig
     Args:
         others: what the data and the base decide: layout, embedding_dim. Fields of the experiment come first.
     """
-    curvature = {"curvature_learnable": True} if experiment.on_trial.curvature_learnable else {}
-    return ActionVQVAEConfig(**{**others, **experiment.vqvae.model, **curvature})
+    return ActionVQVAEConfig(**{**others, **experiment.vqvae.model})
 
 
 def sense_config(stage: SenseStage, **others: Any) -> ActionVQVAEConfig:
@@ -152,6 +155,4 @@ def _vqvae_fields(fields: dict[str, Any], where: str) -> dict[str, Any]:
     """Checks fields of `ActionVQVAEConfig`, which itself takes any name, before a training begins."""
     defaults = ActionVQVAEConfig()
     check_names(fields, ActionVQVAEConfig.__annotations__, "ActionVQVAEConfig", where)
-    if "curvature_learnable" in fields:
-        raise ValueError(f"{where}: curvature_learnable is on trial; set on_trial.curvature_learnable.")
     return {name: converted(value, type(getattr(defaults, name)), f"{where}: {name}") for name, value in fields.items()}

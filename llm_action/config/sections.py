@@ -240,10 +240,6 @@ class OnTrial:
     on-trial` measures them one by one.
 
     Args:
-        normalize_bones: every subject gets the bone lengths of one reference body, see `SkeletonFeatureExtractor`.
-        joint_dropout: probability that an augmentation loses a joint between two random frames. The joint then moves in
-            a straight line, as `fill_missing` has a joint do that a tracker lost.
-        curvature_learnable: whether stage 1 trains the curvature of the ball, see `ActionVQVAEConfig`.
         codebook_update: "ema", moving averages of the latent vectors that chose a code, or "gradient", the optimiser
             with the codebook loss |sg(z) - e|^2, whose gradient is the codes' alone.
         codebook_weight: of the codebook loss, default 1 as in van den Oord et al. (2017).
@@ -257,9 +253,6 @@ class OnTrial:
         ValueError: a share out of range.
     """
 
-    normalize_bones: bool = False
-    joint_dropout: float = 0.0
-    curvature_learnable: bool = False
     codebook_update: Literal["ema", "gradient"] = "ema"
     codebook_weight: float = 1.0
     token_noise: float = 0.0
@@ -267,8 +260,6 @@ class OnTrial:
 
     def __post_init__(self):
         _check_shares(self, "token_noise")
-        if not 0 <= self.joint_dropout <= 1:
-            raise ValueError(f"joint_dropout: expected a probability, got {self.joint_dropout}.")
 
 
 def _check_counts(stage: VQVAEStage | RecognizerStage) -> None:

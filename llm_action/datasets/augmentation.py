@@ -28,19 +28,15 @@ def augment(
     ranges: Augmentation,
     num_frames: int,
     rng: np.random.Generator,
-    joint_dropout: float = 0.0,
     film: Film | None = None,
 ) -> np.ndarray:
     """Changes and resamples (persons, frames, joints, 3) to (persons, num_frames, joints, 3); all persons alike.
 
     Args:
         persons: normalised, in torso lengths.
-        joint_dropout: see `OnTrial`.
         film: shows persons as a camera sees them, in place of a turn; see `cameras`.
     """
     persons = interpolated(persons, drawn_moments(persons.shape[1], ranges, num_frames, rng))
-    if joint_dropout:
-        persons = _lose_joints(persons, joint_dropout, rng)
     if ranges.limb_scale:
         persons = persons * (1 + rng.normal(0, ranges.limb_scale, (1, 1, persons.shape[2], 1)))
     yaw, pitch, roll = (rng.uniform(-most, most) for most in (ranges.yaw, ranges.pitch, ranges.roll))
@@ -96,19 +92,6 @@ def warped(moments: np.ndarray, swings: np.ndarray) -> np.ndarray:
     turns = np.pi * np.array([[1.0], [2.0]])
     way = way + (swings[:, None] * np.sin(turns * way) / turns).sum(0)
     return moments[0] + (moments[-1] - moments[0]) * way
-
-
-def _lose_joints(persons: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:
-    person, joint = np.nonzero(rng.random((persons.shape[0], persons.shape[2])) < probability)
-    begin, end = np.sort(rng.integers(0, persons.shape[1], (2, len(joint))), axis=0)
-    frames = np.arange(persons.shape[1])[:, None]
-    share = ((frames - begin) / np.maximum(end - begin, 1))[..., None]  # (frames, lost joints, 1)
-    tracks = persons[person, :, joint].swapaxes(0, 1)
-    first, last = persons[person, begin, joint], persons[person, end, joint]
-    lost = (frames > begin) & (frames < end)
-    persons = persons.copy()
-    persons[person, :, joint] = np.where(lost[..., None], first + share * (last - first), tracks).swapaxes(0, 1)
-    return persons
 
 
 def _about(axis: int, angle: float) -> np.ndarray:
@@ -200,7 +183,6 @@ class AugmentedSkeletons(AugmentedStream):
         sequences: normalised, (persons, frames, joints, 3) each.
         labels: class ids.
         length: number of items.
-        joint_dropout: see `OnTrial`.
         film: see `augment`.
     """
 
@@ -213,17 +195,16 @@ class AugmentedSkeletons(AugmentedStream):
         max_persons: int,
         length: int,
         seed: int,
-        joint_dropout: float = 0.0,
         film: Film | None = None,
     ):
         super().__init__(labels, length, seed)
-        self.sequences, self.augmentation, self.joint_dropout = sequences, augmentation, joint_dropout
-        self.num_frames, self.max_persons, self.film = num_frames, max_persons, film
+        self.sequences, self.augmentation, self.film = sequences, augmentation, film
+        self.num_frames, self.max_persons = num_frames, max_persons
         self.by_part = isinstance(sequences, PartByPart)
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
         index, rng = self.drawn(item)
-        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.joint_dropout, self.film)
+        persons = augment(self.sequences[index], self.augmentation, self.num_frames, rng, self.film)
         return {**padded(persons, self.max_persons), "labels": np.int64(self.labels[index])}
 
     def order(self, rng: np.random.Generator) -> np.ndarray:

@@ -31,7 +31,6 @@ def feature_extractor(
         frames,
         experiment.max_persons,
         align,
-        experiment.on_trial.normalize_bones,
         dimensions=experiment.dimensions or dimensions or 3,
     )
 
@@ -66,9 +65,8 @@ class Recordings:
         """The same batches with each sequence's number, 0..sequences, instead of its target."""
         frames, seed = self.extractor.num_frames, self.experiment.seed
         sources = (self.sequences, np.arange(len(self.sequences)), augmentation_of(self.experiment))
-        joint_dropout = self.experiment.on_trial.joint_dropout
         film = filming(self.extractor, self.experiment.cameras)
-        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, joint_dropout, film)
+        stream = AugmentedSkeletons(*sources, frames, self.persons, batch_size * batches, seed, film)
         for start in range(0, len(stream), batch_size):
             items = [stream[item] for item in range(start, start + batch_size)]
             skeletons, person_mask, rows = (

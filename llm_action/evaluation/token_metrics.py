@@ -35,7 +35,6 @@ def token_metrics(processor: LlmArProcessor, table: Dataset, words: Tensor | Non
     Returns:
         reconstruction_error: mean joint distance, share of torso length; reconstruction_error_mm: in millimetres.
         velocity_error: mean error of frame-to-frame differences, share of torso length a frame.
-        curvature: of the ball; hyperbolic models only.
         sequences_per_second: tokenised here, batches of 64.
 
         A model of continuous features has no others. Tokens add:
@@ -74,8 +73,6 @@ def token_metrics(processor: LlmArProcessor, table: Dataset, words: Tensor | Non
         "velocity_error": float(torch.cat(velocity_errors).mean()),
         "sequences_per_second": round(len(sequences) / seconds, 1),
     }
-    if vqvae.config.geometry == "hyperbolic":
-        figures["curvature"] = float(vqvae.codebook.curvature)
     if not codes:
         return figures
     all_codes = torch.cat(codes)

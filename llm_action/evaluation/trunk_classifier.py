@@ -79,7 +79,6 @@ def student_config(recordings: Recordings, size: str) -> StudentConfig:
         num_frames=extractor.num_frames,
         max_persons=recordings.persons,
         align_facing=extractor.align_facing,
-        normalize_bones=extractor.normalize_bones,
         own_layout=extractor.own_layout,
         geometry=extractor.geometry,
         dimensions=extractor.dimensions,

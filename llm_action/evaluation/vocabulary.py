@@ -106,6 +106,6 @@ def disk_places(vqvae: ActionVQVAE) -> np.ndarray:
     axes = torch.linalg.svd(codes - codes.mean(0), full_matrices=False).Vh[:2]
     plane = codes @ axes.T
     if vqvae.config.geometry == "hyperbolic":
-        c = torch.as_tensor(vqvae.codebook.curvature)
-        return (exp0(plane, c) * c.sqrt()).cpu().numpy()
+        c = vqvae.config.curvature
+        return (exp0(plane, c) * c**0.5).cpu().numpy()
     return (plane / plane.norm(dim=-1).max().clamp(min=1e-9)).cpu().numpy()

@@ -162,7 +162,7 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
         **{name: getattr(experiment.recognizer, name) for name in stage},
         **cameras,
         **({"senses": _sense_settings(experiment)} if experiment.senses else {}),
-        "augmentation": {**vars(augmentation_of(experiment)), "joint_dropout": experiment.on_trial.joint_dropout},
+        "augmentation": vars(augmentation_of(experiment)),
     }
 
 
@@ -195,8 +195,7 @@ def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extr
         persons, version = sequences[index], int(versions[index])
         rng = np.random.default_rng((experiment.seed, 3, version, index))
         if version:
-            dropout = experiment.on_trial.joint_dropout
-            persons = augment(persons, ranges, extractor.num_frames, rng, dropout, film)
+            persons = augment(persons, ranges, extractor.num_frames, rng, film)
         else:
             persons = resample(extractor.as_seen(persons), extractor.num_frames).astype(np.float32)
         rows.append(padded(persons, extractor.max_persons))

@@ -159,8 +159,6 @@ class VQVAETraining(nn.Module):
         self.metrics.clear()
         if self.vqvae.config.geometry != "continuous":
             means["perplexity"] = self.codebook_learner.perplexity()
-        if self.vqvae.config.curvature_learnable:
-            means["curvature"] = torch.as_tensor(self.vqvae.codebook.curvature).item()
         return means
 
 
@@ -240,7 +238,6 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         experiment.max_persons,
         stage.steps * stage.batch_size * settings.world_size,
         experiment.seed,
-        trial.joint_dropout,
         filming(extractor, experiment.cameras),
     )
     tokenizer = AutoTokenizer.from_pretrained(base)

@@ -72,7 +72,7 @@ def test_entries_are_the_used_tokens_with_their_nearest_others(processor, statis
     assert counts == sorted(counts, reverse=True)
     assert sum(entry.share for entry in entries) == pytest.approx(1)
     codes = processor.vqvae.codebook.codes[0].detach().double().numpy()
-    curvature = float(processor.vqvae.codebook.curvature)
+    curvature = processor.vqvae.config.curvature
 
     def in_ball(code):
         length = math.sqrt(curvature) * np.linalg.norm(code)

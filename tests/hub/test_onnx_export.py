@@ -32,7 +32,7 @@ folder = Path({folder!r})
 sys.path.insert(0, str(folder.parent))
 code = lambda module: importlib.import_module(f"{{folder.name}}.{{module}}")
 config = json.loads((folder / "student/config.json").read_text())
-names = "layout num_frames max_persons align_facing normalize_bones own_layout geometry".split()
+names = "layout num_frames max_persons align_facing own_layout geometry".split()
 normalizer = code("skeleton_normalization").SkeletonNormalizer(**{{name: config[name] for name in names}})
 recording = code("skeleton_sequence").SkeletonSequence(np.load({file!r}), config["layout"])
 

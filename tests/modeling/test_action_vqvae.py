@@ -43,7 +43,7 @@ def skeletons(vqvae: ActionVQVAE, batch: int = 3) -> torch.Tensor:
         {"downsample": 16, "num_levels": 2},
         {"layout": "coco17"},
         {"codebook_size": 1},
-        {"curvature_learnable": True, "num_levels": 2},
+        {"curvature": 2.3, "num_levels": 2},
         {"body_parts": True, "downsample": 4},
         {"body_parts": True, "downsample": 8, "num_levels": 2, "layout": "coco17"},
         {"trunk_widths": [8, 16], "downsample": 2},

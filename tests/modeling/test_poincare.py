@@ -50,16 +50,6 @@ class TestAgainstGeoopt:
         assert torch.autograd.gradcheck(lambda v: exp0(v, c), (v,))
         assert torch.autograd.gradcheck(lambda v, w: pairwise_distance(exp0(v, c), exp0(w, c), c), (v, w))
 
-    def test_gradients_with_respect_to_the_curvature(self, c, where):
-        v, w = tangents(c, where, points=4), tangents(c, "middle", points=3, seed=1)
-        curvature = torch.tensor([c], dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda c: exp0(v, c), (curvature,))
-        assert torch.autograd.gradcheck(lambda c: pairwise_distance(exp0(v, c), exp0(w, c), c), (curvature,))
-        torch.testing.assert_close(  # a tensor counts as the number it holds
-            pairwise_distance(exp0(v, curvature), exp0(w, curvature), curvature),
-            pairwise_distance(exp0(v, c), exp0(w, c), c),
-        )
-
 
 def test_random_points_of_many_curvatures_against_geoopt():
     generator = torch.Generator().manual_seed(5)

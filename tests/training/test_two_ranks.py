@@ -20,7 +20,7 @@ SETTINGS = [
     "vqvae.save_steps=100",
     "vqvae.zipf_weight=0.1",
     "vqvae.mmd_weight=0.1",
-    "on_trial.curvature_learnable=true",
+    "vqvae.context_weight=0.1",
 ]
 
 

@@ -33,13 +33,12 @@ def test_figures_are_reported_before_the_reporter_is_closed(tiny_config, recordi
             Recorder.closed = True
 
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "recorder", Recorder)
-    overrides = ["report_to=recorder", "on_trial.curvature_learnable=true", "vqvae.zipf_weight=0.1"]
+    overrides = ["report_to=recorder", "vqvae.zipf_weight=0.1"]
     written = trained(tiny_config, recordings, tmp_path, *overrides)
     assert Recorder.closed
     names = ("bits", "bits_given_context", "mmd", "mmd_before", "zipf_divergence", "reconstruction_error_mm")
     for name in (*names, "training_perplexity", "training_zipf_divergence"):
         assert Recorder.logged[f"tokens/{name}"] == written[name]
-    assert written["curvature"] == pytest.approx(Recorder.logged["curvature"]) and written["curvature"] != 1
     assert not any(name.startswith("tokens/") for entry in written["loss"] for name in entry)
     assert (tmp_path / "tokens.png").is_file()
 
@@ -49,12 +48,12 @@ def test_unknown_reporters_are_refused(tiny_config, recordings, tmp_path):
         trained(tiny_config, recordings, tmp_path, "report_to=carrier_pigeon")
 
 
-def test_continuous_features_and_normalized_bones_by_configuration(tiny_config, recordings, tmp_path):
-    overrides = ["vqvae.model.geometry=continuous", "on_trial.normalize_bones=true", "on_trial.joint_dropout=0.2"]
-    written = trained(tiny_config, recordings, tmp_path, *overrides, "augmentation.speed=0.3")
+def test_continuous_features_by_configuration(tiny_config, recordings, tmp_path):
+    overrides = ["vqvae.model.geometry=continuous", "augmentation.speed=0.3"]
+    written = trained(tiny_config, recordings, tmp_path, *overrides)
     assert written["reconstruction_error"] > 0 and not {"perplexity", "bits", "mmd", "mmd_before"} & written.keys()
     processor = LlmArProcessor.from_pretrained(tmp_path / "processor")
-    assert processor.feature_extractor.normalize_bones and processor.vqvae.config.geometry == "continuous"
+    assert processor.vqvae.config.geometry == "continuous"
 
 
 def test_probes_and_body_parts_by_configuration(tiny_config, recordings, tmp_path):
