@@ -69,29 +69,12 @@ class SkeletonTrunk(nn.Module):
         bones = (places - places[:, :, self.parents]) * _BONE_SCALE
         return torch.cat([places, velocity, bones], dim=-1)
 
-    def flops(self, num_frames: int) -> int:
-        """Of one person, a multiplication and an addition each counting one, norms and activations left out."""
-        joints, steps = len(self.parents), num_frames // self.frame_stride
-        total = 0
-        for block in self.blocks.children():
-            assert isinstance(block, TrunkBlock)
-            total += steps * (block.mixing.weights() + joints * block.mixing.values.out_features)
-            total += steps * block.time.projection.weight.numel()
-            if isinstance(block.mixing_shortcut, Shortcut):
-                total += steps * block.mixing_shortcut.projection.weight.numel()
-            steps //= block.stride
-            total += steps * block.time.weights()
-            if isinstance(block.shortcut, Shortcut):
-                total += steps * block.shortcut.projection.weight.numel()
-        return 2 * joints * total
-
 
 class TrunkBlock(nn.Module):
     """(batch, joints, steps, channels) to (batch, joints, steps / stride, width)."""
 
     def __init__(self, layout: SkeletonLayout, channels: int, width: int, stride: int):
         super().__init__()
-        self.stride = stride
         self.mixing = JointMixing(layout, channels, width)
         self.mixing_norm = ChannelNorm(width)
         self.mixing_shortcut = nn.Identity() if channels == width else Shortcut(channels, width)
@@ -133,10 +116,6 @@ class JointMixing(nn.Module):
         mixed = self.adjacency.flatten(2).to(values.dtype) @ values
         return mixed.view(batch, heads, joints, steps, -1).permute(0, 2, 3, 1, 4).flatten(3)
 
-    def weights(self) -> int:
-        """Numbers of the linear maps."""
-        return self.values.weight.numel()
-
 
 class TimeScales(nn.Module):
     """What happens over time, a quarter of the channels each: convolutions at two dilations, the maximum, one step.
@@ -163,12 +142,6 @@ class TimeScales(nn.Module):
         moved.append(F.max_pool2d(most, (1, 3), (1, self.stride), (0, 1)))
         branches = [part.permute(0, 2, 3, 1) for part in moved]
         return self.out_norm(torch.cat([*branches, self.own(hidden[:, :, :: self.stride])], dim=-1))
-
-    def weights(self) -> int:
-        """Numbers multiplied with every joint's channels at every step that comes out."""
-        return self.own.weight.numel() + sum(
-            convolve.weight.numel() for convolve in self.convolutions if isinstance(convolve, nn.Conv2d)
-        )
 
 
 class Shortcut(nn.Module):

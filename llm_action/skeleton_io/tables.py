@@ -86,7 +86,7 @@ def read_table(path: Path, text: str, options: ReadOptions) -> SkeletonRecording
         return _without_header(path, _numbers(path, cells), options)
     roles = [_ROLE_OF.get(name.strip().lower()) for name in header]
     if {"x", "y"} <= {name.strip().lower() for name in header} and "joint" in roles:
-        return _long(path, header, cells, _long_roles(header), options)
+        return _long(path, cells, _long_roles(header), options)
     return _wide(path, header, cells, options)
 
 
@@ -158,7 +158,7 @@ def _without_header(path: Path, rows: np.ndarray, options: ReadOptions) -> Skele
             if 0 <= extra <= 2:
                 roles = _leading(rows[:, :extra])
                 joints = rows[:, extra:].reshape(len(rows), layout.num_joints, channels)
-                return _frames(path, joints, layout, roles, rows[:, :extra], options)
+                return _frames(joints, layout, roles, rows[:, :extra], options)
     found = f"{rows.shape[1]} columns without a header"
     if rows.shape[1] == 4:
         from .msr_action3d import read_msr_action3d
@@ -192,7 +192,7 @@ def _by_columns(
                 f"expected columns with joint, x and y (and time or frame, person, z, score), got {sorted(columns)}"
             )
         roles = {role: _column(path, header, len(cells[0]) if cells else 0, name) for role, name in columns.items()}
-        return _long(path, header, cells, roles, options)
+        return _long(path, cells, roles, options)
     names = _expanded(str(columns))
     width = len(cells[0]) if cells else 0
     if len(names) != width:
@@ -208,7 +208,7 @@ def _by_columns(
     joints = rows[:, places].reshape(len(rows), -1, channels)[..., order]
     layout = get_layout(layout_for(joints.shape[1], options.layout))
     has_score = "score" in kinds
-    return _frames(path, joints, layout, [names[place] for place in lead], rows[:, lead], options, has_score)
+    return _frames(joints, layout, [names[place] for place in lead], rows[:, lead], options, has_score)
 
 
 def _expanded(columns: str) -> list[str]:
@@ -245,9 +245,7 @@ def _long_roles(header: Sequence[str]) -> dict[str, int]:
     return roles
 
 
-def _long(
-    path: Path, header: list[str] | None, cells: list[list[str]], roles: Mapping[str, int], options: ReadOptions
-) -> SkeletonRecording:
+def _long(path: Path, cells: list[list[str]], roles: Mapping[str, int], options: ReadOptions) -> SkeletonRecording:
     """A row a joint."""
     joints = [row[roles["joint"]] for row in cells]
     moment = roles.get("frame", roles.get("time"))
@@ -271,7 +269,7 @@ def _long(
         if place is not None:
             array[ids[persons[row]], frame_of[row], place] = values[row]
     seconds = times if "frame" not in roles and "time" in roles else None
-    return _finished(path, array, layout, seconds, "score" in roles, options, names)
+    return _finished(array, layout, seconds, "score" in roles, options, names)
 
 
 def _wide(path: Path, header: list[str], cells: list[list[str]], options: ReadOptions) -> SkeletonRecording:
@@ -296,7 +294,7 @@ def _wide(path: Path, header: list[str], cells: list[list[str]], options: ReadOp
     roles = {role: place for place, name in enumerate(header) if (role := _ROLE_OF.get(name.strip().lower()))}
     lead = [role for role in ("frame", "time", "person") if role in roles]
     columns = _numbers(path, [[_id_number(row[roles[role]]) for role in lead] for row in cells]) if lead else None
-    return _frames(path, joints, layout, lead, columns, options, "score" in axes, names)
+    return _frames(joints, layout, lead, columns, options, "score" in axes, names)
 
 
 def _id_number(cell: str) -> str:
@@ -350,7 +348,6 @@ def _placed(path: Path, names: Sequence[str], options: ReadOptions) -> tuple[Ske
 
 
 def _frames(
-    path: Path,
     joints: np.ndarray,
     layout: SkeletonLayout,
     roles: Sequence[str],
@@ -364,7 +361,7 @@ def _frames(
     column = {role: lead[:, place] for place, role in enumerate(roles)} if lead is not None else {}
     moment = column.get("frame", column.get("time"))
     if "person" not in column:
-        return _finished(path, joints[None], layout, column.get("time"), has_score, options, names)
+        return _finished(joints[None], layout, column.get("time"), has_score, options, names)
     ids = {value: number for number, value in enumerate(dict.fromkeys(column["person"]))}
     if moment is None:  # a person's rows follow each other
         counts: dict[float, int] = dict.fromkeys(ids, -1)
@@ -381,11 +378,10 @@ def _frames(
     seconds = times if "frame" not in column and "time" in column else None
     if seconds is None and "time" in column:
         seconds = column["time"]
-    return _finished(path, array, layout, seconds, has_score, options, names)
+    return _finished(array, layout, seconds, has_score, options, names)
 
 
 def _finished(
-    path: Path,
     array: np.ndarray,
     layout: SkeletonLayout,
     times: np.ndarray | None,

@@ -29,7 +29,6 @@ from llm_action.datasets.prepared import is_prepared, read_manifest
 from llm_action.datasets.protocols import protocol_name
 from llm_action.datasets.split import model_layout
 from llm_action.hub.base_models import DEFAULT_BASE_MODEL
-from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 
 STRATEGIES = ("ddp", "fsdp", "zero3")
 # Sizes of bases that presets name, for planning where the Hub cannot be reached.
@@ -59,7 +58,6 @@ class Sizes:
     intermediate_size: int
     num_layers: int
     vocab_size: int
-    tokenizer_weights: int
     tokens: int
 
 
@@ -105,7 +103,7 @@ def plan_training(
 
 
 def model_sizes(experiment: Experiment) -> Sizes:
-    """Counts the weights of both models on the meta device."""
+    """Counts the weights of the base and its adapter on the meta device."""
     config, stage = base_config(experiment.base_model), experiment.recognizer
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
@@ -113,20 +111,17 @@ def model_sizes(experiment: Experiment) -> Sizes:
         layer = count(model.model.layers[0])
         lora = LoraConfig(r=stage.lora_rank, lora_alpha=stage.lora_alpha, target_modules=list(stage.lora_targets))
         adapted = get_peft_model(model, lora)
-        layout = model_layout(experiment)
-        vqvae_config = tokenizer_config(experiment, layout=layout, embedding_dim=config.hidden_size)
-        vqvae = ActionVQVAE(vqvae_config)
+    tokenizer = tokenizer_config(experiment, layout=model_layout(experiment), embedding_dim=config.hidden_size)
     adapter = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
-    sentence = vqvae_config.num_places * vqvae_config.num_levels + 1
+    sentence = tokenizer.num_places * tokenizer.num_levels + 1
     return Sizes(
         base_weights,
-        adapter + vqvae_config.num_action_tokens * config.hidden_size,
+        adapter + tokenizer.num_action_tokens * config.hidden_size,
         layer,
         config.hidden_size,
         config.intermediate_size,
         config.num_hidden_layers,
         config.vocab_size,
-        count(vqvae),
         _PROMPT_TOKENS + experiment.max_persons * sentence + _ANSWER_TOKENS,
     )
 

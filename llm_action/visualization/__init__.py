@@ -4,7 +4,7 @@ from .animation import animate_skeletons
 from .curves import plot_run
 from .explanation_page import write_explanations
 from .explanation_picture import plot_explanation
-from .figures import plot_confusion, plot_learning_curve, plot_montage, plot_rank_frequency
+from .figures import plot_confusion, plot_learning_curve, plot_rank_frequency
 from .mistakes import Mistake, plot_mistakes
 from .rendering import Rendered, render
 from .training_page import TrainingReport, write_training_report
@@ -20,7 +20,6 @@ __all__ = [
     "plot_explanation",
     "plot_learning_curve",
     "plot_mistakes",
-    "plot_montage",
     "plot_rank_frequency",
     "plot_run",
     "render",

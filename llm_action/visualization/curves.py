@@ -17,7 +17,7 @@ _HISTORIES = {
     "stage 1, the action tokenizer": Path("processor", "metrics.json"),
     "stage 2, the language model": Path("recognizer", "history.json"),
 }
-_NO_LOSSES = {"perplexity", "step", "epoch", "learning_rate", "grad_norm", "total_flos", "curvature"}
+_NO_LOSSES = {"perplexity", "step", "epoch", "learning_rate", "grad_norm", "total_flos"}
 
 
 def plot_run(run: str | os.PathLike, path: str | os.PathLike) -> Path:

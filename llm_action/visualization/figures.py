@@ -11,15 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
-from llm_action.modeling.skeleton_sequence import SkeletonSequence
-
-from .drawing import BACKGROUND, SkeletonPanel, needed_extent, writable, write_title
+from .drawing import writable
 
 READABLE_LABELS = 60  # more rows than this only get every n-th name
 LABELS_WITH_NUMBERS = 30
-MONTAGE_PANEL = 200  # pixels
 
 
 def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike) -> Path:
@@ -139,32 +135,6 @@ def plot_learning_curve(log_history: Sequence[dict], path: str | os.PathLike) ->
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return save_figure(figure, path)
-
-
-def plot_montage(sequence: SkeletonSequence, path: str | os.PathLike, frames: int = 8) -> Path:
-    """Draws evenly spaced frames of one sequence side by side, all at one scale.
-
-    Args:
-        sequence: what to show; its name is the title.
-        path: of the .png to write, 200 pixels a frame wide and 220 high.
-        frames: number of pictures; no more than the sequence has frames.
-
-    Raises:
-        ValueError: `frames` below 1; a wrong suffix.
-    """
-    path = writable(path, (".png",))
-    if frames < 1:
-        raise ValueError(f"expected at least one frame to show, got {frames}")
-    shown = np.linspace(0, sequence.num_frames - 1, min(frames, sequence.num_frames)).round().astype(int)
-    panel = SkeletonPanel(sequence, MONTAGE_PANEL, needed_extent(sequence))
-    strip = Image.new("RGB", (MONTAGE_PANEL * len(shown), MONTAGE_PANEL + 20), BACKGROUND)
-    for k, frame in enumerate(shown):
-        strip.paste(panel.draw(frame), (k * MONTAGE_PANEL, 20))
-    write_title(strip, sequence.name, (0, 3), strip.width)
-    temporary = path.with_name(path.name + ".tmp")
-    strip.save(temporary, format="PNG")
-    os.replace(temporary, path)
-    return path
 
 
 def _is_number(value: object) -> bool:

@@ -184,4 +184,4 @@ def test_the_default_costs_at_most_40_million_operations_a_person():
     student = ActionStudent(StudentConfig([f"class {number}" for number in range(60)], max_persons=1))
     with FlopCounterMode(display=False) as counter, torch.no_grad():  # in training, whose attention is not fused
         student.train()(torch.randn(1, 1, 64, 20, 3), torch.ones(1, 1, dtype=torch.bool))
-    assert student.trunk.flops(64) < counter.get_total_flops() <= 40e6
+    assert counter.get_total_flops() <= 40e6

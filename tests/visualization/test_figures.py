@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
-from llm_action.visualization import plot_confusion, plot_learning_curve, plot_montage, plot_rank_frequency
+from llm_action.visualization import plot_confusion, plot_learning_curve, plot_rank_frequency
 
 
 def picture(path):
@@ -80,19 +80,6 @@ def test_learning_curve_of_nothing_is_an_error(tmp_path, history):
         plot_learning_curve(history, tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("length", "asked", "shown"), [(50, 8, 8), (3, 8, 3), (1, 4, 1), (9, 1, 1)])
-def test_montage_shows_so_many_frames(tmp_path, length, asked, shown):
-    pixels = picture(plot_montage(standing(length), tmp_path / "strip.png", frames=asked))
-    assert pixels.shape == (220, 200 * shown, 3)
-    for k in range(shown):
-        assert (pixels[20:, 200 * k : 200 * (k + 1)].sum(-1) < 500).sum() > 100
-
-
-def test_montage_needs_a_frame(tmp_path):
-    with pytest.raises(ValueError, match="at least one frame"):
-        plot_montage(standing(3), tmp_path / "strip.png", frames=0)
-
-
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
 def test_figures_can_be_vector_graphics(tmp_path, suffix):
     assert plot_rank_frequency(np.arange(1, 9), tmp_path / f"a{suffix}").stat().st_size > 1000
@@ -101,5 +88,3 @@ def test_figures_can_be_vector_graphics(tmp_path, suffix):
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a\.txt.*\.png"):
         plot_confusion(np.eye(2), ["a", "b"], tmp_path / "a.txt")
-    with pytest.raises(ValueError, match=r"\.png"):
-        plot_montage(standing(3), tmp_path / "a.gif")

@@ -126,13 +126,13 @@ class Performer:
     def resting_arm(self) -> Swing:
         return Swing(self.vary(-2, 8), self.body.arms_out + self.vary(-2, 2), self.vary(0, 25), self.vary(10, 28))
 
-    def stance(self, side: str, forward=0.0, sideways=0.0, yaw=0.0, width=1.0) -> tuple[float, float, float]:
-        """Finds a foot's place (left, forward, yaw) for a pelvis at (sideways, forward) turned `yaw` degrees left."""
+    def stance(self, side: str, forward=0.0, yaw=0.0, width=1.0) -> tuple[float, float, float]:
+        """Finds a foot's place (left, forward, yaw) for a pelvis at (0, forward) turned `yaw` degrees left."""
         sign, angle = SIDES[side], np.deg2rad(yaw)
         half = 0.095 * self.body.stance * width
         # the ankle belongs below the hip, so the toes are further forward than the pelvis
         ahead = self.body.bone("foot_length") / self.body.scale - 0.03
-        left = sideways + sign * half * np.cos(angle) + ahead * np.sin(angle)
+        left = sign * half * np.cos(angle) + ahead * np.sin(angle)
         front = forward - sign * half * np.sin(angle) + ahead * np.cos(angle)
         return left, front, yaw + sign * self.body.toes_out
 
