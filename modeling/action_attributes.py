@@ -104,6 +104,16 @@ ATTRIBUTES: dict[str, Attribute] = {
 }
 
 
+_MIRRORED = {"right arm": "left arm", "to the left": "to the right", "clockwise": "counter-clockwise"}
+_MIRRORED |= {other: one for one, other in _MIRRORED.items()}
+
+
+def mirrored_values(name: str) -> list[int]:
+    """The number that each value of an attribute has in a mirror."""
+    values = list(ATTRIBUTES[name].values)
+    return [values.index(_MIRRORED.get(value, value)) for value in values]
+
+
 _LAYOUT = get_layout("kinect20")
 _SMOOTHING = 3  # frames
 _STILL_ARM = 0.15  # standard deviation of a hand's place, seen from the trunk, that counts as no movement
@@ -127,8 +137,7 @@ def attribute_values(persons: np.ndarray, layout: str) -> dict[str, str]:
         persons: (persons, frames, joints, 3) normalised: torso lengths, y up.
         layout: name of the joints' layout.
     """
-    joints = np.nan_to_num(map_joints(persons[:1], layout, _LAYOUT.name)[0])
-    body = _Body(_in_body_axes(_smooth(joints)))
+    body = _Body(seen_body(persons, layout))
     return {
         "arms": body.arms(),
         "hands": body.highest_hand(),
@@ -143,6 +152,15 @@ def attribute_values(persons: np.ndarray, layout: str) -> dict[str, str]:
         "lean": _yes(body.lean() > _LEAN),
         "repeated": _yes(body.turning_points() >= 4),
     }
+
+
+def seen_body(persons: np.ndarray, layout: str) -> np.ndarray:
+    """The first person's joints (frames, 20, 3), smoothed, along the axes right, up, forward.
+
+    Args:
+        persons, layout: as `attribute_values` takes them.
+    """
+    return _in_body_axes(_smooth(np.nan_to_num(map_joints(persons[:1], layout, _LAYOUT.name)[0])))
 
 
 class _Body:
@@ -248,21 +266,25 @@ class _Body:
         return float(np.percentile(angle, 95) - angle[: max(1, len(angle) // 10)].mean())
 
     def turning_points(self) -> int:
-        """How often the hands or feet turn back, along the direction in which they move fastest."""
+        """How often the hands or feet turn back."""
         moving = [*self.hands.values(), self["right_ankle"], self["left_ankle"]]
-        ways = np.concatenate(moving, axis=1)
-        along = ways @ np.linalg.svd(np.diff(ways, axis=0), full_matrices=False)[2][0]
-        slack, turns, rising = 0.25 * np.ptp(along), 0, None
-        extreme = along[0]
-        for value in along[1:]:
-            if rising is None:
-                rising = value > extreme if abs(value - extreme) > slack else None
-                extreme = value if rising is not None else extreme
-            elif (value > extreme) == rising:
-                extreme = value
-            elif abs(value - extreme) > slack:
-                turns, rising, extreme = turns + 1, not rising, value
-        return turns
+        return turning_points(np.concatenate(moving, axis=1))
+
+
+def turning_points(ways: np.ndarray) -> int:
+    """How often ways (frames, coordinates) turn back, along the direction in which they move fastest."""
+    along = ways @ np.linalg.svd(np.diff(ways, axis=0), full_matrices=False)[2][0]
+    slack, turns, rising = 0.25 * np.ptp(along), 0, None
+    extreme = along[0]
+    for value in along[1:]:
+        if rising is None:
+            rising = value > extreme if abs(value - extreme) > slack else None
+            extreme = value if rising is not None else extreme
+        elif (value > extreme) == rising:
+            extreme = value
+        elif abs(value - extreme) > slack:
+            turns, rising, extreme = turns + 1, not rising, value
+    return turns
 
 
 def _in_body_axes(joints: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 Direct attribute prediction (Lampert et al., CVPR 2009) through a noisy channel, which is this project's choice. The
 training part gives P(c | a), how often the joints show the value c where a description has the value a. A label scores
 log(P(c | its value) / P(c)) for each of its attributes. So an attribute counts for as much as the joints show it
-reliably: "which arm moves" far more than "is it repeated".
+reliably: "which arm moves" far more than "is it repeated". What `attribute_motion` expects the motion to measure comes
+on top.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .action_attributes import ATTRIBUTES, attribute_values
 from .action_lexicon import ActionLexicon, Match
+from .attribute_motion import AttributeMotion
 from .label_descriptions import LabelDescription, parse_description
 from .label_tree import label_key, normalize_label
 from .prompt_states import KeptStates
@@ -57,14 +60,20 @@ class AttributeStatistics:
         confusions: attribute to (described, shown) probabilities of each value that the joints show, given the
             description's.
         shares: attribute to the share of each value that the joints show.
+        motion: `AttributeMotion.packed`; None of a model that was trained before there was one: the values alone count.
     """
 
     confusions: dict[str, list[list[float]]]
     shares: dict[str, list[float]]
+    motion: dict[str, str] | None = None
 
     @classmethod
     def gathered(
-        cls, numbers: np.ndarray, labels: Sequence[str], descriptions: Mapping[str, LabelDescription]
+        cls,
+        numbers: np.ndarray,
+        labels: Sequence[str],
+        descriptions: Mapping[str, LabelDescription],
+        measures: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> AttributeStatistics:
         """From training motions.
 
@@ -72,6 +81,7 @@ class AttributeStatistics:
             numbers: (sequences, attributes), see `value_numbers`.
             labels: of each sequence.
             descriptions: of the labels; each class has the same weight.
+            measures: of the motions and of their mirror images, see `motion_measures`.
         """
         confusions, shares, of_label = {}, {}, np.array(labels)
         for column, (name, attribute) in zip(numbers.T, ATTRIBUTES.items(), strict=True):
@@ -87,7 +97,12 @@ class AttributeStatistics:
                     counts[described] += meant / meant.sum(0) * found
             confusions[name] = (counts / counts.sum(1, keepdims=True)).round(4).tolist()
             shares[name] = share.round(4).tolist()
-        return cls(confusions, shares)
+        found = cls(confusions, shares)
+        if measures is None:
+            return found
+        meant = found.value_shares([descriptions[label] for label in dict.fromkeys(labels)])
+        motion = AttributeMotion.gathered(*measures, labels, meant)
+        return cls(confusions, shares, motion and motion.packed())
 
     def value_shares(self, descriptions: Sequence[LabelDescription]) -> ValueShares:
         """What descriptions mean: of several values each as often as the joints show it."""
@@ -99,19 +114,24 @@ class AttributeStatistics:
                     row[fitting] = share[fitting] / share[fitting].sum()
         return found
 
-    def scores(self, numbers: np.ndarray, meant: ValueShares) -> np.ndarray:
+    @cached_property
+    def _motion(self) -> AttributeMotion | None:
+        return AttributeMotion.unpacked(self.motion) if self.motion else None
+
+    def scores(self, numbers: np.ndarray, meant: ValueShares, measures: np.ndarray | None = None) -> np.ndarray:
         """(sequences, labels) log-likelihood ratios of the labels' attributes; 0 for a label that has none.
 
         Args:
             numbers: (sequences, attributes), see `value_numbers`.
             meant: what the labels mean.
+            measures: (sequences, measures), see `motion_measures`; default None: the values alone count.
         """
         total = np.zeros((len(numbers), len(next(iter(meant.values())))))
         for column, (name, shares) in zip(numbers.T, meant.items(), strict=True):
             has_one, likelihood = shares.any(1), shares @ np.array(self.confusions[name])
             ratios = np.log(likelihood.clip(_IMPOSSIBLE) / np.array(self.shares[name]).clip(_RAREST))
             total[:, has_one] += ratios[has_one][:, column].T
-        return total
+        return total if measures is None or self._motion is None else total + self._motion.scores(measures, meant)
 
 
 def _expected(share: np.ndarray) -> np.ndarray:
@@ -185,16 +205,16 @@ class LabelLexicon:
                 found[name][unknown] = _guess(weights, shares)
         return found
 
+    def explains(self, label: str, description: LabelDescription) -> bool:
+        """Whether a label's attributes are known: by its own description, by name or by the lexicon."""
+        return bool(description.attributes or self._described(label, description).attributes)
+
     def guessed(self, labels: Sequence[str], descriptions: Sequence[LabelDescription]) -> list[Match]:
         """What the lexicon says of labels that neither it nor a description explains; nothing without a lexicon."""
         if self.lexicon is None:
             return []
         meant = zip(labels, descriptions, strict=True)
-        return [
-            self.lexicon.find(label)
-            for label, one in meant
-            if not (one.attributes or self._described(label, one).attributes)
-        ]
+        return [self.lexicon.find(label) for label, one in meant if not self.explains(label, one)]
 
     def _described(self, label: str, otherwise: LabelDescription) -> LabelDescription:
         """What the same name means here, else what the lexicon's entry does."""

@@ -31,6 +31,7 @@ from .label_descriptions import LabelDescription
 from .label_scoring import score_labels
 from .label_tree import LabelTree
 from .modeling_llm_ar import LlmArForActionRecognition
+from .motion_measures import motion_measures
 from .open_vocabulary import NamedCandidates, WeightedCandidates
 from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .prompt_states import KeptStates
@@ -151,9 +152,10 @@ class MotionScorer:
         mask = np.full(skeletons.shape[:2], seen)
         signals = self._signals(len(mask), senses)
         sentences = self.processor.encode_features(torch.from_numpy(skeletons), torch.from_numpy(mask), signals)
-        values = features = None
+        values = features = measures = None
         if self.needs_attributes and seen:
             values = value_numbers(skeletons, mask, self.layout.name)
+            measures = motion_measures(skeletons, mask, self.layout.name)
         if self.processor.motion_features:
             absent = self.processor.feature_extractor.max_persons - skeletons.shape[1]
             features = motion_features(np.pad(skeletons, ((0, 0), (0, absent), (0, 0), (0, 0), (0, 0))))
@@ -162,6 +164,7 @@ class MotionScorer:
                 [sentence],
                 None if values is None else values[number],
                 None if features is None else features[number : number + 1],
+                measures=None if measures is None else measures[number],
             )
             for number, sentence in enumerate(sentences)
         ]
@@ -173,7 +176,10 @@ class MotionScorer:
 
     def posteriors(self, recordings: Sequence[EncodedRecording]) -> np.ndarray:
         """(recordings, labels) float64 posteriors; the same sentence is scored once."""
-        keys = [(tuple(one.sentences[0]), _bytes(one.attributes), _bytes(one.motion_features)) for one in recordings]
+        keys = [
+            (tuple(one.sentences[0]), *map(_bytes, (one.attributes, one.motion_features, one.measures)))
+            for one in recordings
+        ]
         distinct = dict(zip(keys, recordings, strict=True))
         order = sorted(distinct, key=lambda key: len(key[0]))
         found: dict[tuple, np.ndarray] = {}

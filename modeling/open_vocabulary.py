@@ -50,6 +50,7 @@ Prior = dict[str, np.ndarray]
 _DESCRIPTION = "\nThe movement is:"
 _QUESTION = "\nQuestion: {question} Answer:"
 _IMPOSSIBLE = 1e-6  # likelihood below which one answer cannot rule a label out
+_GUESSED = 2.0  # how much worse a guessed meaning fits the motions that it means than a described one
 
 
 def candidates_for(
@@ -269,6 +270,8 @@ class OpenVocabularyScorer:
         if "attributes" in self.kinds:
             self.statistics = AttributeStatistics(**(model.config.attribute_statistics or {}))
             self.lexicon = LabelLexicon(model.config.label_lexicon or {}, model.lexicon)
+            explained = map(self.lexicon.explains, self.labels, self.described)
+            self.leeway = np.where(self.trained | np.array(list(explained)), 0.0, _GUESSED)
         self._key = repr((self.labels, self.described, self.kinds))
 
     def warn_of_guesses(self) -> None:
@@ -355,7 +358,8 @@ class OpenVocabularyScorer:
         for row, recording in zip(rows, recordings, strict=True):
             if recording.attributes is not None:
                 meant = states.kept(("meant", self._key), lambda: self._meant(states))
-                row += self.statistics.scores(recording.attributes[None], meant)
+                measures = None if recording.measures is None else recording.measures[None]
+                row += self.statistics.scores(recording.attributes[None], meant, measures) + self.leeway
         return np.concatenate(rows)
 
     def _meant(self, states: KeptStates) -> ValueShares:
@@ -394,7 +398,7 @@ class ScoreWeights:
     questions: float = 0.25
     attributes: float = 1.0
     calibration: float = 1.0
-    seen_penalty: float = 0.0
+    seen_penalty: float = 1.0
 
     def combine(self, scores: Scores, prior: Prior, seen: np.ndarray) -> np.ndarray:
         """(sequences, labels) the log of each label's share.

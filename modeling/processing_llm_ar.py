@@ -27,6 +27,7 @@ from .hub_repository import (
     written_format,
 )
 from .modeling_action_vqvae import ActionVQVAE
+from .motion_measures import motion_measures
 from .recording_inputs import RecordingInputs, with_signals
 from .signal_sequence import standardized
 from .skeleton_recording import is_several
@@ -59,12 +60,14 @@ class EncodedRecording:
         attributes: (attributes,) int64, the values that the joints show, see `value_numbers`; None if not asked for.
         motion_features: (views, features) float32, see `class_prototypes`; None of a processor that gives none.
         familiarity: 0..1, see `Familiarity`; None of a processor that does not know.
+        measures: (measures,) float32, see `motion_measures`; None if no attributes were asked for.
     """
 
     sentences: list[list[int]]
     attributes: np.ndarray | None = None
     motion_features: np.ndarray | None = None
     familiarity: float | None = None
+    measures: np.ndarray | None = None
 
 
 class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
@@ -249,7 +252,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
 
         Args:
             skeletons, layout, fps, views, conventions: see `__call__`.
-            attributes: whether to compute the values of `ATTRIBUTES` that the joints show, default False.
+            attributes: whether to compute the values of `ATTRIBUTES` that the joints show, and measures; default False.
         """
         extractor, encoded = self.feature_extractor, list[EncodedRecording]()
         for start in range(0, len(skeletons), _BATCH):
@@ -258,8 +261,11 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
             seen, mask, signals = self._batch(read, views)
             sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask), signals)
             shown = mask[::views].any(1)
-            values = value_numbers(seen[::views][shown], mask[::views][shown], extractor.layout) if attributes else None
-            values_of = dict(zip(np.flatnonzero(shown), [] if values is None else values, strict=False))
+            values_of, measures_of = dict[int, np.ndarray](), dict[int, np.ndarray]()
+            if attributes:
+                joints = seen[::views][shown], mask[::views][shown], extractor.layout
+                values_of = dict(zip(np.flatnonzero(shown).tolist(), value_numbers(*joints), strict=True))
+                measures_of = dict(zip(values_of, motion_measures(*joints), strict=True))
             features = motion_features(seen) if self.motion_features else None
             familiar: list[float | None] = [None] * len(read)
             if self._familiarity is not None and shown.any():
@@ -274,6 +280,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
                         values_of.get(number),
                         None if features is None else features[of_views],
                         familiar[number],
+                        measures_of.get(number),
                     )
                 )
         return encoded

@@ -7,9 +7,11 @@ import numpy as np
 from llm_action.config.experiment import Experiment
 from llm_action.datasets import row_to_sequence
 from llm_action.datasets.descriptions import known_descriptions
+from llm_action.datasets.lexicon import describe
 from llm_action.datasets.split import Split, dataset_names, described_labels
 from llm_action.modeling.attribute_likelihood import AttributeStatistics, attributes_entry, value_numbers
 from llm_action.modeling.label_tree import label_key
+from llm_action.modeling.motion_measures import mirrored, motion_measures
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
 _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
@@ -21,9 +23,13 @@ def gather_attribute_statistics(experiment: Experiment, processor: LlmArProcesso
     table = split.train.select(rows).with_format("numpy")
     extractor = processor.feature_extractor
     shown = extractor([row_to_sequence(row) for row in table])
-    numbers = value_numbers(shown["skeletons"], shown["person_mask"], extractor.layout)
+    skeletons, mask, layout = shown["skeletons"], shown["person_mask"], extractor.layout
+    measures = tuple(motion_measures(seen, mask, layout) for seen in (skeletons, mirrored(skeletons, layout)))
     labels = [split.labels[int(label)] for label in table["label"]]
-    return AttributeStatistics.gathered(numbers, labels, described_labels(experiment, sorted(set(labels))))
+    described = described_labels(experiment, sorted(set(labels)))
+    # a data set without descriptions has names, and the lexicon knows what most of them mean
+    described |= describe(label for label, one in described.items() if not one.attributes)
+    return AttributeStatistics.gathered(value_numbers(skeletons, mask, layout), labels, described, measures)
 
 
 def training_lexicon(experiment: Experiment) -> dict[str, str]:
