@@ -101,7 +101,7 @@ class AttributeStatistics:
         if measures is None:
             return found
         meant = found.value_shares([descriptions[label] for label in dict.fromkeys(labels)])
-        motion = AttributeMotion.gathered(*measures, labels, meant)
+        motion = AttributeMotion.gathered(*measures, labels, found._evenly(meant))
         return cls(confusions, shares, motion and motion.packed())
 
     def value_shares(self, descriptions: Sequence[LabelDescription]) -> ValueShares:
@@ -131,7 +131,14 @@ class AttributeStatistics:
             has_one, likelihood = shares.any(1), shares @ np.array(self.confusions[name])
             ratios = np.log(likelihood.clip(_IMPOSSIBLE) / np.array(self.shares[name]).clip(_RAREST))
             total[:, has_one] += ratios[has_one][:, column].T
-        return total if measures is None or self._motion is None else total + self._motion.scores(measures, meant)
+        if measures is None or self._motion is None:
+            return total
+        return total + self._motion.scores(measures, self._evenly(meant))
+
+    def _evenly(self, meant: ValueShares) -> ValueShares:
+        """The same with each of several values alike, however often the joints show it."""
+        even = {name: of / np.array(self.shares[name]).clip(_RAREST) for name, of in meant.items()}
+        return {name: of / of.sum(1, keepdims=True).clip(1e-12) for name, of in even.items()}
 
 
 def _expected(share: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ _RIDGE = 3.0  # of the regression from attributes
 _EVEN = 0.2  # share of the scatter in which measures are taken to be independent
 _LEAST = 0.01  # variance; of measures that never vary
 _WEIGHT = 0.2  # share of the log-likelihood that counts
+_RIGHT_HANDED = 0.85  # share of what either arm may do that the right one does
 _RIGHT, _LEFT = (list(ATTRIBUTES["arms"].values).index(arm) for arm in ("right arm", "left arm"))
 _FIELDS = ("centre", "scale", "usual", "towards", "metric")
 
@@ -92,14 +93,13 @@ class AttributeMotion:
             meant: attribute to (labels, values) shares of what the labels mean.
         """
         speaks = (measures - self.centre) / self.scale @ self.towards
-        arms = meant["arms"]
-        left = arms[:, _LEFT] / (arms[:, _RIGHT] + arms[:, _LEFT]).clip(1e-12)
         found = []
-        for side, share in ((False, 1 - left), (True, left)):
-            attributes = _filled(_one_arm(meant, np.full(len(arms), side)), self.usual) - self.usual
-            distance = np.einsum("la,ab,lb->l", attributes, self.metric, attributes)
-            found.append(np.log(share.clip(1e-12)) + speaks @ attributes.T - distance / 2)
-        # a label that allows both arms is a mixture of the two
+        for left, share in ((False, _RIGHT_HANDED), (True, 1 - _RIGHT_HANDED)):
+            one_arm = _one_arm(meant, np.full(len(meant["arms"]), left))
+            attributes = _filled(one_arm, self.usual) - self.usual
+            distances = ((attributes @ self.metric) * attributes).sum(1)
+            found.append(np.log(share) + speaks @ attributes.T - distances / 2)
+        # a label that allows either arm is a mixture of the two; of others both are the same
         return _WEIGHT * np.logaddexp(*found)
 
     def packed(self) -> dict[str, str]:

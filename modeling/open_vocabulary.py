@@ -5,8 +5,8 @@ There are four kinds of score, each a log-likelihood of every label:
 - `label`: of the name and its phrasings after the prompt, averaged (log-mean-exp) over them.
 - `description`: of the label's texts after the request for a description, averaged (log-mean-exp) over the texts.
 - `questions`: of answers that fit the label's attributes, summed over the questions.
-- `attributes`: of the same attributes given the values that the joints show, see `attribute_likelihood`; a label
-  without attributes has those that a `LabelLexicon` guesses.
+- `attributes`: of the same attributes given what the joints show, see `attribute_likelihood`; a label without
+  attributes has those that a `LabelLexicon` guesses, and leeway for the guess.
 
 A frequent name or answer is likely whatever moves. So each score is taken minus `calibration` times its prior, the
 score of an empty sentence; this is this project's choice.

@@ -120,7 +120,7 @@ class TestWeights:
         seen = np.array([True, True, False, False])
         scores = {"label": logs((0.6, 0.2, 0.1, 0.1)), "attributes": logs((0.1, 0.9, 0.2, 0.3))}
         prior = {"label": logs(0.1, 0.1, 0.05, 0.1), "attributes": np.zeros(4)}
-        combined = np.exp(ScoreWeights(label=0.0).combine(scores, prior, seen))
+        combined = np.exp(ScoreWeights(label=0.0, seen_penalty=0.0).combine(scores, prior, seen))
         # the joints speak for the trained class 1, but its name does not; 0.1 for class 0 against 0.3 for class 3
         trained, others = np.array([0.75, 0.25]) * 0.25, np.array([0.4, 0.6]) * 0.75
         np.testing.assert_allclose(combined, [[*trained, *others]], rtol=1e-6)
