@@ -100,9 +100,9 @@ class AttributeStatistics:
         found = cls(confusions, shares)
         if measures is None:
             return found
-        meant = found.value_shares([descriptions[label] for label in dict.fromkeys(labels)])
-        motion = AttributeMotion.gathered(*measures, labels, found._evenly(meant))
-        return cls(confusions, shares, motion and motion.packed())
+        said = found._evenly(found.value_shares([descriptions[label] for label in dict.fromkeys(labels)]))
+        motion = AttributeMotion.gathered(*measures, labels, said)
+        return cls(confusions, shares, None if motion is None else motion.packed())
 
     def value_shares(self, descriptions: Sequence[LabelDescription]) -> ValueShares:
         """What descriptions mean: of several values each as often as the joints show it."""

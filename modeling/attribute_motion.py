@@ -132,4 +132,6 @@ def _filled(shares: Mapping[str, np.ndarray], usual: np.ndarray) -> np.ndarray:
     """(labels, values) all shares side by side, with the usual ones of what a label leaves out."""
     ends = np.cumsum([len(attribute.values) for attribute in ATTRIBUTES.values()])[:-1]
     parts = zip(ATTRIBUTES, np.split(usual, ends), strict=True)
-    return np.concatenate([np.where(shares[name].any(1)[:, None], shares[name], part) for name, part in parts], axis=1)
+    return np.concatenate(
+        [np.where(shares[name].any(1, keepdims=True), shares[name], part) for name, part in parts], axis=1
+    )

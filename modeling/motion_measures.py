@@ -143,7 +143,7 @@ def _turns(*ways: np.ndarray) -> np.ndarray:
     return _log(np.array(min(turning_points(np.concatenate(ways, axis=1)), _MOST_TURNS)))
 
 
-def _log(lengths: np.ndarray) -> np.ndarray:
+def _log(lengths: np.ndarray | np.floating | float) -> np.ndarray:
     return np.log(np.asarray(lengths) + _SMALL)
 
 

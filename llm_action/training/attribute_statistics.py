@@ -24,7 +24,7 @@ def gather_attribute_statistics(experiment: Experiment, processor: LlmArProcesso
     extractor = processor.feature_extractor
     shown = extractor([row_to_sequence(row) for row in table])
     skeletons, mask, layout = shown["skeletons"], shown["person_mask"], extractor.layout
-    measures = tuple(motion_measures(seen, mask, layout) for seen in (skeletons, mirrored(skeletons, layout)))
+    measures = motion_measures(skeletons, mask, layout), motion_measures(mirrored(skeletons, layout), mask, layout)
     labels = [split.labels[int(label)] for label in table["label"]]
     described = described_labels(experiment, sorted(set(labels)))
     # a data set without descriptions has names, and the lexicon knows what most of them mean

@@ -29,6 +29,7 @@ from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.open_vocabulary import KINDS, OpenVocabularyScorer, ScoreWeights
 from llm_action.modeling.processing_llm_ar import EncodedRecording, LlmArProcessor
+from llm_action.modeling.prompt_states import KeptStates
 from llm_action.training.adapt import Adaptation
 
 
@@ -213,6 +214,24 @@ class TestSingleScores:
                     fit = sum(likelihoods[answer] for answer in fitting) / sum(likelihoods.values())
                     expected += math.log(max(fit, 1e-6))  # no one answer rules a label out
                 assert found["questions"][row, column] == pytest.approx(expected, abs=1e-3)
+
+    def test_measures_count_and_a_guess_has_leeway(self, tiny_export, recordings):
+        """As attribute statistics alone have it, but for what a name that nothing explains is given."""
+        recognize = LlmArForActionRecognition.from_pretrained(tiny_export)
+        processor = LlmArProcessor.from_pretrained(tiny_export)
+        recognize.lexicon, recognize.config.label_lexicon = None, {"waving": "arms: right arm"}
+        labels = {"waving": LabelDescription(), "hop": LabelDescription(attributes={"feet": ("step",)})}
+        labels |= {"greet": LabelDescription(), "clap": LabelDescription()}  # clap is trained
+        scorer = OpenVocabularyScorer(recognize, processor, tuple(labels), labels, KINDS)
+        files = [str(file) for file in sorted(recordings.glob("*_s1_*"))[:2]]
+        encoded = processor.encode_recordings(files, attributes=True)
+        numbers, measures = (np.stack([getattr(one, name) for one in encoded]) for name in ("attributes", "measures"))
+        found = scorer(encoded)["attributes"]
+        meant = scorer._meant(KeptStates())
+        with_measures = scorer.statistics.scores(numbers, meant, measures)
+        np.testing.assert_allclose(found - with_measures, [[0, 0, 2, 0]] * 2, atol=1e-5)
+        assert np.abs(with_measures - scorer.statistics.scores(numbers, meant))[:, 0].min() > 1e-3
+        assert not scorer.prior()["attributes"].any()
 
 
 class TestBaselines:
