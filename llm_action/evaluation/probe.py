@@ -21,6 +21,7 @@ from llm_action.datasets.split import Split
 from llm_action.evaluation.evaluate import Classifier, evaluate, over_views
 from llm_action.evaluation.ledger import Origin, config_hash, weights_fingerprint
 from llm_action.evaluation.recordings import Recordings
+from llm_action.evaluation.schedule import one_cycle
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
@@ -75,7 +76,7 @@ def train_probe(recordings: Recordings, inputs: Inputs, steps: int | None = None
     torch.manual_seed(recordings.experiment.seed)
     probe = Probe(example.shape[2], example.shape[1], len(recordings.split.labels))
     optimizer = torch.optim.AdamW(probe.parameters(), 1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
+    schedule = one_cycle(optimizer, 1e-3, steps)
     batches = recordings.augmented(BATCH, steps)
     for skeletons, person_mask, targets in ProgressBar(batches, desc="probing with a small transformer", total=steps):
         loss = F.cross_entropy(probe(inputs(skeletons, person_mask)), targets, label_smoothing=0.1)

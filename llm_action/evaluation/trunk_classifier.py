@@ -21,6 +21,7 @@ from llm_action.evaluation.evaluate import Classifier, over_views
 from llm_action.evaluation.ledger import weights_fingerprint
 from llm_action.evaluation.rebuilding import Rebuilder
 from llm_action.evaluation.recordings import Recordings
+from llm_action.evaluation.schedule import one_cycle
 from llm_action.modeling.base_model import fast_dtype
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.modeling.skeleton_trunk import SIZES
@@ -114,7 +115,7 @@ def fit_averaged(
     rebuilder = Rebuilder(model)
     weights = [*model.parameters(), *rebuilder.parameters()]
     optimizer = torch.optim.AdamW(weights, LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
+    schedule = one_cycle(optimizer, LEARNING_RATE, steps)
     half = fast_dtype(torch.bfloat16, "cpu") == torch.bfloat16
     progress = ProgressBar(batches, desc=title, total=steps)
     for step, (skeletons, person_mask, signals, *targets) in enumerate(progress, 1):

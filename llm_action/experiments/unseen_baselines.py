@@ -20,6 +20,7 @@ from llm_action.config.progress import ProgressBar
 from llm_action.evaluation.evaluate import Scorer
 from llm_action.evaluation.probe import BATCH, Probe, joint_inputs, probe_steps
 from llm_action.evaluation.recordings import Recordings
+from llm_action.evaluation.schedule import one_cycle
 from llm_action.modeling.action_attributes import ATTRIBUTES
 from llm_action.modeling.attribute_likelihood import fitting_values, value_numbers
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
@@ -92,7 +93,7 @@ def train_alignment(
     torch.manual_seed(recordings.experiment.seed)
     encoder = Probe(example.shape[2], example.shape[1], embeddings.shape[1])
     optimizer = torch.optim.AdamW(encoder.parameters(), 1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
+    schedule = one_cycle(optimizer, 1e-3, steps)
     among_seen = torch.full((len(embeddings),), -1)
     among_seen[list(seen)] = torch.arange(len(seen))
     targets_of = embeddings[list(seen)]
