@@ -29,7 +29,7 @@ ScoreWindows = Callable[[list[SkeletonSequence]], Any]
 _USUAL_FPS = 30.0  # frames a second where they are not known
 _SCORED_AT_ONCE = 64  # windows
 _SMALLEST_WINDOW = 0.5  # share of a window that has to lie within the recording
-_OF_POINTS = {"hop": 0.1, "smoothing": 0.3, "threshold": 0.3, "shortest": 0.0}  # chosen on MSRC-12's odd subjects
+_OF_POINTS = {"hop": 0.1, "smoothing": 0.3, "threshold": 0.2, "shortest": 0.0}  # chosen on MSRC-12's odd subjects
 _LEAST = 1e-6  # posterior, and what is lacking to certainty
 
 
