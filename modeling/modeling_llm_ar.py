@@ -223,7 +223,7 @@ class LlmArForActionRecognition(RecognizerFiles):
             input_ids, attention_mask: (batch, tokens) prompts, as the processor makes them.
             tree: the candidates (`LabelTree.from_labels`); default the classes trained on.
             motion_features: (batch, features) as the processor of a model with `prototypes` gives them. Where all
-                candidates are classes of the model, the log-likelihoods of their prototypes are added.
+                candidates are classes of the model, their prototypes have a say, see `ClassPrototypes.joined`.
             states: of several calls between which no weight changes; the words before the action tokens are then read
                 in the first of them alone. Not used where gradients are taken, which run through those words.
 
@@ -233,8 +233,10 @@ class LlmArForActionRecognition(RecognizerFiles):
         """
         tree = tree or self.trained_labels
         scores = score_labels(self.causal_lm, tree, **self._prompts(input_ids, attention_mask, states))
-        of_prototypes = self._prototype_scores(tree, motion_features)
-        return scores if of_prototypes is None else scores + of_prototypes
+        classes = self._classes_with_prototypes(tree, motion_features)
+        if classes is None or self.prototypes is None or motion_features is None:
+            return scores
+        return self.prototypes.joined(scores, motion_features, classes)
 
     @torch.no_grad()
     def rank(
@@ -258,7 +260,7 @@ class LlmArForActionRecognition(RecognizerFiles):
             ValueError: see `score`; k < 1; a tolerance that is not above 0.
         """
         tree = tree or self.trained_labels
-        if self._prototype_scores(tree, motion_features) is not None:
+        if self._classes_with_prototypes(tree, motion_features) is not None:
             return ranked(self.score(input_ids, attention_mask, tree, motion_features, states), k)
         prompts = self._prompts(input_ids, attention_mask, states)
         return rank_labels(self.causal_lm, tree, **prompts, k=k, tolerance=tolerance)
@@ -291,13 +293,13 @@ class LlmArForActionRecognition(RecognizerFiles):
             options = {"eos_token_id": self.config.end_token_id, "pad_token_id": self.config.end_token_id, **options}
         return self.causal_lm.generate(inputs_embeds=self.embed(input_ids), attention_mask=mask, **options)
 
-    def _prototype_scores(self, tree: LabelTree, motion_features: Tensor | None) -> Tensor | None:
-        """(batch, labels) log-likelihoods of the labels' prototypes; None if some label is no class of the model."""
+    def _classes_with_prototypes(self, tree: LabelTree, motion_features: Tensor | None) -> list[int] | None:
+        """The numbers of the labels' prototypes; None if there are none, or some label is no class of the model."""
         if self.prototypes is None or motion_features is None:
             return None
         places = {name: number for number, name in enumerate(self.config.label_names or ())}
         numbers = [places.get(label, -1) for label in tree.labels]
-        return None if -1 in numbers else self.prototypes(motion_features)[:, numbers]
+        return None if -1 in numbers else numbers
 
     def _prompts(self, input_ids: Tensor, attention_mask: Tensor | None, states: KeptStates | None) -> dict[str, Any]:
         """The prompts as `label_scoring` takes them; with `states`, without the words that all begin with."""

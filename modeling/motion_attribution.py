@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .attribute_likelihood import value_numbers
-from .class_prototypes import motion_features
+from .class_prototypes import prompt_features
 from .configuration_llm_ar import ActionVQVAEConfig, LlmArConfig
 from .label_descriptions import LabelDescription
 from .label_scoring import score_labels
@@ -158,7 +158,11 @@ class MotionScorer:
             measures = motion_measures(skeletons, mask, self.layout.name)
         if self.processor.motion_features:
             absent = self.processor.feature_extractor.max_persons - skeletons.shape[1]
-            features = motion_features(np.pad(skeletons, ((0, 0), (0, absent), (0, 0), (0, 0), (0, 0))))
+            whole, present = (
+                np.pad(skeletons, ((0, 0), (0, absent), *[(0, 0)] * 3)),
+                np.pad(mask, ((0, 0), (0, absent))),
+            )
+            features = prompt_features(whole, present, self.layout.name)
         return [
             EncodedRecording(
                 [sentence],

@@ -14,7 +14,7 @@ from transformers import BatchEncoding, ProcessorMixin
 from transformers.utils import cached_file
 
 from .attribute_likelihood import value_numbers
-from .class_prototypes import motion_features
+from .class_prototypes import prompt_features
 from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_features
 from .hub_repository import (
     FORMAT_VERSION,
@@ -93,7 +93,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
         sense_fingerprints: as `vqvae_fingerprint`, of each of them.
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
         first_action_id: rows of the base's word embeddings, where they are more than the tokenizer's words (default).
-        motion_features: whether prompts come with `class_prototypes.motion_features`, for a model that has prototypes;
+        motion_features: whether prompts come with `class_prototypes.prompt_features`, for a model that has prototypes;
             default False.
         familiarity: how familiar motions are; saved to and loaded from `familiarity.safetensors`. Default None: it is
             not known.
@@ -266,7 +266,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
                 joints = seen[::views][shown], mask[::views][shown], extractor.layout
                 values_of = dict(zip(np.flatnonzero(shown).tolist(), value_numbers(*joints), strict=True))
                 measures_of = dict(zip(values_of, motion_measures(*joints), strict=True))
-            features = motion_features(seen) if self.motion_features else None
+            features = prompt_features(seen, mask, extractor.layout, views) if self.motion_features else None
             familiar: list[float | None] = [None] * len(read)
             if self._familiarity is not None and shown.any():
                 shares = self._familiarity.familiarity(familiarity_features(seen[::views][shown], extractor.layout))

@@ -1,9 +1,10 @@
-"""Teaches a model new classes from a few examples: the recognizer goes on learning, the action tokenizer stays.
+"""Teaches a model new classes from a few examples; the action tokenizer stays.
 
-Each example becomes many augmented action sentences. The old classes are rehearsed from what is kept beside the model
+Prototypes of all classes (`class_prototypes`) and what the new names mean recognise a class from its first example on.
+Where there are enough examples of each new class, the language model goes on learning as well: each example becomes
+many augmented action sentences, and the old classes are rehearsed from what is kept beside the model
 (`llm_action.training.rehearsal`), or from recordings. Every class is drawn as often as every other, so that a new one
-is as likely as an old. The Trainer is that of stage 2. Prototypes of all classes (`class_prototypes`) tell apart what
-the action tokenizer does not.
+is as likely as an old. The Trainer is that of stage 2.
 """
 
 from __future__ import annotations
@@ -36,10 +37,15 @@ from llm_action.datasets.benchmark import checked_folder
 from llm_action.datasets.cameras import filming
 from llm_action.datasets.folder import class_folders
 from llm_action.hub.model_folder import export
-from llm_action.modeling.class_prototypes import ClassPrototypes, motion_features
+from llm_action.modeling.action_attributes import ATTRIBUTES
+from llm_action.modeling.attribute_likelihood import AttributeStatistics, LabelLexicon
+from llm_action.modeling.class_prototypes import ClassPrototypes, example_features, motion_features
+from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.label_tree import LabelTree, label_token_ids, normalize_label
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.prompt_states import KeptStates
+from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
 from llm_action.training.familiarity import changed_features
@@ -56,6 +62,7 @@ class Adaptation:
     """How a model learns new classes (this project's choice).
 
     Args:
+        enough: examples of every new class from which the language model is trained on; with fewer it stays as it is.
         steps, batch_size, learning_rate: of AdamW with a cosine schedule, for adapter and action embeddings alike.
         sentences: augmented action sentences of each example, beside the plain one.
         augmentation: ranges of what an augmented sentence shows differently.
@@ -63,6 +70,7 @@ class Adaptation:
         save_steps: steps between checkpoints.
     """
 
+    enough: int = 5
     steps: int = 150
     batch_size: int = 16
     learning_rate: float = 5e-4
@@ -141,7 +149,9 @@ def adapt_recognizer(
     adaptation: Adaptation,
     work: Path | None = None,
 ) -> Rehearsal:
-    """Trains a recognizer on, in place: its classes become the old and the new ones.
+    """Teaches a recognizer, in place: its classes become the old and the new ones.
+
+    The language model is trained on where there are `adaptation.enough` examples of every new class, or no new class.
 
     Args:
         model: loaded with `is_trainable=True`.
@@ -153,15 +163,20 @@ def adapt_recognizer(
     Returns:
         What is known of all classes.
     """
+    old, new = _with_names(old), _with_names(new)
     known = _joined(old, new)
-    names = list(dict.fromkeys([*(model.config.label_names or ()), *known.sentences]))
+    before = [normalize_label(name) for name in model.config.label_names or ()]
+    added = [len(rows) for name, rows in new.features.items() if name not in before]
+    teach = not added or min(added) >= adaptation.enough
+    names = list(dict.fromkeys([*before, *known.sentences]))
     names = list(LabelTree.from_labels(names, processor.tokenizer).labels)
-    none = np.zeros_like(next(iter(known.features.values()))[:0])
-    model.prototypes = ClassPrototypes.fitted([known.features.get(name, none) for name in names]).to(model.device)
+    model.prototypes = _prototypes(model, processor, names, old, new, teach).to(model.device)
     processor.motion_features = True
     if processor.familiarity is not None and new.familiar:
         processor.familiarity = processor.familiarity.with_classes(list(new.familiar.values()))
     _name_classes(model, names, processor)
+    if not teach:
+        return known
     examples = naming_examples(known.sentences, processor)
     with TemporaryDirectory() if work is None else nullcontext(work) as folder:
         saving = "no" if work is None else "steps"
@@ -245,34 +260,79 @@ def read_examples(
 def _shown_by(
     sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation
 ) -> Rehearsal:
-    """Action sentences, plain and augmented, and motion features of sequences by class."""
+    """Action sentences, plain and augmented, and features of sequences by class."""
     extractor, known = processor.feature_extractor, Rehearsal({}, {})
     for label, given in sequences.items():
         normalized = [extractor.normalize_in_space(sequence) for sequence in given]
         known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
-        views = [motion_features(extractor.views_of(extractor.as_seen(persons), _VIEWS)) for persons in normalized]
-        known.features[label] = np.stack(views)
+        views = [extractor.views_of(extractor.as_seen(persons), _VIEWS) for persons in normalized]
+        known.features[label] = np.stack([example_features(of_one, extractor.layout) for of_one in views])
         if processor.familiarity is not None:
             changed = [changed_features(persons, extractor, adaptation.seed) for persons in normalized]
             known.familiar[label] = np.stack(changed)
     return known
 
 
+def _with_names(known: Rehearsal) -> Rehearsal:
+    """The same with names as models spell them."""
+    parts = (known.sentences, known.features, known.familiar)
+    return Rehearsal(*({normalize_label(label): of_label for label, of_label in part.items()} for part in parts))
+
+
 def _joined(old: Rehearsal, new: Rehearsal) -> Rehearsal:
     sentences: dict[str, list[list[int]]] = {}
-    features: dict[str, np.ndarray] = {}
+    features = dict(old.features)
     for part in (old, new):
-        for label, found in part.sentences.items():
+        for name, found in part.sentences.items():
             if found:
-                sentences.setdefault(normalize_label(label), []).extend(found)
-        for label, rows in part.features.items():
-            name = normalize_label(label)
-            if name in features:
-                views = min(features[name].shape[1], rows.shape[1])
-                features[name] = np.concatenate([features[name][:, :views], rows[:, :views]])
-            else:
-                features[name] = rows
+                sentences.setdefault(name, []).extend(found)
+    for name, rows in new.features.items():
+        before = features.get(name, rows[:0])
+        views, width = min(before.shape[1], rows.shape[1]), min(before.shape[2], rows.shape[2])
+        features[name] = np.concatenate([of[:, :views, :width] for of in (before, rows)])
     return Rehearsal(sentences, features)
+
+
+def _prototypes(
+    model: LlmArForActionRecognition,
+    processor: LlmArProcessor,
+    names: list[str],
+    old: Rehearsal,
+    new: Rehearsal,
+    teach: bool,
+) -> ClassPrototypes:
+    """Of all classes; of a rehearsal file of earlier versions, of the features that it has."""
+    extractor, earlier = processor.feature_extractor, model.prototypes
+    width = min(rows.shape[2] for part in (old, new) for rows in part.features.values())
+    none = np.zeros((0, 1, width), np.float32)
+    known, given = ([part.features.get(name, none)[..., :width] for name in names] for part in (old, new))
+    before = {normalize_label(name): number for number, name in enumerate(model.config.label_names or ())}
+    few, taught = [], []
+    for name in names:
+        number = before.get(name)
+        has_flags = number is not None and earlier is not None and earlier.few is not None
+        few.append(bool(earlier.few[number]) if has_flags else number is None)
+        taught.append(teach or (bool(earlier.taught[number]) if has_flags else number is not None))
+    shape = (1, extractor.max_persons, extractor.num_frames, len(get_layout(extractor.layout).joints), 3)
+    of_motion = motion_features(np.zeros(shape, np.float32)).shape[1]
+    meant = _meant_by_names(model, processor, names)
+    return ClassPrototypes.fitted(known, given, few, taught, meant, of_motion if width > of_motion else 0)
+
+
+def _meant_by_names(model: LlmArForActionRecognition, processor: LlmArProcessor, names: list[str]) -> np.ndarray | None:
+    """(attributes, values, classes) how much likelier each name is where the joints show a value, in nats."""
+    config = model.config
+    if not config.attribute_statistics:
+        return None
+    statistics = AttributeStatistics(**config.attribute_statistics)
+    lexicon = LabelLexicon(config.label_lexicon or {}, model.lexicon)
+    said, tokenizer = [LabelDescription()] * len(names), processor.tokenizer
+    meant = lexicon.value_shares(names, said, statistics, model.causal_lm, tokenizer, KeptStates())
+    table = np.zeros((len(ATTRIBUTES), max(len(one.values) for one in ATTRIBUTES.values()), len(names)))
+    for rows, (name, attribute) in zip(table, ATTRIBUTES.items(), strict=True):
+        values = np.arange(len(attribute.values))
+        rows[: len(values)] = statistics.scores(values[:, None], {name: meant[name]})
+    return table
 
 
 def _name_classes(model: LlmArForActionRecognition, names: list[str], processor: LlmArProcessor) -> None:

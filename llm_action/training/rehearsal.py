@@ -4,8 +4,8 @@
 
     {"vqvae_fingerprint": "...", "sentences": {"wave": [[49170, 49233, ...], ...], ...}}
 
-`rehearsal.safetensors` holds motion features (sequences, views, features) of each class, see `class_prototypes`: one
-view of what training had plenty of, several of classes learned from a few examples. Rough skeletons can be made of
+`rehearsal.safetensors` holds features (sequences, views, features) of each class, `class_prototypes.example_features`:
+one view of what training had plenty of, several of classes learned from a few examples. Rough skeletons can be made of
 either file, so they stay where they were written: they are never pushed.
 """
 
@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from llm_action.config.atomic_files import write_json
 from llm_action.config.reading import read_json
 from llm_action.datasets import row_to_sequence
-from llm_action.modeling.class_prototypes import motion_features
+from llm_action.modeling.class_prototypes import example_features
 from llm_action.modeling.explanation import REHEARSAL_FILE
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 
@@ -36,7 +36,7 @@ class Rehearsal:
 
     Attributes:
         sentences: action sentences (token ids) of each class.
-        features: motion features (sequences, views, features) of each class.
+        features: (sequences, views, features) of each class; a file of earlier versions has `motion_features` alone.
         familiar: features (sequences, views, features) of each class for `Familiarity`; not written, so none of what
             was read from a model folder.
     """
@@ -71,7 +71,7 @@ def read_rehearsal(folder: Path) -> Rehearsal | None:
 
 
 def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
-    """Collects the distinct action sentences a recognizer was trained on, without prompts, and motion features.
+    """Collects the distinct action sentences a recognizer was trained on, without prompts, and features.
 
     Args:
         table_folder: see `llm_action.training.sentences.training_sentences`.
@@ -94,7 +94,7 @@ def trained_rehearsal(table_folder: Path, model_folder: Path) -> Rehearsal:
 
 
 def write_table_features(table: Dataset, labels: list[str], extractor: SkeletonFeatureExtractor, folder: Path) -> None:
-    """Writes the motion features of up to 20 rows of each class beside the sentences of a table.
+    """Writes the features of up to 20 rows of each class beside the sentences of a table.
 
     Args:
         labels: the classes, as their numbers in the sentences have them.
@@ -104,14 +104,14 @@ def write_table_features(table: Dataset, labels: list[str], extractor: SkeletonF
 
 
 def table_features(table: Dataset, extractor: SkeletonFeatureExtractor) -> dict[str, np.ndarray]:
-    """Computes the motion features of up to 20 rows of each class of a table, by the classes' names."""
+    """Computes the features of up to 20 rows of each class of a table, by the classes' names."""
     targets, names = np.array(table["label"]), table.features["label"].names
     found = {}
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         of_class = table.select(rows[_spread(len(rows))]).with_format("numpy")
         skeletons = extractor([row_to_sequence(row) for row in of_class])["skeletons"]
-        found[names[int(target)]] = motion_features(skeletons)[:, None]
+        found[names[int(target)]] = example_features(skeletons, extractor.layout)[:, None]
     return found
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
 
 from llm_action import LlmArForActionRecognition, LlmArProcessor, SkeletonActionRecognitionPipeline
 from llm_action.cli import main
 from llm_action.datasets.synthetic.sequences import generate_sequence
+from llm_action.modeling.class_prototypes import ClassPrototypes
 from llm_action.modeling.hub_repository import repository_files
 from llm_action.modeling.label_tree import LabelTree
 from llm_action.skeleton_io import write_npz
@@ -66,6 +67,56 @@ def test_learns_the_new_and_keeps_the_old(tiny_export, adapted):
     subjects = (6, 7, 9, 10, 11, 12)
     assert accuracy(adapted, NEW, subjects) >= 0.8
     assert accuracy(adapted, OLD, subjects) >= accuracy(tiny_export, OLD, subjects) - 0.15
+
+
+def test_one_example_is_enough_and_the_language_model_stays(tiny_export, tmp_path):
+    """In seconds: nothing is trained."""
+    before = weights(tiny_export)
+    adapt(tiny_export, write_examples(tmp_path / "one", NEW, (1,)), tmp_path / "out")
+    after = weights(tmp_path / "out")
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    subjects = (6, 7, 9, 10, 11, 12)
+    assert accuracy(tmp_path / "out", NEW, subjects) >= 0.8
+    assert accuracy(tmp_path / "out", OLD, subjects) >= accuracy(tiny_export, OLD, subjects) - 0.06
+
+
+def test_classes_come_one_after_the_other(tiny_export, tmp_path):
+    """A class that was learned from one example stays one when another is learned."""
+    kick = {"kick": "kicking"}
+    adapt(tiny_export, write_examples(tmp_path / "one", NEW, (1,)), tmp_path / "first")
+    adapt(tmp_path / "first", write_examples(tmp_path / "two", kick, (1, 2)), tmp_path / "second")
+    assert accuracy(tmp_path / "second", NEW | kick, (6, 7, 9)) >= 0.8
+
+
+def test_more_examples_of_a_known_class_leave_the_rest_as_it_was(tiny_export, tmp_path):
+    adapt(tiny_export, write_examples(tmp_path / "more", {"wave": OLD["wave"]} | NEW, (1,)), tmp_path / "out")
+    assert accuracy(tmp_path / "out", OLD, (6, 7, 9)) >= accuracy(tiny_export, OLD, (6, 7, 9)) - 0.12
+
+
+def test_a_rehearsal_file_of_earlier_versions_is_read(tiny_export, tmp_path):
+    """Its features are the first of today's."""
+    model = shutil.copytree(tiny_export, tmp_path / "model")
+    features = load_file(model / FEATURES_FILE)
+    width = 20 * 3 * 20 * LlmArProcessor.from_pretrained(model).feature_extractor.max_persons
+    save_file({name: rows[..., :width].contiguous() for name, rows in features.items()}, model / FEATURES_FILE)
+    adapt(model, write_examples(tmp_path / "one", NEW, (1,)), tmp_path / "out")
+    assert accuracy(tmp_path / "out", NEW, (6, 7, 9)) >= 0.6
+
+
+def test_a_model_adapted_by_earlier_versions_answers_as_before(adapted, tmp_path):
+    """Its prototypes were likelihoods of distances, added to the words."""
+    model = LlmArForActionRecognition.from_pretrained(adapted)
+    now = model.prototypes
+    model.prototypes = ClassPrototypes(now.centre, now.projection, now.means, now.counts)
+    LlmArProcessor.from_pretrained(adapted).save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    model = LlmArForActionRecognition.from_pretrained(tmp_path)
+    prompts = LlmArProcessor.from_pretrained(tmp_path)(generate_sequence("bowing", 12, 2, 1), return_tensors="pt")
+    words = model.score(prompts["input_ids"], prompts["attention_mask"])
+    places = (prompts["motion_features"][:, : len(now.centre)] - now.centre) @ now.projection
+    distances = (places[:, None] - now.means).square().sum(2) / (1 + 1 / now.counts)
+    expected = (words - 0.075 * distances).masked_fill(now.counts == 0, -torch.inf)
+    assert torch.allclose(model.score(**prompts), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_codec_is_the_same_and_a_new_name_is_added(tiny_export, adapted):
@@ -140,7 +191,7 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 
 
 class TestKilled:
-    SETTINGS = Adaptation(steps=7, save_steps=2, sentences=3, learning_rate=1e-2)
+    SETTINGS = Adaptation(enough=1, steps=7, save_steps=2, sentences=3, learning_rate=1e-2)
 
     @pytest.fixture(scope="class")
     def undisturbed(self, tiny_export, examples, tmp_path_factory) -> Path:
@@ -202,9 +253,9 @@ def test_the_pipeline_the_processor_and_a_stream_see_the_prototypes(adapted):
     shown = [generate_sequence(action, 12, camera=2, repetition=1) for action in (*NEW.values(), *OLD.values())]
     prompts = processor(shown, return_tensors="pt")
     words = model.score(prompts["input_ids"], prompts["attention_mask"])
-    of_prototypes = model.prototypes(prompts["motion_features"])
+    joined = model.prototypes.joined(words, prompts["motion_features"], range(words.shape[1]))
     posteriors = model(**prompts).logits.softmax(1).detach()
-    assert torch.allclose(posteriors, (words + of_prototypes).softmax(1), atol=1e-5)
+    assert torch.allclose(posteriors, joined.softmax(1), atol=1e-5)
     assert not torch.allclose(posteriors, words.softmax(1), atol=1e-3)
     recognize = SkeletonActionRecognitionPipeline(model=model, processor=processor)
     names = model.config.label_names
