@@ -35,7 +35,8 @@ _OF_THE_WAY = (5, 95)
 _BODY = get_layout("kinect20")
 _BETWEEN = ("hip_center", "shoulder_center", "head", *(f"{side}_{part}" for side in ("left", "right")
             for part in ("elbow", "hand", "knee", "foot")))  # fmt: skip
-_DIMENSIONS = 120
+_DIMENSIONS = 180
+_GIVEN = 0.5  # share of the scatter that is that of the examples given now: their camera is the one that counts
 _SHRINKAGE = 0.1  # share of the scatter that is taken to be the same in all directions
 _CERTAINTY = 8.0  # nats of a cosine, for each example and for one more ...
 _MOST = 5  # ... up to so many; more were not tried
@@ -183,8 +184,10 @@ class ClassPrototypes(nn.Module):
         places = (rows - centre) @ axes.T
         there = np.bincount(groups, minlength=len(flat))
         means = np.stack([places[groups == number].sum(0) for number in range(len(flat))]) / there.clip(1)[:, None]
-        apart = places - means[groups]
-        scatter = apart.T @ apart / max(1, len(rows) - np.count_nonzero(there))
+        apart, now = places - means[groups], groups % 2 == 1
+        share = _GIVEN if 0 < now.sum() < len(now) else now.mean()
+        weights = np.where(now, share / max(1, now.sum()), (1 - share) / max(1, (~now).sum()))
+        scatter = apart.T @ (apart * weights[:, None])
         even = np.eye(len(axes)) * max(np.trace(scatter) / len(axes), 1e-6)
         whitening = np.linalg.cholesky(np.linalg.inv((1 - _SHRINKAGE) * scatter + _SHRINKAGE * even))
         halves = (there > 0).reshape(-1, 2)

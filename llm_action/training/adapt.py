@@ -62,7 +62,8 @@ class Adaptation:
     """How a model learns new classes (this project's choice).
 
     Args:
-        enough: examples of every new class from which the language model is trained on; with fewer it stays as it is.
+        enough: examples of every new class from which the language model is trained on; with fewer it stays as it is,
+            and what follows has no effect.
         steps, batch_size, learning_rate: of AdamW with a cosine schedule, for adapter and action embeddings alike.
         sentences: augmented action sentences of each example, beside the plain one.
         augmentation: ranges of what an augmented sentence shows differently.
@@ -70,7 +71,7 @@ class Adaptation:
         save_steps: steps between checkpoints.
     """
 
-    enough: int = 5
+    enough: int = 10
     steps: int = 150
     batch_size: int = 16
     learning_rate: float = 5e-4
