@@ -76,10 +76,9 @@ def posture_features(skeletons: np.ndarray, layout: str) -> np.ndarray:
     """
     joints = map_joints(skeletons, layout, _BODY.name)
     if np.isnan(joints).all():
-        joints, root, between = skeletons, get_layout(layout).root, range(0)
+        joints, root, between = skeletons, get_layout(layout).root, list[int]()
     else:
-        joints, root = np.nan_to_num(joints), _BODY.index("hip_center")
-        between = sorted(map(_BODY.index, _BETWEEN))
+        joints, root, between = np.nan_to_num(joints), _BODY.index("hip_center"), sorted(map(_BODY.index, _BETWEEN))
     persons = joints.reshape(-1, *joints.shape[2:])
     hips, velocity = persons[:, :, root], np.diff(persons, axis=1) * persons.shape[1] * _PACE
     ends = np.array(list(itertools.combinations(between, 2)), int).reshape(-1, 2)
@@ -107,8 +106,8 @@ def prompt_features(skeletons: np.ndarray, person_mask: np.ndarray, layout: str,
         skeletons, person_mask: as `SkeletonFeatureExtractor` gives them, a recording's views one after the other.
         views: the first view of each recording shows its attributes.
     """
-    shown = person_mask[::views].any(1)
-    numbers = np.zeros((len(shown), len(ATTRIBUTES)), np.float32)
+    shown = np.flatnonzero(person_mask[::views].any(1))
+    numbers = np.zeros((len(person_mask[::views]), len(ATTRIBUTES)), np.float32)
     numbers[shown] = value_numbers(skeletons[::views][shown], person_mask[::views][shown], layout)
     return np.concatenate([example_features(skeletons, layout), numbers.repeat(views, 0)], axis=1)
 

@@ -56,7 +56,9 @@ def add_commands(commands) -> None:
     adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
     adapt.add_argument("--rehearse", help="recordings of old classes, for a model without rehearsal files")
     add_reading_options(adapt)
-    adapt.add_argument("--steps", type=int, default=150, help="if ten examples of each are given (default 150)")
+    adapt.add_argument(
+        "--steps", type=int, default=150, help="training steps, where ten examples of each are given (default 150)"
+    )
     adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
 
     plan = add_command(commands, "plan", _plan, "say whether a training fits, by building the model on the meta device")

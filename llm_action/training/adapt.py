@@ -276,8 +276,11 @@ def _shown_by(
 
 def _with_names(known: Rehearsal) -> Rehearsal:
     """The same with names as models spell them."""
-    parts = (known.sentences, known.features, known.familiar)
-    return Rehearsal(*({normalize_label(label): of_label for label, of_label in part.items()} for part in parts))
+    return Rehearsal(
+        {normalize_label(label): found for label, found in known.sentences.items()},
+        {normalize_label(label): rows for label, rows in known.features.items()},
+        {normalize_label(label): rows for label, rows in known.familiar.items()},
+    )
 
 
 def _joined(old: Rehearsal, new: Rehearsal) -> Rehearsal:
@@ -307,13 +310,12 @@ def _prototypes(
     width = min(rows.shape[2] for part in (old, new) for rows in part.features.values())
     none = np.zeros((0, 1, width), np.float32)
     known, given = ([part.features.get(name, none)[..., :width] for name in names] for part in (old, new))
-    before = {normalize_label(name): number for number, name in enumerate(model.config.label_names or ())}
-    few, taught = [], []
-    for name in names:
-        number = before.get(name)
-        has_flags = number is not None and earlier is not None and earlier.few is not None
-        few.append(bool(earlier.few[number]) if has_flags else number is None)
-        taught.append(teach or (bool(earlier.taught[number]) if has_flags else number is not None))
+    before = len(model.config.label_names or ())  # which come first
+    few, taught = [False] * before, [True] * before
+    if earlier is not None and earlier.few is not None and earlier.taught is not None:
+        few, taught = earlier.few.tolist(), earlier.taught.tolist()
+    few += [True] * (len(names) - before)
+    taught = [teach or one for one in taught] + [teach] * (len(names) - before)
     shape = (1, extractor.max_persons, extractor.num_frames, len(get_layout(extractor.layout).joints), 3)
     of_motion = motion_features(np.zeros(shape, np.float32)).shape[1]
     meant = _meant_by_names(model, processor, names)
