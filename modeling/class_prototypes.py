@@ -38,9 +38,8 @@ _BETWEEN = ("hip_center", "shoulder_center", "head", *(f"{side}_{part}" for side
 _DIMENSIONS = 180
 _GIVEN = 0.5  # share of the scatter that is that of the examples given now: their camera is the one that counts
 _SHRINKAGE = 0.1  # share of the scatter that is taken to be the same in all directions
-_CERTAINTY = 8.0  # nats of a cosine, for each example and for one more ...
-_MOST = 5  # ... up to so many; more were not tried
-_DOUBT = 0.5  # nats by which a class that the language model does not know has to be better than those that it knows
+_CERTAINTY = 8.0  # nats of a cosine: about as sure as it is right
+_DOUBT = 0.15  # nats by which a class that the language model does not know has to be better than those that it knows
 _EARLIER_CERTAINTY = 0.15  # share of the log-likelihood, of models that were adapted before angles counted
 
 
@@ -222,11 +221,15 @@ class ClassPrototypes(nn.Module):
         has_some = (counts > 0)[:, None]
         middle = (means * has_some).sum(0) / has_some.sum().clamp(min=1)
         angles = F.normalize(places - middle, dim=1) @ (F.normalize(means - middle, dim=1) * has_some).T
-        few = self.few[chosen]
-        examples = counts[few].mean() if few.any() else counts.new_tensor(_MOST)
         shown = features[:, len(features[0]) - len(self.meant) :].long()
         of_names = self.meant[torch.arange(len(self.meant), device=shown.device), shown][..., chosen].sum(1)
-        return _CERTAINTY * (1 + examples.clamp(max=_MOST)) * angles + of_names
+        return _CERTAINTY * angles + of_names / (1 + self._examples(chosen))
+
+    def _examples(self, chosen: Tensor) -> Tensor:
+        """Scalar, how many examples there are of each candidate that was learned from a few; 0 without any."""
+        assert self.few is not None
+        few = self.counts[chosen][self.few[chosen]]
+        return few.mean() if len(few) else self.counts.new_zeros(())
 
     def joined(self, words: Tensor, features: Tensor, numbers: Sequence[int]) -> Tensor:
         """(batch, candidates) scores of language model and prototypes together.
@@ -241,15 +244,16 @@ class ClassPrototypes(nn.Module):
         evidence = self(features, numbers).to(words)
         if self.few is None or self.taught is None:
             return words + evidence
-        few, taught = self.few[list(numbers)], self.taught[list(numbers)]
+        numbers = list(numbers)
+        few, taught = self.few[numbers], self.taught[numbers]
         if not few.any():
             return words
         if not few.all():
             evidence = torch.where(few, evidence, evidence[:, ~few].amax(1, keepdim=True))
         if taught.all():
-            return words + evidence
+            return words + (1 + self._examples(torch.tensor(numbers, device=words.device))).to(words) * evidence
         if taught.any():
             named = words + evidence
-            best = (of[:, taught].amax(1, keepdim=True) for of in (evidence, named))
-            evidence = torch.where(taught, named + next(best) - next(best), evidence - _DOUBT)
+            level = evidence[:, taught].amax(1, keepdim=True) - named[:, taught].amax(1, keepdim=True)
+            evidence = torch.where(taught, named + level, evidence - _DOUBT)
         return evidence

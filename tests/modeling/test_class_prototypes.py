@@ -109,14 +109,21 @@ class TestPrototypes:
         prototypes = fitted([*old, NONE], [NONE, NONE, np.array([[4.0, 6.0]])])
         assert prototypes(shown_as([[-4.0, 7.0], [-4.0, 0.0]])).argmax(1).tolist() == [2, 0]
 
-    def test_count_angles_from_the_middle_of_the_candidates_and_more_so_the_more_examples(self):
+    def test_count_angles_from_the_middle_of_the_candidates(self):
         square = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
         old = [10 * square[:2], 10 * square[2:]]  # something to see the scatter of
-        for examples, certainty in ((1, 16), (3, 32), (8, 48)):
-            given = [corner.repeat(examples, 0) for corner in square[:, None]]
-            prototypes = fitted([*old, NONE, NONE, NONE, NONE], [NONE, NONE, *given])
-            among = prototypes(shown_as([[5.0, 0]]), [2, 4])
-            assert among[0, 0] == pytest.approx(certainty, rel=0.2) and among[0, 1] == pytest.approx(-among[0, 0])
+        prototypes = fitted([*old, *[NONE] * 4], [NONE, NONE, *square[:, None]])
+        near, far = (prototypes(shown_as([[place, 0.0]]), [2, 4])[0] for place in (0.5, 5))
+        assert torch.allclose(near, far) and near.tolist() == pytest.approx([8, -8], rel=0.1)
+
+    def test_what_a_name_means_counts_as_one_more_example(self):
+        meant = np.zeros((*ATTRIBUTES_AND_VALUES, 3))
+        meant[0, 1, 2] = 6.0
+        old = np.random.default_rng(0).normal(size=(9, 2))
+        for examples, share in ((1, 3), (5, 1)):
+            prototypes = fitted([old, NONE, NONE], [NONE, *np.eye(2)[:, None].repeat(examples, 1)], meant)
+            gained = prototypes(shown_as(old, 1)) - prototypes(shown_as(old, 0))
+            assert torch.allclose(gained, torch.tensor([0.0, 0, share]).expand(9, 3), atol=1e-5)
 
     def test_examples_given_now_count_half_of_a_known_class(self):
         old = np.array([[0.0, 0], [0, 2], [2, 0], [2, 2]])
@@ -173,4 +180,4 @@ class TestBesideTheLanguageModel:
         prototypes = fitted(self.KNOWN, self.GIVEN, taught=[True] * 4)
         shown = shown_as([[0.0, 9.0]])
         joined = prototypes.joined(self.WORDS[:, 2:], shown, [2, 3])
-        assert torch.allclose(joined, self.WORDS[:, 2:] + prototypes(shown, [2, 3]))
+        assert torch.allclose(joined, self.WORDS[:, 2:] + 2 * prototypes(shown, [2, 3]))
