@@ -1,6 +1,6 @@
-"""What measures the method: `llm-action benchmark compare|ablate|transfer|unseen|senses|familiarity|speed`.
+"""What measures the method: `llm-action benchmark compare|ablate|transfer|unseen|senses|familiarity|points|speed`.
 
-All but the last make whole tables, one row at a time.
+All but the last two make whole tables, one row at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from llm_action.commands.options import add_command, add_model, check_model, with_descriptions
+from llm_action.commands.options import add_answer_options, add_command, add_model, check_model, with_descriptions
 
 _RECIPE = "utd_mhad"  # presets of small data sets differ in nothing but the data
 # names alone teach little about other names
@@ -90,6 +90,14 @@ def add_benchmark(commands) -> None:
     familiarity.add_argument("--data", required=True, help="folder of UTD-MHAD, raw or prepared")
     familiarity.add_argument("--ucla", required=True, help="folder of NW-UCLA, raw or prepared")
     familiarity.add_argument("--json", type=Path, metavar="PATH", help="write all figures here")
+
+    points = add_command(commands, "points", _points, "measure how well action points of long recordings are found")
+    add_model(points)
+    points.add_argument("--csv", type=Path, required=True, help="list of points: path,label,point and perhaps split")
+    points.add_argument("--source", type=Path, help="folder that paths are relative to; default the list's")
+    points.add_argument("--tolerance", type=float, metavar="SECONDS", help="default 1/3")
+    add_answer_options(points)
+    points.add_argument("--json", type=Path, metavar="PATH", help="write the counts of each recording here")
 
     speed = add_command(commands, "speed", _speed, "measure speed and memory, as ratios of paired runs")
     speed.add_argument(
@@ -224,6 +232,37 @@ def _familiarity(arguments: argparse.Namespace) -> None:
                 print(f"  {name}: {value:.3f}", flush=True)
     if arguments.json:
         write_json(rows, arguments.json)
+
+
+def _points(arguments: argparse.Namespace) -> None:
+    from llm_action.commands.answering import load_answering
+    from llm_action.config.atomic_files import write_json
+    from llm_action.evaluation.ledger import Origin, config_hash
+    from llm_action.experiments.action_points import (
+        TOLERANCE,
+        annotated_points,
+        enter_action_points,
+        in_all,
+        measure_action_points,
+    )
+
+    tolerance = TOLERANCE if arguments.tolerance is None else arguments.tolerance
+    if not tolerance > 0:
+        raise ValueError(f"--tolerance: expected more than 0 seconds, got {tolerance}")
+    points = annotated_points(arguments.csv, arguments.source or arguments.csv.parent)
+    recognize = load_answering(arguments.model, arguments.dtype, arguments.fast)
+    counts = []
+    for one in measure_action_points(recognize, points, tolerance, arguments.views):
+        counts.append(one)
+        print(f"{one.recording}: {one.right} right, {one.wrong} wrong, {one.missed} missed", flush=True)
+    total = in_all(counts)
+    settings = {"tolerance": tolerance, "views": arguments.views, "fast": arguments.fast}
+    origin = Origin(f"benchmark points, views {arguments.views}", config_hash(settings))
+    enter_action_points(arguments.csv, origin, total, len(counts))
+    of_all = f"{total.right} right, {total.wrong} wrong, {total.missed} missed"
+    print(f"{total.recording}: F1 {total.f1:.3f} within {tolerance:.3f} s, {of_all}")
+    if arguments.json:
+        write_json([one.to_dict() for one in [*counts, total]], arguments.json)
 
 
 def _measure(rows, columns, experiment, folder: Path, arguments: argparse.Namespace) -> None:

@@ -81,7 +81,7 @@ def scan_folder(
             f"{root}: expected the folder of your recordings as --source, found {found}; a list of them is passed as "
             f"--csv beside that folder, {_LIST}"
         )
-    rows = class_folders(root) if listing is None else _listed(root, Path(listing))
+    rows = class_folders(root) if listing is None else listed(root, Path(listing))
     rows += _between(rows, partial(read_skeleton, layout=layout, **conventions))
     labels = tuple(sorted({row["label"] for row in rows}))
     if len(labels) < 2:
@@ -176,7 +176,16 @@ def class_folders(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _listed(root: Path, listing: Path) -> list[dict[str, Any]]:
+def listed(root: Path, listing: Path) -> list[dict[str, Any]]:
+    """Reads a CSV of recordings, a row a line, see `scan_folder`.
+
+    Args:
+        root: folder that paths are relative to.
+
+    Raises:
+        FileNotFoundError: no such CSV.
+        ValueError: columns or values that are none; the line is named.
+    """
     if not listing.is_file():
         raise FileNotFoundError(f"{listing}: expected {_LIST}; found no such file")
     with listing.open(newline="", encoding="utf-8-sig") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -92,3 +93,20 @@ def test_points_are_found_wherever_in_the_movement_they_lie(student, tmp_path):
         assert all(one["label"] in ARM and one["start"] <= one["peak"] <= one["end"] for one in found)
         total += action_point_counts([(one["peak"], one["label"]) for one in found], points)
     assert f1(*total) > 0.9, total
+
+
+def test_the_command_counts_the_points_of_a_list(student, prepared, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LLM_ACTION_LEDGER", str(tmp_path / "ledger.jsonl"))
+    student.save_pretrained(tmp_path / "model")
+    listing = prepared.parent / "list.csv"
+    command = ["benchmark", "points", str(tmp_path / "model"), "--fast", "--csv", str(listing)]
+    assert main([*command, "--json", str(tmp_path / "counts.json")]) == 0
+    one, total = json.loads((tmp_path / "counts.json").read_text())
+    tested = sum(line.endswith(",test") for line in listing.read_text().splitlines())
+    assert one["recording"] == "7.npz" and one["right"] + one["missed"] == tested and total["f1"] > 0.8
+    assert f"1 recordings: F1 {total['f1']:.3f} within 0.333 s, {one['right']} right" in capsys.readouterr().out
+    entry = json.loads((tmp_path / "ledger.jsonl").read_text())
+    assert entry["protocol"] == "action points" and entry["figures"]["right"] == one["right"]
+    (tmp_path / "spans.csv").write_text(f"path,label,start,end\n{prepared.parent / '7.npz'},lift right,1,2\n")
+    assert main([*command[:-1], str(tmp_path / "spans.csv")]) == 2
+    assert "expected a column point" in capsys.readouterr().err
