@@ -293,6 +293,14 @@ class LlmArForActionRecognition(RecognizerFiles):
             options = {"eos_token_id": self.config.end_token_id, "pad_token_id": self.config.end_token_id, **options}
         return self.causal_lm.generate(inputs_embeds=self.embed(input_ids), attention_mask=mask, **options)
 
+    @property
+    def taught_labels(self) -> list[str]:
+        """The classes whose names the language model learned to say; those of a few examples alone are none of them."""
+        names = self.config.label_names or []
+        if self.prototypes is None or self.prototypes.taught is None:
+            return list(names)
+        return [name for name, taught in zip(names, self.prototypes.taught.tolist(), strict=True) if taught]
+
     def _classes_with_prototypes(self, tree: LabelTree, motion_features: Tensor | None) -> list[int] | None:
         """The numbers of the labels' prototypes; None if there are none, or some label is no class of the model."""
         if self.prototypes is None or motion_features is None:

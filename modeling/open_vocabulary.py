@@ -248,7 +248,7 @@ class OpenVocabularyScorer:
         self.model, self.processor, self.labels = model, processor, tuple(labels)
         self.described = [descriptions[label] for label in labels]
         self.kinds = tuple(kinds_that_count(model.config, descriptions) if kinds is None else kinds)
-        trained = set(model.config.label_names or ()) if len(self.kinds) > 1 else set()
+        trained = set(model.taught_labels) if len(self.kinds) > 1 else set()
         self.trained = np.array([normalize_label(label) in trained for label in labels])
         tokenizer = processor.tokenizer
         self.before, self.label_request = processor.prompt_parts()

@@ -74,6 +74,8 @@ def test_where_there_are_enough_examples_the_language_model_learns_too(tiny_expo
     adapt(tiny_export, examples, tmp_path / "out", adaptation=learning)
     before, after = weights(tiny_export), weights(tmp_path / "out")
     assert not any(torch.equal(after[name], before[name]) for name in before if "lora_B" in name)
+    learned = LlmArForActionRecognition.from_pretrained(tmp_path / "out")
+    assert learned.taught_labels == learned.config.label_names
     assert accuracy(tmp_path / "out", NEW, SUBJECTS) >= 0.8
     assert accuracy(tmp_path / "out", OLD, SUBJECTS) >= accuracy(tiny_export, OLD, SUBJECTS) - 0.15
 
@@ -84,6 +86,8 @@ def test_one_example_is_enough_and_the_language_model_stays(tiny_export, tmp_pat
     adapt(tiny_export, write_examples(tmp_path / "one", NEW, (1,)), tmp_path / "out")
     after = weights(tmp_path / "out")
     assert all(torch.equal(after[name], before[name]) for name in before)
+    known = LlmArForActionRecognition.from_pretrained(tiny_export).config.label_names
+    assert LlmArForActionRecognition.from_pretrained(tmp_path / "out").taught_labels == known  # beside unknown names
     assert accuracy(tmp_path / "out", NEW, SUBJECTS) >= 0.8
     assert accuracy(tmp_path / "out", OLD, SUBJECTS) >= accuracy(tiny_export, OLD, SUBJECTS) - 0.06
 
