@@ -16,6 +16,7 @@ from llm_action.datasets.split import augmentation_of, load_split
 from llm_action.evaluation.recordings import Recordings, feature_extractor
 from llm_action.evaluation.segments import action_point_counts, f1
 from llm_action.evaluation.trunk_classifier import fit_averaged, label_loss, student_config
+from llm_action.modeling.segmentation import Segmentation
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.modeling.student import ActionStudent
@@ -110,3 +111,19 @@ def test_the_command_counts_the_points_of_a_list(student, prepared, tmp_path, mo
     (tmp_path / "spans.csv").write_text(f"path,label,start,end\n{prepared.parent / '7.npz'},lift right,1,2\n")
     assert main([*command[:-1], str(tmp_path / "spans.csv")]) == 2
     assert "expected a column point" in capsys.readouterr().err
+
+
+def test_the_language_model_and_its_student_are_asked_through_windows_of_points(prepared, tiny_config, tmp_path):
+    from transformers import pipeline
+
+    settings = ["--set", f"dataset={prepared}", "vqvae.steps=20", "recognizer.steps=10", "--out", str(tmp_path / "run")]
+    assert main(["train", "--config", str(tiny_config), *settings]) == 0
+    model = tmp_path / "run" / "model"
+    assert main(["distill", str(model), "--data", str(prepared), "--steps", "10"]) == 0
+    assert StudentRecognizer.from_pretrained(model).student.config.point_window == 1.5
+    recognize = pipeline("skeleton-action-recognition", model=str(model))
+    assert recognize.model.config.point_window == 1.5 and recognize.model.config.background_label == "nothing"
+    joints, _ = take(100, tuple(ARM), 5.0)
+    sequence = SkeletonSequence(joints, "kinect20", FPS)
+    asked = recognize.segment(sequence, Segmentation.of_model(1.5))
+    assert recognize.segment(sequence) == asked  # those windows are the default of such a model
