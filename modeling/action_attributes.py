@@ -163,6 +163,24 @@ def seen_body(persons: np.ndarray, layout: str) -> np.ndarray:
     return _in_body_axes(_smooth(np.nan_to_num(map_joints(persons[:1], layout, _LAYOUT.name)[0])))
 
 
+def value_numbers(skeletons: np.ndarray, person_mask: np.ndarray, layout: str) -> np.ndarray:
+    """The values that the joints show, as numbers.
+
+    Args:
+        skeletons, person_mask: as `SkeletonFeatureExtractor` gives them, (batch, persons, frames, joints, 3) and
+            (batch, persons).
+        layout: name of the joints' layout.
+
+    Returns:
+        (batch, attributes) int64, the number of each attribute's value, in the order of `ATTRIBUTES`.
+    """
+    rows = []
+    for persons, mask in zip(skeletons, person_mask, strict=True):
+        values = attribute_values(persons[mask], layout)
+        rows.append([list(attribute.values).index(values[name]) for name, attribute in ATTRIBUTES.items()])
+    return np.array(rows, np.int64).reshape(-1, len(ATTRIBUTES))
+
+
 class _Body:
     """One person's joints (frames, 20, 3) along the axes right, up, forward."""
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .action_attributes import ATTRIBUTES, attribute_values
+from .action_attributes import ATTRIBUTES
 from .action_lexicon import ActionLexicon, Match
 from .attribute_motion import AttributeMotion
 from .label_descriptions import LabelDescription, parse_description
@@ -32,24 +32,6 @@ _IMPOSSIBLE = 1e-3  # likelihood below which one value cannot rule a label out
 
 ValueShares = dict[str, np.ndarray]
 """Each of `ATTRIBUTES` to (labels, values) how likely a label means each value; zeros where it says nothing."""
-
-
-def value_numbers(skeletons: np.ndarray, person_mask: np.ndarray, layout: str) -> np.ndarray:
-    """The values that the joints show, as numbers.
-
-    Args:
-        skeletons, person_mask: as `SkeletonFeatureExtractor` gives them, (batch, persons, frames, joints, 3) and
-            (batch, persons).
-        layout: name of the joints' layout.
-
-    Returns:
-        (batch, attributes) int64, the number of each attribute's value, in the order of `ATTRIBUTES`.
-    """
-    rows = []
-    for persons, mask in zip(skeletons, person_mask, strict=True):
-        values = attribute_values(persons[mask], layout)
-        rows.append([list(attribute.values).index(values[name]) for name, attribute in ATTRIBUTES.items()])
-    return np.array(rows, np.int64).reshape(-1, len(ATTRIBUTES))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .action_attributes import ATTRIBUTES
-from .attribute_likelihood import value_numbers
+from .action_attributes import ATTRIBUTES, value_numbers
 from .skeleton_layouts import get_layout, map_joints
 
 _FREQUENCIES = 12  # of a joint's path, half a period of the slowest is the whole sequence

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .action_attributes import ATTRIBUTES
-from .attribute_likelihood import LabelLexicon, value_numbers
+from .action_attributes import ATTRIBUTES, value_numbers
+from .attribute_likelihood import LabelLexicon
 from .label_descriptions import LabelDescription
 from .label_tree import label_key
 from .motion_attribution import METHODS, Attribution, MotionScorer, attribute, log_odds, skeleton_tokens

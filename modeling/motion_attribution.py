@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .attribute_likelihood import value_numbers
+from .action_attributes import value_numbers
 from .class_prototypes import prompt_features
 from .configuration_llm_ar import ActionVQVAEConfig, LlmArConfig
 from .label_descriptions import LabelDescription

@@ -13,7 +13,7 @@ import torch
 from transformers import BatchEncoding, ProcessorMixin
 from transformers.utils import cached_file
 
-from .attribute_likelihood import value_numbers
+from .action_attributes import value_numbers
 from .class_prototypes import prompt_features
 from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_features
 from .hub_repository import (

@@ -21,8 +21,8 @@ from llm_action.evaluation.evaluate import Scorer
 from llm_action.evaluation.probe import BATCH, Probe, joint_inputs, probe_steps
 from llm_action.evaluation.recordings import Recordings
 from llm_action.evaluation.schedule import one_cycle
-from llm_action.modeling.action_attributes import ATTRIBUTES
-from llm_action.modeling.attribute_likelihood import fitting_values, value_numbers
+from llm_action.modeling.action_attributes import ATTRIBUTES, value_numbers
+from llm_action.modeling.attribute_likelihood import fitting_values
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.skeleton_sequence import SkeletonSequence

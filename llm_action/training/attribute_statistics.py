@@ -9,7 +9,8 @@ from llm_action.datasets import row_to_sequence
 from llm_action.datasets.descriptions import known_descriptions
 from llm_action.datasets.lexicon import describe
 from llm_action.datasets.split import Split, dataset_names, described_labels
-from llm_action.modeling.attribute_likelihood import AttributeStatistics, attributes_entry, value_numbers
+from llm_action.modeling.action_attributes import value_numbers
+from llm_action.modeling.attribute_likelihood import AttributeStatistics, attributes_entry
 from llm_action.modeling.label_tree import label_key
 from llm_action.modeling.motion_measures import mirrored, motion_measures
 from llm_action.modeling.processing_llm_ar import LlmArProcessor

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pytest
 
-from llm_action.modeling.action_attributes import ATTRIBUTES, mirrored_values
-from llm_action.modeling.attribute_likelihood import AttributeStatistics, value_numbers
+from llm_action.modeling.action_attributes import ATTRIBUTES, mirrored_values, value_numbers
+from llm_action.modeling.attribute_likelihood import AttributeStatistics
 from llm_action.modeling.attribute_motion import AttributeMotion
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.motion_measures import SIDE, mirrored, motion_measures

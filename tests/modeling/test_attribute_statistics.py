@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from llm_action.datasets.synthetic.sequences import generate_sequence
-from llm_action.modeling.action_attributes import ATTRIBUTES
-from llm_action.modeling.attribute_likelihood import AttributeStatistics, value_numbers
+from llm_action.modeling.action_attributes import ATTRIBUTES, value_numbers
+from llm_action.modeling.attribute_likelihood import AttributeStatistics
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.label_descriptions import LabelDescription
 
