@@ -235,9 +235,9 @@ def _familiarity(arguments: argparse.Namespace) -> None:
 
 
 def _points(arguments: argparse.Namespace) -> None:
-    from llm_action.commands.answering import load_answering
+    from llm_action.commands.answering import StudentFirst, load_answering
     from llm_action.config.atomic_files import write_json
-    from llm_action.evaluation.ledger import Origin, config_hash
+    from llm_action.evaluation.ledger import Origin, config_hash, recognizer_fingerprint, weights_fingerprint
     from llm_action.experiments.action_points import (
         TOLERANCE,
         annotated_points,
@@ -245,6 +245,7 @@ def _points(arguments: argparse.Namespace) -> None:
         in_all,
         measure_action_points,
     )
+    from llm_action.modeling.student import ActionStudent
 
     tolerance = TOLERANCE if arguments.tolerance is None else arguments.tolerance
     if not tolerance > 0:
@@ -257,7 +258,12 @@ def _points(arguments: argparse.Namespace) -> None:
         print(f"{one.recording}: {one.right} right, {one.wrong} wrong, {one.missed} missed", flush=True)
     total = in_all(counts)
     settings = {"tolerance": tolerance, "views": arguments.views, "fast": arguments.fast}
-    origin = Origin(f"benchmark points, views {arguments.views}", config_hash(settings))
+    if arguments.fast:
+        fingerprint = weights_fingerprint(ActionStudent.from_pretrained(arguments.model).state_dict().items())
+    else:
+        assert not isinstance(recognize, StudentFirst)
+        fingerprint = recognizer_fingerprint(recognize.model, recognize.processor)
+    origin = Origin(f"benchmark points, views {arguments.views}", config_hash(settings), fingerprint)
     enter_action_points(arguments.csv, origin, total, len(counts))
     of_all = f"{total.right} right, {total.wrong} wrong, {total.missed} missed"
     print(f"{total.recording}: F1 {total.f1:.3f} within {tolerance:.3f} s, {of_all}")

@@ -13,14 +13,10 @@ from llm_action.modeling.attribute_motion import AttributeMotion
 from llm_action.modeling.label_descriptions import LabelDescription
 from llm_action.modeling.motion_measures import SIDE, mirrored, motion_measures
 from llm_action.modeling.skeleton_layouts import get_layout
+from tests.modeling.standing import STANDING
 
 LAYOUT = get_layout("kinect20")
 FRAMES = 64
-STANDING = {
-    "hip_center": (0, 0, 0), "spine": (0, 0.5, 0), "shoulder_center": (0, 1, 0), "head": (0, 1.4, 0),
-    "*_shoulder": (0.35, 0.9, 0), "*_elbow": (0.4, 0.35, 0), "*_wrist": (0.4, -0.1, 0), "*_hand": (0.4, -0.25, 0),
-    "*_hip": (0.2, -0.05, 0), "*_knee": (0.2, -1, 0), "*_ankle": (0.2, -1.9, 0), "*_foot": (0.2, -2, -0.2),
-}  # fmt: skip
 TIME = np.linspace(0, 1, FRAMES)
 RAISED = np.clip(5 * np.minimum(TIME, 1 - TIME), 0, 1)
 

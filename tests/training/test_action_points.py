@@ -107,7 +107,7 @@ def test_the_command_counts_the_points_of_a_list(student, prepared, tmp_path, mo
     assert one["recording"] == "7.npz" and one["right"] + one["missed"] == tested and total["f1"] > 0.8
     assert f"1 recordings: F1 {total['f1']:.3f} within 0.333 s, {one['right']} right" in capsys.readouterr().out
     entry = json.loads((tmp_path / "ledger.jsonl").read_text())
-    assert entry["protocol"] == "action points" and entry["figures"]["right"] == one["right"]
+    assert entry["protocol"] == "action points" and entry["model"] and entry["figures"]["right"] == one["right"]
     (tmp_path / "spans.csv").write_text(f"path,label,start,end\n{prepared.parent / '7.npz'},lift right,1,2\n")
     assert main([*command[:-1], str(tmp_path / "spans.csv")]) == 2
     assert "expected a column point" in capsys.readouterr().err
