@@ -180,6 +180,7 @@ class LlmArConfig(PreTrainedConfig):
         active_adapters: of several adapters; default None: "default" alone.
         temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
             left-out training subjects by `llm-action calibrate`; default 1.
+        sense_weights: of each further sense's log-posterior beside the skeleton's, see `sense_fusion`; default None.
         id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 
@@ -202,6 +203,7 @@ class LlmArConfig(PreTrainedConfig):
     point_window: float | None = None
     active_adapters: list[str] | None = None
     temperature: float = 1.0
+    sense_weights: dict[str, float] | None = None
 
     def __post_init__(self, **kwargs):
         check_format(kwargs.pop("format_version", FORMAT_VERSION), "recognizer")

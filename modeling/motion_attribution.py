@@ -151,7 +151,7 @@ class MotionScorer:
         seen = senses is None or SKELETON in senses
         mask = np.full(skeletons.shape[:2], seen)
         signals = self._signals(len(mask), senses)
-        sentences = self.processor.encode_features(torch.from_numpy(skeletons), torch.from_numpy(mask), signals)
+        tokens = self.processor.tokens_of(torch.from_numpy(skeletons), torch.from_numpy(mask), signals)
         values = features = measures = None
         if self.needs_attributes and seen:
             values = value_numbers(skeletons, mask, self.layout.name)
@@ -165,12 +165,12 @@ class MotionScorer:
             features = prompt_features(whole, present, self.layout.name)
         return [
             EncodedRecording(
-                [sentence],
+                self.processor.sentences_of([row]),
                 None if values is None else values[number],
                 None if features is None else features[number : number + 1],
                 measures=None if measures is None else measures[number],
             )
-            for number, sentence in enumerate(sentences)
+            for number, row in enumerate(tokens)
         ]
 
     def _signals(self, count: int, senses: Collection[str] | None) -> dict[str, Tensor]:
@@ -181,11 +181,14 @@ class MotionScorer:
     def posteriors(self, recordings: Sequence[EncodedRecording]) -> np.ndarray:
         """(recordings, labels) float64 posteriors; the same sentence is scored once."""
         keys = [
-            (tuple(one.sentences[0]), *map(_bytes, (one.attributes, one.motion_features, one.measures)))
+            (
+                tuple(tuple(views[0]) for views in one.sentences_of.values()),
+                *map(_bytes, (one.attributes, one.motion_features, one.measures)),
+            )
             for one in recordings
         ]
         distinct = dict(zip(keys, recordings, strict=True))
-        order = sorted(distinct, key=lambda key: len(key[0]))
+        order = sorted(distinct, key=lambda key: len(distinct[key].sentences[0]))
         found: dict[tuple, np.ndarray] = {}
         for start in range(0, len(order), _AT_ONCE):
             batch = order[start : start + _AT_ONCE]
@@ -205,17 +208,22 @@ class MotionScorer:
 
     def with_tokens(self, recording: EncodedRecording, tokens: np.ndarray) -> EncodedRecording:
         """The recording with other action tokens, shaped as `tokens` gives them."""
-        ids = np.array(recording.sentences[0])
-        ids[self._is_skeleton(ids)] = tokens.reshape(-1)
-        return replace(recording, sentences=[ids.tolist()])
+
+        def other(ids: np.ndarray) -> np.ndarray:
+            ids[self._is_skeleton(ids)] = tokens.reshape(-1)
+            return ids
+
+        return _changed(recording, other)
 
     def until(self, recording: EncodedRecording, step: int) -> EncodedRecording:
         """The recording with the tokens of its first steps alone."""
-        ids = np.array(recording.sentences[0])
-        is_action = self._is_skeleton(ids)
-        places = np.cumsum(is_action) - 1
-        kept = ~is_action | (places // self.slots % self.steps < step)
-        return replace(recording, sentences=[ids[kept].tolist()])
+
+        def beginning(ids: np.ndarray) -> np.ndarray:
+            is_action = self._is_skeleton(ids)
+            places = np.cumsum(is_action) - 1
+            return ids[~is_action | (places // self.slots % self.steps < step)]
+
+        return _changed(recording, beginning)
 
     def _is_skeleton(self, ids: Any) -> Any:
         """Which ids are action tokens of the skeleton."""
@@ -385,6 +393,12 @@ _METHODS: dict[str, Callable[[MotionScorer, np.ndarray, int], Attribution]] = {
     "tokens": _by_tokens,
     "gradients": _by_gradients,
 }
+
+
+def _changed(recording: EncodedRecording, change: Callable[[np.ndarray], np.ndarray]) -> EncodedRecording:
+    """The recording with another sentence of the skeleton."""
+    changed = [change(np.array(ids)).tolist() for ids in recording.sentences_of[SKELETON]]
+    return replace(recording, sentences_of={**recording.sentences_of, SKELETON: changed})
 
 
 def _embedding_gradient(scorer: MotionScorer, recording: EncodedRecording, label: int) -> Tensor:

@@ -19,6 +19,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,11 +30,13 @@ from .action_attributes import ATTRIBUTES
 from .attribute_likelihood import AttributeStatistics, LabelLexicon, ValueShares, fitting_values
 from .configuration_llm_ar import LlmArConfig
 from .label_descriptions import LabelDescription, parse_description
-from .label_scoring import SCORE_TOLERANCE, score_labels
+from .label_scoring import SCORE_TOLERANCE, RankedLabels, score_labels
 from .label_tree import LabelTree, normalize_label
 from .modeling_llm_ar import LlmArForActionRecognition
 from .processing_llm_ar import EncodedRecording, LlmArProcessor
 from .prompt_states import EncodedPrompts, KeptStates, encode_prompts
+from .sense_fusion import weighed
+from .skeleton_sequence import SKELETON
 
 KINDS = ("label", "description", "questions", "attributes")
 
@@ -150,22 +153,34 @@ class NamedCandidates:
         """Posteriors (recordings, k) and numbers (recordings, k) of the best labels, best first.
 
         Args:
-            recordings: all with the same number of views, whose posteriors are averaged.
+            recordings: all with the same number of views, whose posteriors are averaged. Each of several senses is read
+                alone, see `sense_fusion`.
             top_k: default all. Of many labels the best few are found by a search; their posteriors may be up to
                 `SCORE_TOLERANCE` too low.
             states: of this call.
         """
-        views = len(recordings[0].sentences)
-        temperature = self._model.config.temperature if self._tree is None else 1.0
+        config, views = self._model.config, len(recordings[0].sentences)
+        read = partial(self._log_posteriors, states=states)
+        if self._processor.senses:
+            return _best(weighed(read, recordings, config.sense_weights or {}), top_k)
+        if views > 1 or self._temperature != 1:
+            return _best(read(recordings), top_k)
+        ranked = self._rank(recordings, top_k, states)
+        return ranked.posterior_bounds()[0][:, :top_k], ranked.indices[:, :top_k]
+
+    @property
+    def _temperature(self) -> float:
+        return self._model.config.temperature if self._tree is None else 1.0
+
+    def _rank(self, recordings: Sequence[EncodedRecording], k: int | None, states: KeptStates) -> RankedLabels:
         prompts = self._processor.prompts(recordings, return_tensors="pt").to(self._model.device)
-        k = top_k if views == 1 and temperature == 1 else None
-        ranked = self._model.rank(**prompts, tree=self.tree, k=k, tolerance=SCORE_TOLERANCE, states=states)
-        posteriors, numbers = ranked.posterior_bounds()[0], ranked.indices
-        if temperature != 1:
-            posteriors = (ranked.log_likelihoods / temperature).softmax(-1)
-        if views == 1:
-            return posteriors[:, :top_k], numbers[:, :top_k]
-        return _best_over_views(torch.zeros_like(posteriors).scatter(1, numbers, posteriors), views, top_k)
+        return self._model.rank(**prompts, tree=self.tree, k=k, tolerance=SCORE_TOLERANCE, states=states)
+
+    def _log_posteriors(self, recordings: Sequence[EncodedRecording], states: KeptStates) -> Tensor:
+        """(recordings, labels), the mean posterior of the views."""
+        ranked = self._rank(recordings, None, states)
+        found = (ranked.log_likelihoods.double() / self._temperature).log_softmax(-1)
+        return _over_views(torch.zeros_like(found).scatter(1, ranked.indices, found), len(recordings[0].sentences))
 
 
 class WeightedCandidates:
@@ -200,15 +215,27 @@ class WeightedCandidates:
         self, recordings: Sequence[EncodedRecording], top_k: int | None, states: KeptStates
     ) -> tuple[Tensor, Tensor]:
         """Shares (recordings, k) and numbers (recordings, k) of the best labels; see `NamedCandidates`."""
+        read = partial(self._log_shares, states=states)
+        if self.scorer.processor.senses:
+            return _best(weighed(read, recordings, self.scorer.model.config.sense_weights or {}), top_k)
+        return _best(read(recordings), top_k)
+
+    def _log_shares(self, recordings: Sequence[EncodedRecording], states: KeptStates) -> Tensor:
+        """(recordings, labels), the mean share of the views."""
         scores, prior = self.scorer(recordings, states=states), self.scorer.prior(states)
-        shares = torch.from_numpy(self.weights.combine(scores, prior, self.scorer.trained)).exp()
-        return _best_over_views(shares, len(recordings[0].sentences), top_k)
+        found = torch.from_numpy(self.weights.combine(scores, prior, self.scorer.trained))
+        return _over_views(found, len(recordings[0].sentences))
 
 
-def _best_over_views(shares: Tensor, views: int, top_k: int | None) -> tuple[Tensor, Tensor]:
-    """The best of the mean over the views of shares (recordings * views, labels)."""
-    means, count = shares.unflatten(0, (-1, views)).mean(1), shares.shape[1]
-    return means.topk(min(top_k or count, count))
+def _over_views(log_posteriors: Tensor, views: int) -> Tensor:
+    """The log of the mean over the views: (recordings * views, labels) to (recordings, labels)."""
+    return log_posteriors.unflatten(0, (-1, views)).logsumexp(1) - math.log(views)
+
+
+def _best(log_posteriors: Tensor, top_k: int | None) -> tuple[Tensor, Tensor]:
+    """The best posteriors (recordings, k) and their numbers."""
+    count = log_posteriors.shape[1]
+    return log_posteriors.exp().topk(min(top_k or count, count))
 
 
 def description_request(processor: LlmArProcessor) -> list[int]:
@@ -315,7 +342,7 @@ class OpenVocabularyScorer:
     def prior(self, states: KeptStates | None = None) -> Prior:
         """The scores of an empty sentence: (labels,); `states` as in a call."""
         states = states or KeptStates()
-        empty = [EncodedRecording([self.processor.empty_sentence])]
+        empty = [EncodedRecording({SKELETON: [self.processor.empty_sentence]})]
         return states.kept(("prior", self._key), lambda: {kind: found[0] for kind, found in self(empty).items()})
 
     def _encode(self, sentences: list[list[int]]) -> EncodedPrompts:

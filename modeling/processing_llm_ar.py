@@ -56,18 +56,23 @@ class EncodedRecording:
     """All that a recognizer is given of one recording.
 
     Attributes:
-        sentences: the action sentence of each test-time view, ids without the prompt.
+        sentences_of: of each sense that it has, the action sentence of every test-time view, ids without the prompt.
         attributes: (attributes,) int64, the values that the joints show, see `value_numbers`; None if not asked for.
         motion_features: (views, features) float32, see `class_prototypes`; None of a processor that gives none.
         familiarity: 0..1, see `Familiarity`; None of a processor that does not know.
         measures: (measures,) float32, see `motion_measures`; None if no attributes were asked for.
     """
 
-    sentences: list[list[int]]
+    sentences_of: dict[str, list[list[int]]]
     attributes: np.ndarray | None = None
     motion_features: np.ndarray | None = None
     familiarity: float | None = None
     measures: np.ndarray | None = None
+
+    @property
+    def sentences(self) -> list[list[int]]:
+        """(views) the sentences of its first sense, the skeleton where it has one."""
+        return next(iter(self.sentences_of.values()))
 
 
 class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
@@ -79,7 +84,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
     separating word.
 
     Further senses each have an action tokenizer of their own, whose tokens `<s17>` follow those of the skeleton's. A
-    recording may lack any of its senses; the prompt then has no line of it.
+    prompt has the sentence of one sense, behind the words that name it; a recording of several has a prompt of each.
 
     Args:
         feature_extractor: a `SkeletonFeatureExtractor`.
@@ -88,7 +93,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
         prompt: text with one `{motion}` where the skeleton's sentence goes. The paper has an instruction, too; its
             words are this project's choice.
         senses: an `ActionVQVAE` of signals (with `channels`) of every further sense, by the sense's name; saved to and
-            loaded from the subfolders `senses/NAME`. The prompt then has a line with `{NAME}` for each, see
+            loaded from the subfolders `senses/NAME`. `prompt` then has a line with `{NAME}` for each, see
             `prompt_with`.
         sense_fingerprints: as `vqvae_fingerprint`, of each of them.
         vqvae_fingerprint: hash of the VQ-VAE this processor was saved with; another VQ-VAE is refused.
@@ -227,8 +232,9 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
             conventions: what else is known of inputs that do not say it, see `read`.
 
         Returns:
-            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other; of a processor
-            with `motion_features` these as well, (batch * views, features).
+            input_ids and attention_mask (batch * views, tokens), a sequence's views one after the other, and those of
+            each of its senses after another's; of a processor with `motion_features` these as well, (batch * views,
+            features).
 
         Raises:
             ValueError: bad input; views out of range.
@@ -259,7 +265,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
             given = skeletons[start : start + _BATCH]
             read = [self.read_senses(one, layout, fps, **conventions) for one in given]
             seen, mask, signals = self._batch(read, views)
-            sentences = self.encode_features(torch.from_numpy(seen), torch.from_numpy(mask), signals)
+            tokens = self.tokens_of(torch.from_numpy(seen), torch.from_numpy(mask), signals)
             shown = mask[::views].any(1)
             values_of, measures_of = dict[int, np.ndarray](), dict[int, np.ndarray]()
             if attributes:
@@ -276,7 +282,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
                 of_views = slice(number * views, (number + 1) * views)
                 encoded.append(
                     EncodedRecording(
-                        sentences[of_views],
+                        self.sentences_of(tokens[of_views]),
                         values_of.get(number),
                         None if features is None else features[of_views],
                         familiar[number],
@@ -307,9 +313,13 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
         self, recordings: Sequence[EncodedRecording], return_tensors: str | None = None, padding: bool | str = True
     ) -> BatchEncoding:
         """The prompts of encoded recordings, as a batch; see `__call__`."""
-        sentences = [sentence for recording in recordings for sentence in recording.sentences]
+        sentences = [
+            one for recording in recordings for of_sense in recording.sentences_of.values() for one in of_sense
+        ]
         prompts = self.build_prompts(sentences, return_tensors=return_tensors, padding=padding)
-        features = [one.motion_features for one in recordings if one.motion_features is not None]
+        features = [
+            one.motion_features for one in recordings for _ in one.sentences_of if one.motion_features is not None
+        ]
         if features:
             prompts |= BatchEncoding({"motion_features": np.concatenate(features)}, tensor_type=return_tensors)
         return prompts
@@ -338,19 +348,16 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
 
     @property
     def empty_sentence(self) -> list[int]:
-        """The sentence of a recording of which no sense has a token, for priors."""
-        return self._composed({SKELETON: [], **{name: [] for name in self._senses}}) if self._senses else []
+        """The sentence of a skeleton that has no token, for priors."""
+        return self._sentence(SKELETON, [])
 
-    def _composed(self, tokens: Mapping[str, list[int]]) -> list[int]:
-        """The senses' tokens in the order of the prompt, each behind its words; the tokens alone of a single sense."""
+    def _sentence(self, sense: str, tokens: list[int]) -> list[int]:
+        """A sense's tokens behind the words that name it; without further senses the tokens alone."""
         if not self._senses:
-            return tokens[SKELETON]
-        words, sentence = re.split(_PLACE, self.prompt)[:-1], list[int]()
-        for before, sense in zip(words[::2], words[1::2], strict=True):
-            found = tokens.get(SKELETON if sense == "motion" else sense)
-            if found is not None:
-                sentence += self._words((before if sentence else before.lstrip()).rstrip(" ")) + found
-        return sentence
+            return tokens
+        words = re.split(_PLACE, self.prompt)[:-1]
+        before = words[words.index("motion" if sense == SKELETON else sense, 1) - 1]
+        return self._words(before.strip()) + tokens
 
     def _words(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -371,13 +378,27 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
         person_mask: torch.Tensor,
         signals: Mapping[str, torch.Tensor] | None = None,
     ) -> list[list[int]]:
-        """Sentences of normalised skeletons and of signals.
+        """Sentences of normalised skeletons or signals, of each recording's first sense.
 
         Args:
             skeletons: (batch, persons, frames, joints, 3).
             person_mask: (batch, persons), all False where the skeleton is lacking.
             signals: of further senses, (batch, frames, channels) each, see `standardized`.
         """
+        tokens = self.tokens_of(skeletons, person_mask, signals)
+        return [self._sentence(*next(iter(row.items()))) for row in tokens]
+
+    def sentences_of(self, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, list[list[int]]]:
+        """The sentences of each sense of a recording, from what `tokens_of` gives of every view."""
+        return {sense: [self._sentence(sense, view[sense]) for view in tokens] for sense in tokens[0]}
+
+    def tokens_of(
+        self,
+        skeletons: torch.Tensor,
+        person_mask: torch.Tensor,
+        signals: Mapping[str, torch.Tensor] | None = None,
+    ) -> list[dict[str, list[int]]]:
+        """The tokens of each sense that a recording has, by sense; arguments as of `encode_features`."""
         tokens = iter(self._encoded(self._vqvae, skeletons[person_mask], self.first_action_id))
         separator = self._separator()
         rows: list[dict[str, list[int]]] = [{} for _ in person_mask]
@@ -395,7 +416,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
                 for number, sentence in zip(there.nonzero().flatten().tolist(), found, strict=True):
                     rows[number][name] = sentence
             first += model.config.num_action_tokens
-        return [self._composed(row) for row in rows]
+        return rows
 
     @staticmethod
     def _encoded(model: ActionVQVAE, inputs: torch.Tensor, first_id: int) -> list[list[int]]:

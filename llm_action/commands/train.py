@@ -121,6 +121,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
     found = calibrate(arguments.model, arguments.run_folder, arguments.data)
     print(f"{arguments.model}: temperature {found.temperature:.2f}, fitted on {found.sequences} left-out recordings")
+    for sense, weight in (found.sense_weights or {}).items():
+        print(f"{sense}: weight {weight:.2f} beside the skeleton's 1")
     if found.share is not None:
         print(f"student: temperature {found.student_temperature:.2f}, share {found.share:.2f} of the mean of both")
 

@@ -168,8 +168,8 @@ class RecognizerStage:
         descriptions: a description file of one's own, beside the shipped ones.
         question_share: share of the examples that are questions about the motion, answered from the joints and from
             the label's attributes (`llm_action.training.requests`), so that the language model learns what tokens mean.
-        senses: what the sentences are made of, some of "skeleton" and the experiment's other senses; default all.
-        sense_dropout: share of the examples that lack one sense, so that a recording may lack it in use. Default 0.3.
+        senses: what the sentences are made of, some of "skeleton" and the experiment's other senses, one an example;
+            default all.
         label_smoothing: share of the loss that is spread over the other words.
         steps, batch_size, learning_rate, embedding_learning_rate, weight_decay, warmup_share: of AdamW (cosine);
             adapters and action embeddings have a learning rate each.
@@ -194,7 +194,6 @@ class RecognizerStage:
     descriptions: str | None = None
     question_share: float = 0.0
     senses: list[str] = field(default_factory=list)
-    sense_dropout: float = 0.3
     label_smoothing: float = 0.0
     steps: int = 100
     batch_size: int = 16
@@ -218,7 +217,7 @@ class RecognizerStage:
 
     def __post_init__(self):
         _check_counts(self)
-        _check_shares(self, "label_smoothing", "question_share", "sense_dropout")
+        _check_shares(self, "label_smoothing", "question_share")
 
     @property
     def taught(self) -> list[str]:

@@ -20,6 +20,7 @@ from llm_action.datasets.split import Split, load_split
 from llm_action.hub.base_models import resolve_base_model
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
+from llm_action.modeling.skeleton_sequence import SKELETON
 from llm_action.training.run_folder import fit
 from llm_action.training.sentences import write_sentences
 from llm_action.training.train import train
@@ -122,9 +123,9 @@ class FeatureProcessor(LlmArProcessor):
         return made
 
     @torch.no_grad()
-    def encode_features(
+    def tokens_of(
         self, skeletons: Tensor, person_mask: Tensor, signals: Mapping[str, Tensor] | None = None
-    ) -> list[list[int]]:
+    ) -> list[dict[str, list[int]]]:
         """As a processor's, one id a step; of skeletons alone."""
         latents = self.vqvae.latents(skeletons[person_mask].to(self.vqvae.device))
         ids = iter(self.features.add(latents.flatten(0, 1)))
@@ -134,5 +135,5 @@ class FeatureProcessor(LlmArProcessor):
             sentence = tokens[0]
             for other in tokens[1:]:
                 sentence = sentence + self._separator() + other
-            sentences.append(sentence)
+            sentences.append({SKELETON: sentence})
         return sentences

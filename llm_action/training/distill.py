@@ -189,7 +189,7 @@ def teacher_posteriors(
     """(sequences, labels) float32, the language model's mean posterior over each sequence's action sentences.
 
     Args:
-        senses: all that there are of a recording are in its sentences.
+        senses: all that there are of a recording are read.
         versions: augmented sentences, beside the plain one.
     """
     candidates, states = NamedCandidates(recognize.model, recognize.processor), KeptStates()
@@ -197,10 +197,12 @@ def teacher_posteriors(
     total = torch.zeros(count, len(candidates.labels))
 
     def ask(skeletons: Tensor, person_mask: Tensor, rows: Tensor, signals: dict[str, Tensor]) -> None:
-        sentences = recognize.processor.encode_features(skeletons, person_mask, signals)
-        order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
-        for group in _of_one_length(order, sentences):
-            shares, numbers = candidates.best([EncodedRecording([sentences[one]]) for one in group], None, states)
+        processor = recognize.processor
+        tokens = processor.tokens_of(skeletons, person_mask, signals)
+        encoded = [EncodedRecording(processor.sentences_of([one])) for one in tokens]
+        order = sorted(range(len(encoded)), key=lambda number: len(encoded[number].sentences[0]))
+        for group in _of_one_length(order, encoded):
+            shares, numbers = candidates.best([encoded[one] for one in group], None, states)
             total.index_add_(0, rows[group], torch.zeros_like(shares).scatter(1, numbers, shares).float())
 
     skeletons, person_mask = map(torch.from_numpy, recordings.plain())
@@ -214,7 +216,7 @@ def teacher_posteriors(
     return total / total.sum(1, keepdim=True)
 
 
-def _of_one_length(order: list[int], sentences: list[list[int]]) -> Iterator[list[int]]:
-    """Groups of numbers of sentences that are equally long."""
-    for _, group in groupby(order, key=lambda number: len(sentences[number])):
+def _of_one_length(order: list[int], encoded: list[EncodedRecording]) -> Iterator[list[int]]:
+    """Groups of numbers of recordings whose sentences are equally long."""
+    for _, group in groupby(order, key=lambda number: len(encoded[number].sentences[0])):
         yield list(group)

@@ -14,9 +14,14 @@ from llm_action.datasets.split import Split
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_sequence import SKELETON
 
+_LACKING = 0.3  # share of a student's examples that lack a sense
+
 
 class SenseExamples:
-    """Chooses by `recognizer.senses` and `recognizer.sense_dropout`; of a model of skeletons alone there is no signal.
+    """Chooses among `recognizer.senses`; of a model of skeletons alone there is no signal.
+
+    An example of the language model has one sense, for each is read alone (`llm_action.modeling.sense_fusion`). One of
+    a student has all, but for a share that lacks one, so that a recording may lack it in use.
 
     Attributes:
         read: the senses that the model is trained on, "skeleton" among them.
@@ -36,24 +41,24 @@ class SenseExamples:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The person_mask (batch, persons) and the signals of recordings, each in its version.
 
-        Versions are those of `write_sentences`; each of them may lack a sense.
+        Versions are those of `write_sentences`; each of them has one sense.
         """
         if not self.processor.senses:
             return person_mask, {}
         numbers = [int(versions[index]) for index in indices]
-        kept = [
-            self._kept(index, np.random.default_rng((self.experiment.seed, 10, version, index)))
+        chosen = [
+            self._chosen(index, np.random.default_rng((self.experiment.seed, 10, version, index)))
             for version, index in zip(numbers, indices, strict=True)
         ]
         signals = {}
         for name, of_sense in self.signals.items():
             values: list[np.ndarray | None] = []
-            for version, index, names in zip(numbers, indices, kept, strict=True):
+            for version, index, sense in zip(numbers, indices, chosen, strict=True):
                 rng = np.random.default_rng((self.experiment.seed, 3, version, index))  # as the skeleton's: cut alike
-                plain = of_sense[index] if name in names else None
+                plain = of_sense[index] if name == sense else None
                 values.append(self._augmented(name, plain, rng) if version else plain)
             signals[name] = self.processor.standardized(name, values)
-        return person_mask & torch.tensor([SKELETON in names for names in kept])[:, None], signals
+        return person_mask & torch.tensor([sense == SKELETON for sense in chosen])[:, None], signals
 
     def plain(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The signals of recordings as they are, standardised: (batch, frames, channels) each, NaN where one lacks."""
@@ -90,12 +95,19 @@ class SenseExamples:
         signals = {name: torch.where(lack[name][:, None, None], absent, values) for name, values in signals.items()}
         return person_mask & ~lack[SKELETON][:, None], signals
 
+    def _there(self, index: int) -> list[str]:
+        """Which of the senses read a recording has."""
+        return [name for name in self.read if name == SKELETON or self.signals[name][index] is not None] or [SKELETON]
+
+    def _chosen(self, index: int, rng: np.random.Generator) -> str:
+        there = self._there(index)
+        return there[rng.integers(len(there))]
+
     def _kept(self, index: int, rng: np.random.Generator) -> list[str]:
-        """Draws which senses an example has, of those that the recording has."""
-        there = [name for name in self.read if name == SKELETON or self.signals[name][index] is not None]
-        if len(there) > 1 and rng.random() < self.experiment.recognizer.sense_dropout:
+        there = self._there(index)
+        if len(there) > 1 and rng.random() < _LACKING:
             del there[rng.integers(len(there))]
-        return there or [SKELETON]
+        return there
 
     def _augmented(self, name: str, values: np.ndarray | None, rng: np.random.Generator) -> np.ndarray | None:
         if values is None:

@@ -169,7 +169,6 @@ def _sentence_settings(experiment: Experiment) -> dict[str, Any]:
 def _sense_settings(experiment: Experiment) -> dict[str, Any]:
     return {
         "read": experiment.recognizer.senses,
-        "dropout": experiment.recognizer.sense_dropout,
         **{name: vars(stage.augmentation) for name, stage in experiment.senses.items()},
     }
 

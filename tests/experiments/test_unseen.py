@@ -188,7 +188,7 @@ class TestSingleScores:
         first = processor.first_action_id
         sentences = [[first + token % 32 for token in sentence] for sentence in self.SENTENCES]
         found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, KINDS)(
-            [EncodedRecording([sentence]) for sentence in sentences], batch_size=2
+            [EncodedRecording({"skeleton": [sentence]}) for sentence in sentences], batch_size=2
         )
         assert {name: part.shape for name, part in found.items()} == dict.fromkeys(KINDS, (2, 4))
         for row, sentence in enumerate(self.SENTENCES):

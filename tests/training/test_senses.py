@@ -22,6 +22,7 @@ from llm_action.hub.model_folder import check_model, describe
 from llm_action.modeling.hub_repository import repository_files
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
+from llm_action.training.calibrate import fitted_weights
 from llm_action.training.train import train
 
 BOTH = ("skeleton", "inertial")
@@ -109,24 +110,67 @@ def test_each_sense_alone_and_both_tell_the_classes_apart(recognize, both_senses
     assert right.mean() > 0.8
 
 
+def test_several_senses_are_read_alone_and_weighed(recognize, both_senses):
+    files = {
+        sense: str(both_senses / sense / f"a{action}_s2_t1_{sense}.mat")
+        for sense, action in (("skeleton", 3), ("inertial", 4))
+    }
+
+    def logs(given, **options):
+        return {entry["label"]: np.log(entry["score"]) for entry in recognize(given, top_k=None, **options)}
+
+    config = recognize.model.config
+    try:
+        for weight, views in ((None, 1), (0.2, 1), (3.0, 2)):
+            config.sense_weights = None if weight is None else {"inertial": 1.0}
+            skeleton, signal = (logs({sense: file}, views=views) for sense, file in files.items())
+            config.sense_weights = None if weight is None else {"inertial": weight}
+            both, weight = logs(files, views=views), 1.0 if weight is None else weight  # alone it has its weight, too
+            expected = {label: skeleton[label] + weight * signal[label] for label in skeleton}
+            total = np.logaddexp.reduce(list(expected.values()))
+            assert both == pytest.approx({label: value - total for label, value in expected.items()}, abs=1e-3)
+        answers = recognize([files, {"inertial": files["inertial"]}, files["skeleton"]], top_k=None)
+        for alone, given in zip(answers, (files, {"inertial": files["inertial"]}, files["skeleton"]), strict=True):
+            assert {one["label"]: np.log(one["score"]) for one in alone} == pytest.approx(logs(given), abs=1e-3)
+        named = recognize(files, candidate_labels=["wave", "clap", "jump"])
+        assert sum(entry["score"] for entry in named) == pytest.approx(1, abs=1e-4)
+    finally:
+        config.sense_weights = None
+
+
+def test_weights_are_those_of_the_least_loss():
+    """A sense that says half of what it knows is believed twice, and noise hardly at all."""
+    rng = np.random.default_rng(0)
+    logits, noise = rng.normal(size=(2, 400, 5)) * 2
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    targets = np.array([rng.choice(5, p=row) for row in shares])
+    skeleton = np.zeros((400, 5)) + rng.normal(size=(400, 5)) * 0.01
+    weights = fitted_weights(skeleton + logits / 2, {"good": logits / 4, "noise": noise}, targets)
+    assert weights["noise"] < 0.15 < weights["good"]
+
+
 def test_prompts_name_the_senses_there_are(sense_run, both_senses):
     processor = LlmArProcessor.from_pretrained(sense_run / "model")
     skeleton = both_senses / "skeleton" / "a3_s2_t1_skeleton.mat"
     signal = both_senses / "inertial" / "a3_s2_t1_inertial.mat"
 
-    def words(**given):
-        ids = processor(**given)["input_ids"][0]
-        return processor.tokenizer.decode([index for index in ids if index < processor.first_action_id])
+    def read(**given):
+        """The words of each prompt, and the kinds of its action tokens."""
+        for ids in processor(**given)["input_ids"]:
+            words = [index for index in ids if index < processor.first_action_id]
+            tokens = [token for token in processor.convert_ids_to_tokens(ids) if token[0] == "<"]
+            said = processor.tokenizer.decode(words).replace(processor.tokenizer.pad_token, "")
+            yield said, [token[1] for token in tokens if token[1:2] in "as" and token[2:3].isdigit()]
 
-    assert words(skeletons=skeleton) == "Human motion:\nThe action is:"
-    assert words(signals={"inertial": signal}) == "Wrist sensor:\nThe action is:"
-    assert words(skeletons=skeleton, signals={"inertial": signal}) == "Human motion:\nWrist sensor:\nThe action is:"
-    ids = processor(skeleton, signals={"inertial": signal})["input_ids"][0]
-    tokens = [token for token in processor.convert_ids_to_tokens(ids) if token[0] == "<"]
-    assert [token[1] for token in tokens] == ["a"] * processor.vqvae.config.num_places + ["s"] * 8
+    motion = "Human motion:\nThe action is:", ["a"] * processor.vqvae.config.num_places
+    sensor = "Wrist sensor:\nThe action is:", ["s"] * 8
+    assert list(read(skeletons=skeleton)) == [motion]
+    assert list(read(signals={"inertial": signal})) == [sensor]
+    assert list(read(skeletons=skeleton, signals={"inertial": signal})) == [motion, sensor]
+    several = read(skeletons=[skeleton, skeleton], signals={"inertial": [signal, None]})
+    assert list(several) == [motion, sensor, motion]
+    ids = processor(skeleton, signals={"inertial": signal})["input_ids"]
     assert processor.decode(ids).num_frames == processor.vqvae.config.num_frames, "the sensor's tokens are skipped"
-    several = processor([skeleton, skeleton], signals={"inertial": [signal, None]})["input_ids"]
-    assert sum(index == processor.tokenizer.pad_token_id for index in several[1]) > 0
     with pytest.raises(ValueError, match="2 of skeleton, 1 of inertial"):
         processor([skeleton, skeleton], signals={"inertial": [signal]})
 
