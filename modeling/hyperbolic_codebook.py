@@ -27,14 +27,12 @@ class Quantized(ModelOutput):
         straight_through: (..., code_dim) the same values, with the latent vectors' gradient.
         commitment: scalar, mean squared tangent distance of what each level quantised to its code, which gets no
             gradient. It is not the ball's distance, which grows with c: minimising that would only flatten the ball.
-        embedding: scalar, the same number with the gradient for the codes alone.
     """
 
     codes: Tensor | None = None
     vectors: Tensor | None = None
     straight_through: Tensor | None = None
     commitment: Tensor | None = None
-    embedding: Tensor | None = None
 
 
 class HyperbolicCodebook(nn.Module):
@@ -87,22 +85,21 @@ class HyperbolicCodebook(nn.Module):
     def forward(self, latents: Tensor) -> Quantized:
         """Quantises tangent vectors (..., code_dim) level by level."""
         rest = latents.float().flatten(0, -2)
-        commitment = embedding = rest.new_zeros(())
+        commitment = rest.new_zeros(())
         if self.config.geometry == "continuous":
-            return Quantized(None, latents.detach(), latents, commitment, embedding)
+            return Quantized(None, latents.detach(), latents, commitment)
         codes = []
         for level in range(self.config.num_levels):
             with torch.no_grad():
                 codes.append(self.nearest(rest, level))
             chosen = self.codes[level][codes[-1]]
-            embedding = embedding + (rest.detach() - chosen).square().sum(-1).mean()
             chosen = chosen.detach()
             commitment = commitment + (rest - chosen).square().sum(-1).mean()
             rest = rest - chosen
         indices = torch.stack(codes, -1).view(*latents.shape[:-1], -1)
         vectors = self.lookup(indices).detach()
         straight_through = latents + (vectors - latents).detach()
-        return Quantized(indices, vectors, straight_through, commitment, embedding)
+        return Quantized(indices, vectors, straight_through, commitment)
 
 
 _TINY = 1e-15

@@ -33,9 +33,9 @@ def add_benchmark(commands) -> None:
     ablate.add_argument("--config", required=True, help="YAML file or preset")
     ablate.add_argument(
         "--stage",
-        choices=("vqvae", "recognizer", "on-trial"),
+        choices=("vqvae", "recognizer"),
         default="vqvae",
-        help="whose parts; default vqvae, measured by a probe; on-trial: options that are off by default, one by one",
+        help="whose parts; default vqvae, measured by a probe",
     )
     _add_table_arguments(ablate)
 

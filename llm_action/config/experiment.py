@@ -13,11 +13,14 @@ import yaml
 from llm_action.config.arguments import PRESETS, preset_names
 from llm_action.config.atomic_files import write_text
 from llm_action.config.fields import build, check_names, converted, naming, override, read_fields
-from llm_action.config.sections import Augmentation, Cameras, OnTrial, RecognizerStage, SenseStage, VQVAEStage
+from llm_action.config.sections import Augmentation, Cameras, RecognizerStage, SenseStage, VQVAEStage
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
-from llm_action.modeling.removed_options import without_removed
+from llm_action.modeling.removed_options import OFF, without_removed
 from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_sequence import SKELETON
+
+# options on trial that gained nothing on held-out data, and what they were when off
+_ON_TRIAL = {**OFF, "codebook_update": "ema", "codebook_weight": 1.0, "token_noise": 0.0, "loss": "answer"}
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Experiment:
         hub_model_id: a Hub repository ("user/name") that gets every checkpoint and the result; None pushes nothing.
         report_to: where the Trainer logs to beside the terminal: "tensorboard", "trackio", "wandb" ...; default "none".
         senses: further senses than the skeleton by name, as the data set's columns are called, each a `SenseStage`.
-        augmentation, cameras, vqvae, recognizer, on_trial: see their classes.
+        augmentation, cameras, vqvae, recognizer: see their classes.
 
     Raises:
         ValueError: settings that do not go together.
@@ -73,21 +76,16 @@ class Experiment:
     cameras: Cameras = field(default_factory=Cameras)
     vqvae: VQVAEStage = field(default_factory=VQVAEStage)
     recognizer: RecognizerStage = field(default_factory=RecognizerStage)
-    on_trial: OnTrial = field(default_factory=OnTrial)
     senses: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        stage, trial = self.recognizer, self.on_trial
+        stage = self.recognizer
         for name, sense in self.senses.items():
             if not isinstance(sense, SenseStage):
                 self.senses[name] = build(SenseStage, sense or {}, f"senses: {name}")
         if unknown := set(stage.senses) - {SKELETON, *self.senses}:
             known = ", ".join([SKELETON, *self.senses])
             raise ValueError(f"recognizer: senses: unknown {', '.join(sorted(unknown))}; this experiment has {known}.")
-        if trial.token_noise and stage.inputs == "features":
-            raise ValueError("on_trial: token_noise: features are no tokens; expected 0 with inputs=features.")
-        if trial.loss == "closed_set" and (stage.answers != "label" or stage.question_share):
-            raise ValueError("on_trial: loss: closed_set is for answers=label without questions.")
         for source in self.extra_datasets:
             if not isinstance(source, dict) or not {"dataset"} <= set(source) <= {"dataset", "data"}:
                 raise ValueError(f"extra_datasets: expected {{dataset: NAME, data: FOLDER}}, got {source!r}.")
@@ -105,7 +103,7 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     Args:
         config: path of a YAML file, or a preset's name (`preset_names`).
         overrides: "section.field=value" each, value as YAML: "recognizer.steps=100"; or the path of a YAML file whose
-            fields come on top, as those in `llm_action/experiments/configs/`.
+            fields come on top.
 
     Raises:
         FileNotFoundError: neither a file nor a preset.
@@ -119,9 +117,8 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     fields = read_fields(path)
     for change in overrides or []:
         override(fields, change)
-    if isinstance(fields.get("on_trial"), dict):
-        with naming(f"{path}: on_trial"):
-            fields["on_trial"] = without_removed(fields["on_trial"])
+    with naming(str(path)):
+        _leave_out_removed(fields)
     experiment = build(Experiment, fields, str(path))
     where = f"{path}: vqvae: model"
     experiment.vqvae.model = _vqvae_fields(experiment.vqvae.model, where)
@@ -130,6 +127,18 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     with naming(where):
         tokenizer_config(experiment)
     return experiment
+
+
+def _leave_out_removed(fields: dict[str, Any]) -> None:
+    """Takes options out that trainings once recorded, see `without_removed`."""
+    trial = fields.pop("on_trial", None)
+    if isinstance(trial, dict):
+        with naming("on_trial"):
+            left = without_removed(trial, _ON_TRIAL)
+        if left:
+            fields["on_trial"] = left  # unknown, which is said
+    if isinstance(fields.get("recognizer"), dict) and not fields.get("senses"):
+        fields["recognizer"].pop("sense_dropout", None)
 
 
 def tokenizer_config(experiment: Experiment, **others: Any) -> ActionVQVAEConfig:

@@ -1,4 +1,4 @@
-"""The sections of an experiment: the augmentation, the two stages, and options on trial."""
+"""The sections of an experiment: the augmentation and the two stages."""
 
 from __future__ import annotations
 
@@ -229,36 +229,6 @@ class RecognizerStage:
     def is_control(self) -> bool:
         """Whether the result is no adapter of an untouched base, so that it is scored and not exported."""
         return (self.base_weights, self.train, self.inputs) != ("pretrained", "lora", "tokens")
-
-
-@dataclass
-class OnTrial:
-    """Options on trial, all off by default: no table shows a gain for them, so they may go.
-
-    `llm_action/experiments/configs/` has a file for each that switches it on; `llm-action benchmark ablate --stage
-    on-trial` measures them one by one.
-
-    Args:
-        codebook_update: "ema", moving averages of the latent vectors that chose a code, or "gradient", the optimiser
-            with the codebook loss |sg(z) - e|^2, whose gradient is the codes' alone.
-        codebook_weight: of the codebook loss, default 1 as in van den Oord et al. (2017).
-        token_noise: share of a sentence's action tokens that stage 2 replaces by one of the codes nearest to it, in the
-            codebook's own geometry (a random code would mean another movement).
-        loss: of stage 2: "answer", the cross-entropy of the answer's words (the paper's), or "closed_set", that of the
-            label among all labels, from the exact posterior. The latter reads the label tree behind every prompt, so
-            it takes longer; it does not go with gradient checkpointing.
-
-    Raises:
-        ValueError: a share out of range.
-    """
-
-    codebook_update: Literal["ema", "gradient"] = "ema"
-    codebook_weight: float = 1.0
-    token_noise: float = 0.0
-    loss: Literal["answer", "closed_set"] = "answer"
-
-    def __post_init__(self):
-        _check_shares(self, "token_noise")
 
 
 def _check_counts(stage: VQVAEStage | RecognizerStage) -> None:

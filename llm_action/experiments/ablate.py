@@ -40,8 +40,6 @@ RECOGNIZER_ROWS: dict[str, list[str]] = {
     "random-llama": ["recognizer.base_weights=random"],
     "neutral-labels": ["recognizer.label_names=neutral"],
 }
-# switch on one option each, see `llm_action.config.sections.OnTrial`
-ON_TRIAL_CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.yaml"))
 VQVAE_COLUMNS = [
     Column("probe top-1 %", "probe", scale=100),
     Column("perplexity", "perplexity", 0),
@@ -96,31 +94,19 @@ def vqvae_rows(config: str, overrides: list[str], data_dir: str | None, work: Pa
 
 def recognizer_rows(config: str, overrides: list[str], data_dir: str | None, work: Path) -> list[Row]:
     """Rows of stage 2, as the comparison measures "llm-ar"; those that change stage 2 alone share one stage 1."""
-    return _rows_of_both(RECOGNIZER_ROWS, config, overrides, data_dir, work)
 
-
-def _rows_of_both(
-    rows: dict[str, list[str]], config: str, overrides: list[str], data_dir: str | None, work: Path
-) -> list[Row]:
     def row(name: str, experiment: Experiment) -> Row:
         def measure(seed: int) -> dict[str, Any]:
             return recognizer_figures(replace(experiment, seed=seed), data_dir, work, f"ablate, {name}")
 
         return Row(name, settings(experiment, data_dir), measure)
 
-    return [row(name, load_experiment(config, [*overrides, *changes])) for name, changes in rows.items()]
-
-
-def on_trial_rows(config: str, overrides: list[str], data_dir: str | None, work: Path) -> list[Row]:
-    """Rows of both stages, one for each option on trial; see `recognizer_rows`."""
-    changes: dict[str, list[str]] = {"full": [], **{path.stem: [str(path)] for path in ON_TRIAL_CONFIGS}}
-    return _rows_of_both(changes, config, overrides, data_dir, work)
+    return [row(name, load_experiment(config, [*overrides, *changes])) for name, changes in RECOGNIZER_ROWS.items()]
 
 
 TABLES = {
     "vqvae": (vqvae_rows, VQVAE_COLUMNS),
     "recognizer": (recognizer_rows, RECOGNIZER_COLUMNS),
-    "on-trial": (on_trial_rows, RECOGNIZER_COLUMNS),
 }
 
 

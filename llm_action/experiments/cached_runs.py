@@ -47,8 +47,6 @@ def settings(experiment: Experiment, data_dir: str | None, *without: str) -> dic
 
 def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) -> Path:
     """The run folder of stage 1 below `work`, with `processor` and `seconds.json`; trained unless it is there."""
-    stage_one = dataclasses.replace(experiment.on_trial, token_noise=0.0, loss="answer")  # these are stage 2's alone
-    experiment = dataclasses.replace(experiment, on_trial=stage_one)
     run = _folder(work / "vqvae", experiment, data_dir, "recognizer")
     record = run / "seconds.json"
     if not record.is_file():

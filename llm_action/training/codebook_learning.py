@@ -1,4 +1,4 @@
-"""How codes learn: k-means at the start, moving averages or a gradient, revival of dead codes; alike on every rank."""
+"""How codes learn: k-means at the start, moving averages, revival of dead codes; alike on every rank."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ class CodebookLearner(nn.Module):
     """Moves the codes to the (exponentially averaged) mean of the latent vectors that chose them.
 
     The mean is taken in the tangent space at the origin (this project's choice). A code that is chosen less than
-    `dead_share` times as often as the average code is put on a random latent vector of the batch. Codes that take a
-    gradient (`codes.requires_grad`) are left to the optimiser: here they only start, are revived, and are brought back
-    within `max_norm`.
+    `dead_share` times as often as the average code is put on a random latent vector of the batch.
 
     Args:
         codebook: whose codes are moved, in place.
@@ -58,11 +56,7 @@ class CodebookLearner(nn.Module):
             drawn = _draw(rest, len(counts))
             self.sums[level] = torch.where(dead[:, None], drawn, self.sums[level])
             self.usage[level] = torch.where(dead, 1.0, self.usage[level])
-            if codebook.codes.requires_grad:
-                revived = torch.where(dead[:, None], drawn, codes[level])
-                codes[level] = revived.renorm(2, 0, codebook.config.max_norm)
-            else:
-                codes[level] = self.sums[level] / self.usage[level][:, None]
+            codes[level] = self.sums[level] / self.usage[level][:, None]
             rest = rest_after
         self.started.fill_(True)
 

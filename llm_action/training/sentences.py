@@ -14,7 +14,6 @@ from accelerate import PartialState
 from datasets import Dataset, Features, Value, load_from_disk
 from datasets import Sequence as ListOf
 from datasets.arrow_writer import ArrowWriter
-from torch.utils.data import Dataset as TorchDataset
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
@@ -24,14 +23,12 @@ from llm_action.datasets.augmentation import augment, normalized, padded
 from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import Split, augmentation_of
 from llm_action.evaluation.language_likeness import zipf_divergence
-from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.skeleton_normalization import resample
 from llm_action.training.rehearsal import write_table_features
 from llm_action.training.requests import Requests, examples_each
 from llm_action.training.sense_examples import SenseExamples
 
-NEIGHBOURS = 8  # codes that token noise chooses from: near enough to be mistaken for one another
 _CHUNK = 64
 _COLUMNS = Features(
     input_ids=ListOf(Value("int64")), answer_length=Value("int64"), prompt_length=Value("int64"), label=Value("int64")
@@ -201,96 +198,22 @@ def _seen(versions: np.ndarray, sequences, indices, experiment: Experiment, extr
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-class TokenNoise:
-    """Replaces a share of the action tokens by one of the `NEIGHBOURS` codes nearest to each.
-
-    Args:
-        processor: whose codebooks say what is near, each in its own geometry and level by level.
-        share: chance of a token to be replaced.
-    """
-
-    def __init__(self, processor: LlmArProcessor, share: float):
-        self.first_action_id, self.share = processor.first_action_id, share
-        tables, first = [], 0
-        for model in (processor.vqvae, *processor.senses.values()):
-            tables.append(_nearest_tokens(model) + first)
-            first += model.config.num_action_tokens
-        width = min(table.shape[1] for table in tables)
-        self.neighbours = np.concatenate([table[:, :width] for table in tables])
-
-    def __call__(self, input_ids: list[int], rng: np.random.Generator) -> list[int]:
-        ids = np.array(input_ids)
-        actions = np.flatnonzero(ids >= self.first_action_id)
-        chosen = actions[rng.random(len(actions)) < self.share]
-        choices = self.neighbours[ids[chosen] - self.first_action_id]
-        ids[chosen] = (
-            self.first_action_id + choices[np.arange(len(chosen)), rng.integers(choices.shape[1], size=len(chosen))]
-        )
-        return ids.tolist()
-
-
-@torch.no_grad()
-def _nearest_tokens(vqvae: ActionVQVAE) -> np.ndarray:
-    """Finds the tokens of the same level nearest to each, itself left out: (num_action_tokens, neighbours)."""
-    config, tokens = vqvae.config, []
-    for level, codes in enumerate(vqvae.codebook.codes.detach().float()):
-        distances = vqvae.codebook.distances(codes, codes)
-        distances.fill_diagonal_(torch.inf)
-        nearest = distances.topk(min(NEIGHBOURS, len(codes) - 1), largest=False).indices
-        tokens.append(nearest + level * config.codebook_size)
-    return torch.cat(tokens).cpu().numpy()
-
-
-class SentenceStream(TorchDataset):
-    """The examples of a whole training in their order.
-
-    Seed and number decide an item, noise included, so it is the same for any number of ranks, and after a resume.
-
-    Args:
-        examples: see `write_sentences`.
-        order: index of each item's example.
-    """
-
-    def __init__(self, examples: Dataset, order: list[int], seed: int, noise: TokenNoise | None = None):
-        self.examples, self.order, self.seed, self.noise = examples, order, seed, noise
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, item: int) -> dict[str, Any]:
-        example = self.examples[self.order[item]]
-        if self.noise is not None:
-            rng = np.random.default_rng((self.seed, 6, item))
-            example = {**example, "input_ids": self.noise(example["input_ids"], rng)}
-        return example
-
-
 class Collator:
-    """Pads examples on the right.
+    """Pads examples on the right; `labels` has the answer's ids where they stand and -100 elsewhere."""
 
-    With `loss="answer"` the answer follows the prompt, and `labels` has its ids where they stand and -100 elsewhere.
-    With "closed_set" there is only the prompt, and `classes` (batch,) has the class ids.
-    """
-
-    def __init__(self, pad_token_id: int, loss: str = "answer"):
-        self.pad_token_id, self.loss = pad_token_id, loss
+    def __init__(self, pad_token_id: int):
+        self.pad_token_id = pad_token_id
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(example["input_ids"]) for example in examples]
-        answers = [example["answer_length"] for example in examples]
-        if self.loss == "closed_set":
-            batch = self._padded([row[:-answer] for row, answer in zip(rows, answers, strict=True)])
-            return {**batch, "classes": torch.tensor([example["label"] for example in examples])}
-        batch = self._padded(rows)
-        labels = torch.full_like(batch["input_ids"], -100)
-        for target, row, answer in zip(labels, rows, answers, strict=True):
-            target[len(row) - answer : len(row)] = row[-answer:]
-        return {**batch, "labels": labels}
-
-    def _padded(self, rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id)
+        labels = torch.full_like(input_ids, -100)
+        for target, row, example in zip(labels, rows, examples, strict=True):
+            answer = example["answer_length"]
+            target[len(row) - answer : len(row)] = row[-answer:]
         lengths = torch.tensor([len(row) for row in rows])
         return {
             "input_ids": input_ids,
             "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
+            "labels": labels,
         }

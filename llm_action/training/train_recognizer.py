@@ -21,7 +21,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.optim import AdamW
-from torch.utils.data import SequentialSampler
+from torch.utils.data import SequentialSampler, Subset
 from transformers import set_seed
 
 from llm_action.config.atomic_files import write_json
@@ -43,7 +43,7 @@ from llm_action.training.familiarity import gather_familiarity
 from llm_action.training.precision import base_dtype, fast_training, half_arithmetic, quantization
 from llm_action.training.rehearsal import trained_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit, trainer_settings
-from llm_action.training.sentences import Collator, SentenceStream, TokenNoise, training_sentences
+from llm_action.training.sentences import Collator, training_sentences
 from llm_action.training.trainer import HubTrainer, hub_settings
 
 
@@ -70,9 +70,6 @@ class RecognizerTrainer(HubTrainer):
         return contexts
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        classes = inputs.pop("classes", None)
-        if classes is not None:  # the loss is that of the posterior over the classes
-            inputs["labels"] = classes
         inputs["smoothing"] = self.stage.label_smoothing
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
@@ -102,7 +99,7 @@ class RecognizerTrainer(HubTrainer):
         return None
 
     def _get_train_sampler(self, train_dataset=None) -> SequentialSampler:
-        return SequentialSampler(train_dataset or self.train_dataset)  # a SentenceStream has its order already
+        return SequentialSampler(train_dataset or self.train_dataset)  # the examples are in their order already
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         if self.is_fsdp_enabled:  # every rank takes its shards
@@ -200,7 +197,7 @@ def recognizer_trainer(
         balanced: whether every class is drawn as often as every other; default every example once a pass.
         settings: of TrainingArguments; they come on top of the experiment's.
     """
-    stage, trial, seed = experiment.recognizer, experiment.on_trial, experiment.seed
+    stage, seed = experiment.recognizer, experiment.seed
     settings = {
         "report_to": experiment.report_to,
         "logging_steps": max(1, stage.steps // 40),
@@ -213,14 +210,11 @@ def recognizer_trainer(
     total = arguments.max_steps * batch_size
     draws = BalancedDraws(examples["label"], total, seed)
     order = list(draws if balanced else Passes(examples["prompt_length"], batch_size, total, seed))
-    noise = None
-    if trial.token_noise:
-        noise = TokenNoise(processor, trial.token_noise)
     return RecognizerTrainer(
         model,
         arguments,
-        train_dataset=SentenceStream(examples, order, seed, noise),
-        data_collator=Collator(processor.tokenizer.pad_token_id, trial.loss),
+        train_dataset=Subset(examples, order),
+        data_collator=Collator(processor.tokenizer.pad_token_id),
         stage=stage,
         processor=lambda: processor,
         run=out,

@@ -92,7 +92,7 @@ def fit_tokenizer(
     """Trains a sense's tokenizer as that of skeletons is trained; returns the loss history."""
     stage = experiment.senses[name]
     words = word_sample(resolve_base_model(experiment.base_model), experiment.seed) if stage.mmd_weight else None
-    model = VQVAETraining(vqvae, stage, len(split.labels), words, experiment.on_trial)
+    model = VQVAETraining(vqvae, stage, len(split.labels), words)
     settings = trainer_settings(
         stage,
         out / "senses" / name,

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment, save_experiment, tokenizer_config
-from llm_action.config.sections import OnTrial, VQVAEStage
+from llm_action.config.sections import VQVAEStage
 from llm_action.datasets.augmentation import AugmentedSkeletons, normalized
 from llm_action.datasets.cameras import filming
 from llm_action.datasets.split import load_split, model_dimensions, model_layout
@@ -63,17 +63,16 @@ class VQVAETraining(nn.Module):
         stage: VQVAEStage,
         num_labels: int,
         words: Tensor | None = None,
-        trial: OnTrial | None = None,
     ):
         super().__init__()
-        self.vqvae, self.stage, self.trial = vqvae, stage, trial or OnTrial()
+        self.vqvae, self.stage = vqvae, stage
         config = vqvae.config
         if config.geometry == "continuous" and (stage.zipf_weight or stage.context_weight or stage.mmd_weight):
             raise ValueError(
                 "Expected zipf_weight, context_weight and mmd_weight of 0 with geometry 'continuous', which has no "
                 f"tokens to bias, got {stage.zipf_weight}, {stage.context_weight} and {stage.mmd_weight}."
             )
-        vqvae.codebook.codes.requires_grad_(self.trial.codebook_update == "gradient")
+        vqvae.codebook.codes.requires_grad_(False)
         self.codebook_learner = CodebookLearner(vqvae.codebook)
         if stage.label_weight:
             self.label_head = nn.Linear(config.code_dim, num_labels)
@@ -97,7 +96,6 @@ class VQVAETraining(nn.Module):
             "reconstruction": reconstruction_loss(output.reconstruction, persons),
             "velocity": velocity_loss(output.reconstruction, persons),
             "commitment": output.quantized.commitment,
-            **({"codebook": output.quantized.embedding} if self.trial.codebook_update == "gradient" else {}),
             **self._bias_terms(output),
         }
         if self.stage.label_weight:
@@ -111,9 +109,8 @@ class VQVAETraining(nn.Module):
             if output.quantized.codes is not None:
                 self.codebook_learner.update(output.latents)
             self._remember(terms)
-        weights = {**vars(self.stage), **vars(self.trial)}
         loss = terms["reconstruction"] + sum(
-            weights[f"{name}_weight"] * term for name, term in terms.items() if name != "reconstruction"
+            getattr(self.stage, f"{name}_weight") * term for name, term in terms.items() if name != "reconstruction"
         )
         return {"loss": loss}
 
@@ -209,7 +206,7 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     base = resolve_base_model(experiment.base_model)
     base_config = AutoConfig.from_pretrained(base)
     split = load_split(experiment, data_dir)
-    stage, trial = experiment.vqvae, experiment.on_trial
+    stage = experiment.vqvae
     config = tokenizer_config(
         experiment,
         layout=model_layout(experiment),
@@ -218,7 +215,7 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
     )
     extractor = feature_extractor(experiment, dimensions=config.dimensions)
     words = word_sample(base, experiment.seed)
-    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words, trial)
+    model = VQVAETraining(ActionVQVAE(config), stage, len(split.labels), words)
     mmd_before = float(mmd(model.vqvae.token_embeddings().detach(), words))
     settings = trainer_settings(
         stage,

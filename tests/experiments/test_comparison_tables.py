@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,9 +11,8 @@ import pytest
 from llm_action.cli import main
 from llm_action.commands.options import load_pipeline
 from llm_action.config.experiment import load_experiment
-from llm_action.config.sections import OnTrial
 from llm_action.datasets import open_dataset
-from llm_action.experiments.ablate import ON_TRIAL_CONFIGS, RECOGNIZER_ROWS, VQVAE_ROWS, with_all_biases
+from llm_action.experiments.ablate import RECOGNIZER_ROWS, VQVAE_ROWS, with_all_biases
 from llm_action.training.adapt import Adaptation
 
 SHORT = ["vqvae.steps=2", "recognizer.steps=2"]
@@ -163,24 +161,6 @@ def test_ablate_of_the_recognizer_shares_stage_one(command, tmp_path):
     assert code == 0
     assert len(list((tmp_path / "work" / "vqvae").iterdir())) == 1
     assert all(0 <= row["metrics"]["top1"]["mean"] <= 1 for row in table["rows"])
-
-
-def test_options_on_trial_are_measured_one_by_one(command, tmp_path, capsys):
-    rows = ["--stage", "on-trial", "--rows", "full", "token_noise", "gradient_codebook"]
-    code, table = command("ablate", "--seeds", "1", *rows)
-    assert code == 0 and set(rows_of(capsys.readouterr().out)) == {"full", "token_noise", "gradient_codebook"}
-    assert len(list((tmp_path / "work" / "vqvae").iterdir())) == 2, "token noise shares the full one's stage 1"
-    assert all(0 <= row["metrics"]["top1"]["mean"] <= 1 for row in table["rows"])
-
-
-def test_every_option_on_trial_has_a_file_that_switches_it_on_over_a_preset():
-    off, switched_on = vars(OnTrial()), []
-    for path in ON_TRIAL_CONFIGS:
-        plain, changed = load_experiment("utd_mhad"), load_experiment("utd_mhad", [str(path)])
-        assert replace(changed, on_trial=plain.on_trial) == plain and vars(plain.on_trial) == off
-        (option,) = {name for name, value in vars(changed.on_trial).items() if value != off[name]}
-        switched_on.append(option)
-    assert sorted(switched_on) == sorted(set(off) - {"codebook_weight"}), "which has no effect of its own"
 
 
 def test_each_row_changes_one_thing(tiny_config):

@@ -60,8 +60,13 @@ def test_a_feature_extractor_keeps_none(tmp_path):
 def test_the_record_of_a_training(tiny_config, tmp_path):
     fields = yaml.safe_load(tiny_config.read_text(encoding="utf-8"))
     record = tmp_path / "experiment.yaml"
-    record.write_text(yaml.safe_dump({**fields, "on_trial": {**OFF, "token_noise": 0.1}}), encoding="utf-8")
-    assert load_experiment(record) == load_experiment(tiny_config, ["on_trial.token_noise=0.1"])
+    off = {**OFF, "codebook_update": "ema", "codebook_weight": 1.0, "token_noise": 0.0, "loss": "answer"}
+    stage = {**fields["recognizer"], "sense_dropout": 0.3}
+    record.write_text(yaml.safe_dump({**fields, "recognizer": stage, "on_trial": off}), encoding="utf-8")
+    assert load_experiment(record) == load_experiment(tiny_config)
+    record.write_text(yaml.safe_dump({**fields, "on_trial": {**off, "token_noise": 0.1}}), encoding="utf-8")
+    with pytest.raises(ValueError, match="on_trial: token_noise=0.1: this option was removed"):
+        load_experiment(record)
     record.write_text(yaml.safe_dump({**fields, "on_trial": {**OFF, "joint_dropout": 0.2}}), encoding="utf-8")
     with pytest.raises(ValueError, match="on_trial: joint_dropout=0.2: this option was removed"):
         load_experiment(record)

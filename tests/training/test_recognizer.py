@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llm_action.config.experiment import Experiment, load_experiment
-from llm_action.config.sections import OnTrial
+from llm_action.config.experiment import load_experiment
 from llm_action.datasets.split import load_split
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.training import precision
@@ -35,18 +34,21 @@ def parts(tiny_config, tiny_base, tiny_run, recordings, tmp_path_factory):
     return experiment, processor, examples, model
 
 
-def trainer_loss(parts, out: Path, loss: str, smoothing: float) -> torch.Tensor:
+def trainer_loss(parts, out: Path, smoothing: float) -> torch.Tensor:
     experiment, processor, examples, model = parts
     stage = replace(experiment.recognizer, label_smoothing=smoothing)
-    changed = replace(experiment, recognizer=stage, on_trial=OnTrial(loss=loss))
+    changed = replace(experiment, recognizer=stage)
     trainer = recognizer_trainer(changed, model, processor, examples, out)
     return trainer.compute_loss(model.train(), trainer.data_collator([examples[row] for row in (0, 3, 5)]))
 
 
 @pytest.mark.parametrize("smoothing", (0.0, 0.2))
-def test_the_closed_set_loss_is_that_of_the_label_among_all(parts, tmp_path, smoothing):
+def test_the_loss_of_class_ids_is_that_of_the_label_among_all(parts, smoothing):
     _, processor, examples, model = parts
-    loss = trainer_loss(parts, tmp_path, "closed_set", smoothing)
+    prompts = [examples[row]["input_ids"][: examples[row]["prompt_length"]] for row in (0, 3, 5)]
+    batch = processor.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
+    numbers = torch.tensor([examples[row]["label"] for row in (0, 3, 5)])
+    loss = model.train()(**batch, labels=numbers, smoothing=smoothing).loss
 
     log_likelihoods = []  # of every label after every prompt, by the answer's own cross-entropy
     for row in (0, 3, 5):
@@ -69,7 +71,7 @@ def test_the_closed_set_loss_is_that_of_the_label_among_all(parts, tmp_path, smo
 
 def test_label_smoothing_spreads_over_the_words(parts, tmp_path):
     _, processor, examples, model = parts
-    given = trainer_loss(parts, tmp_path, "answer", 0.1)
+    given = trainer_loss(parts, tmp_path, 0.1)
     batch = Collator(processor.tokenizer.pad_token_id)([examples[row] for row in (0, 3, 5)])
     logits = model.causal_lm(
         inputs_embeds=model.embed(batch["input_ids"]), attention_mask=batch["attention_mask"]
@@ -180,9 +182,7 @@ class TestFourBits:
         ("recognizer.steps=0", "recognizer: steps: expected at least 1, got 0"),
         ("vqvae.steps=0", "vqvae: steps: expected at least 1, got 0"),
         ("vqvae.batch_size=-1", "vqvae: batch_size: expected at least 1"),
-        ("on_trial.token_noise=1.5", "on_trial: token_noise: expected a share from 0 to below 1, got 1.5"),
         ("recognizer.label_smoothing=-0.1", "label_smoothing: expected a share"),
-        ("on_trial.loss=best", "on_trial: loss: expected answer or closed_set, got 'best'"),
         ("recognizer.train=all", "recognizer: train: expected lora or full, got 'all'"),
         ("recognizer.base_dtype=int3", "base_dtype: expected auto or float32 .* or nf4, got 'int3'"),
         ("training_examples_per_class=-2", "training_examples_per_class: expected 0 for all"),
@@ -191,9 +191,3 @@ class TestFourBits:
 def test_settings_that_make_no_sense_are_refused(tiny_config, override, message):
     with pytest.raises(ValueError, match=message):
         load_experiment(tiny_config, [override])
-
-
-def test_noise_needs_tokens(tiny_config):
-    with pytest.raises(ValueError, match="token_noise: features are no tokens"):
-        load_experiment(tiny_config, ["recognizer.inputs=features", "on_trial.token_noise=0.1"])
-    assert isinstance(load_experiment(tiny_config, ["recognizer.inputs=features"]), Experiment)

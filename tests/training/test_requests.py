@@ -95,7 +95,3 @@ class TestTeaching:
     def test_settings_out_of_range(self, tiny_config, wrong):
         with pytest.raises(ValueError, match=wrong.split("=")[0].split(".")[1]):
             load_experiment(tiny_config, [wrong])
-
-    def test_only_labels_are_a_closed_set(self, tiny_config):
-        with pytest.raises(ValueError, match="closed_set"):
-            load_experiment(tiny_config, ["on_trial.loss=closed_set", "recognizer.question_share=0.2"])

@@ -70,8 +70,3 @@ def test_a_training_shorter_than_a_probe_is_not_probed_and_says_so(tiny_config, 
     written = trained(tiny_config, recordings, tmp_path, "vqvae.probe_steps=400")
     assert "probe_tokens" not in written and written["reconstruction_error"] > 0
     assert "tokens are not probed: that takes 400 steps (vqvae.probe_steps)" in capsys.readouterr().err
-
-
-def test_unknown_updates_are_refused(tiny_config):
-    with pytest.raises(ValueError, match="on_trial: codebook_update: expected .*gradient"):
-        load_experiment(tiny_config, ["on_trial.codebook_update=hope"])
