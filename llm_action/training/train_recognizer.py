@@ -125,7 +125,7 @@ def train_recognizer(experiment: Experiment, data_dir: str | None, out: Path, re
             "ablation table, which leaves no model; run it with llm-action benchmark ablate."
         )
     set_seed(experiment.seed)
-    processor = stage_one(out)
+    processor = _with_senses_read(stage_one(out), experiment)
     split = load_split(experiment, data_dir)
     with PartialState().main_process_first():  # the first rank writes them, the others read
         examples = training_sentences(experiment, processor, split, out / "sentences")
@@ -178,6 +178,15 @@ def stage_one(out: Path) -> LlmArProcessor:
             f"{out / 'processor'}: expected the action tokenizer; run llm-action train --stage vqvae first."
         )
     return LlmArProcessor.from_pretrained(out / "processor")
+
+
+def _with_senses_read(processor: LlmArProcessor, experiment: Experiment) -> LlmArProcessor:
+    """Without the further senses that stage 2 is not to read: the model would answer to what it never learned."""
+    read = experiment.recognizer.senses or list(processor.senses)
+    if set(processor.senses) <= set(read):
+        return processor
+    kept = {name: tokenizer for name, tokenizer in processor.senses.items() if name in read}
+    return processor.with_senses(kept, {name: experiment.senses[name].title for name in kept})
 
 
 def recognizer_trainer(

@@ -24,6 +24,7 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.training.calibrate import fitted_weights
 from llm_action.training.train import train
+from llm_action.training.train_recognizer import train_recognizer
 
 BOTH = ("skeleton", "inertial")
 
@@ -275,3 +276,12 @@ def test_features_of_a_video_are_a_sense_too(sense_run):
     processor = LlmArProcessor.from_pretrained(sense_run / "model")
     features = SignalSequence(np.random.default_rng(0).normal(size=(60, 6)), rate=30)
     assert len(processor.encode({"inertial": features})) > 8
+
+
+def test_a_model_that_learns_from_skeletons_alone_knows_no_sensor(sense_run, sense_config, both_senses, tmp_path):
+    shutil.copytree(sense_run / "processor", tmp_path / "processor")
+    train_recognizer(load_experiment(sense_config, ["recognizer.senses=[skeleton]"]), str(both_senses), tmp_path)
+    processor = LlmArProcessor.from_pretrained(tmp_path / "model")
+    assert not processor.senses and check_model(tmp_path / "model", to_share=False) is None
+    with pytest.raises(ValueError, match="Unknown sense inertial"):
+        processor(signals={"inertial": np.zeros((9, 6))})
