@@ -5,29 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import BatchEncoding, ProcessorMixin
-from transformers.utils import cached_file
+from transformers import BatchEncoding
 
 from .action_attributes import value_numbers
 from .class_prototypes import prompt_features
-from .familiarity import FAMILIARITY_FILE, Familiarity, familiarity_features
-from .hub_repository import (
-    FORMAT_VERSION,
-    PROCESSOR_AUTO_MAP,
-    HubUpload,
-    check_format,
-    check_parts,
-    copy_code,
-    reading,
-    written_format,
-)
+from .familiarity import Familiarity, familiarity_features
+from .hub_repository import FORMAT_VERSION, PROCESSOR_AUTO_MAP, check_format, written_format
 from .modeling_action_vqvae import ActionVQVAE
 from .motion_measures import motion_measures
+from .processor_files import SENSES_FOLDER, ProcessorFiles, check_fit
 from .recording_inputs import RecordingInputs, with_signals
 from .signal_sequence import standardized
 from .skeleton_recording import is_several
@@ -36,19 +26,7 @@ from .skeleton_sequence import SKELETON, SkeletonSequence
 DEFAULT_PROMPT = "Human motion: {motion}\nThe action is:"
 PERSON_SEPARATOR = " with"
 _PLACE = r"\{(\w+)\}"  # of a sense in a prompt
-_SENSES = "senses"  # the folder of the further senses' action tokenizers
-_PARTS = ("processor_config.json", "tokenizer_config.json", "vqvae/config.json", "vqvae/model.safetensors")
 _BATCH = 64  # recordings normalised at a time
-_ABSENT: dict[str, Any] = {
-    "_raise_exceptions_for_missing_entries": False,
-    "_raise_exceptions_for_connection_errors": False,
-    "_raise_exceptions_for_gated_repo": False,
-}  # a file that need not be there
-_OPTIONS = {
-    *("revision", "token", "cache_dir", "local_files_only", "force_download", "trust_remote_code", "code_revision"),
-    *("prompt", "motion_features", "first_action_id", "padding_side"),
-    *("_from_auto", "_from_pipeline", "_commit_hash"),
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +53,7 @@ class EncodedRecording:
         return next(iter(self.sentences_of.values()))
 
 
-class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
+class LlmArProcessor(RecordingInputs, ProcessorFiles):
     """Turns recordings into prompts for `LlmArForActionRecognition`.
 
     An action token has an id from the base's vocabulary size up, `vocab_size + level * codebook_size + code`, and is
@@ -131,7 +109,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
             raise ValueError(
                 "Expected a vqvae (ActionVQVAE); load a whole processor with LlmArProcessor.from_pretrained."
             )
-        _check_parts(feature_extractor, vqvae, vqvae_fingerprint)
+        check_fit(feature_extractor, vqvae, vqvae_fingerprint)
         self.prompt, self.motion_features = prompt, motion_features
         self.format_version = written_format(self._senses)
         found = {name: model.fingerprint() for name, model in self._senses.items()}
@@ -139,7 +117,7 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
             if found.get(name) != fingerprint:
                 raise ValueError(
                     f"The fingerprint of {name}'s VQ-VAE is {found.get(name)}, this processor was saved with "
-                    f"{fingerprint}: its tokens would mean something else. Restore the folder {_SENSES}/{name}."
+                    f"{fingerprint}: its tokens would mean something else. Restore the folder {SENSES_FOLDER}/{name}."
                 )
         self.sense_fingerprints = found or None
         self.auto_map = PROCESSOR_AUTO_MAP
@@ -467,77 +445,6 @@ class LlmArProcessor(RecordingInputs, HubUpload, ProcessorMixin):
     def model_input_names(self) -> list[str]:
         return ["input_ids", "attention_mask"]
 
-    def to_dict(self) -> dict[str, Any]:
-        own = ("_vqvae", "_senses", "_familiarity")  # they have files of their own
-        parts = {name: self.__dict__.pop(name) for name in own}
-        try:
-            left_out = {"vqvae", "senses", "familiarity", *([] if parts["_senses"] else ["sense_fingerprints"])}
-            return {key: value for key, value in super().to_dict().items() if key not in left_out}
-        finally:
-            self.__dict__ |= parts
-
-    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        """Writes processor, tokenizer, the VQ-VAEs (`vqvae/`, `senses/NAME/`) and the code a Hub repository needs."""
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = {"vqvae": self._vqvae, **{f"{_SENSES}/{name}": model for name, model in self._senses.items()}}
-        for part, model in parts.items():
-            model.save_pretrained(folder / part)
-            for module in (folder / part).glob("*.py"):
-                module.unlink()  # the root has the code
-        if self._familiarity is not None:
-            self._familiarity.save(folder)
-        copy_code(folder)
-        files = super().save_pretrained(save_directory)
-        if push_to_hub:
-            self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
-        return files
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Loads a saved processor with its tokenizer and VQ-VAE from a folder or the Hub.
-
-        Args:
-            kwargs: revision, token, cache_dir, local_files_only, force_download as everywhere in transformers;
-                prompt, motion_features and first_action_id of the class; padding_side of the tokenizer.
-
-        Raises:
-            OSError: the folder or a part of it cannot be found.
-            TypeError: an unknown option.
-            ValueError: a part is damaged, does not fit the others or was written by a newer release.
-        """
-        unknown = sorted(name for name in kwargs.keys() - _OPTIONS if kwargs[name] not in (None, ""))
-        if "_from_pipeline" in kwargs:  # which passes the model's options to each part
-            kwargs = {name: value for name, value in kwargs.items() if name in _OPTIONS}
-        elif unknown:
-            raise TypeError(
-                f"Unknown option {', '.join(unknown)} of LlmArProcessor.from_pretrained; known: "
-                f"{', '.join(sorted(name for name in _OPTIONS if name[0] != '_'))}."
-            )
-        if Path(pretrained_model_name_or_path).is_dir():
-            check_parts(pretrained_model_name_or_path, _PARTS)
-        with reading(pretrained_model_name_or_path):
-            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-
-    @classmethod
-    def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
-        """As any processor's, with the VQ-VAE from the subfolder `vqvae` of the same place as one more argument."""
-        hub = {
-            name: kwargs[name] for name in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(name)
-        }
-        processor_dict, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        with reading(f"{pretrained_model_name_or_path}/vqvae"):
-            vqvae = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder="vqvae", **hub)
-        senses = {}
-        for name in processor_dict.get("sense_fingerprints") or ():
-            with reading(f"{pretrained_model_name_or_path}/{_SENSES}/{name}"):
-                subfolder = f"{_SENSES}/{name}"
-                senses[name] = ActionVQVAE.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **hub)
-        file = cached_file(pretrained_model_name_or_path, FAMILIARITY_FILE, **hub, **_ABSENT)
-        familiarity = None if file is None else Familiarity.load(file)
-        parts = {"vqvae": vqvae, "familiarity": familiarity, **({"senses": senses} if senses else {})}
-        return {**processor_dict, **parts}, kwargs
-
     def _token(self, index: int) -> str:
         action = index - self.first_action_id
         if action < 0:
@@ -563,17 +470,3 @@ def prompt_with(titles: Mapping[str, str], prompt: str = DEFAULT_PROMPT) -> str:
     """
     lines = "".join(f"\n{title}: {{{name}}}" for name, title in titles.items())
     return prompt.replace("{motion}", "{motion}" + lines)
-
-
-def _check_parts(feature_extractor, vqvae: ActionVQVAE, fingerprint: str | None) -> None:
-    expected = (vqvae.config.layout, vqvae.config.num_frames, vqvae.config.dimensions)
-    given = (feature_extractor.layout, feature_extractor.num_frames, feature_extractor.dimensions)
-    if expected != given:
-        raise ValueError(
-            f"The VQ-VAE expects (layout, num_frames, dimensions) {expected}, the feature extractor gives {given}."
-        )
-    if fingerprint is not None and fingerprint != vqvae.fingerprint():
-        raise ValueError(
-            f"The VQ-VAE's fingerprint is {vqvae.fingerprint()}, this processor was saved with {fingerprint}: its "
-            "tokens would mean something else. Restore the vqvae folder that belongs to this processor."
-        )
