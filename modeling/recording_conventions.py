@@ -27,7 +27,7 @@ from .recording_directions import (
     turn_upright,
 )
 from .recording_guesses import Guess, Refusal, all_guesses, choose_guess
-from .skeleton_cleaning import SENTINELS, mark_missing
+from .skeleton_cleaning import SENTINELS, in_all_channels, mark_missing
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 
 UNITS = (*METRES, "px", "image")
@@ -178,9 +178,11 @@ def _check_options(
 
 def _refuse_batch(guess: Guess) -> None:
     """Refuses more bodies than a scene holds, and bodies that stand within each other: they are many recordings."""
+    if len(guess.joints) < 3:
+        return
     seen = ~np.isnan(guess.joints[..., 0]).all(axis=2)
     together = guess.joints[:, seen.sum(axis=0) >= 3]
-    if len(guess.joints) < 3 or not together.shape[1]:
+    if not together.shape[1]:
         return
     assert guess.measures is not None
     with np.errstate(all="ignore"):
@@ -238,13 +240,13 @@ def _judge(guess: Guess, stated: bool) -> None:
         )
     body = guess.body
     hips = [guess.known.standard.index(joint) for joint in HIPS if joint in guess.known.standard]
-    if hips and np.isnan(body[:, hips]).any(axis=-1).all():
+    if hips and not in_all_channels(~np.isnan(body[:, hips])).any():
         guess.warnings.append(
             "The hips are never seen: size and place follow from shoulders and arms, and a model that learnt from "
             "whole bodies may err; show the hips, or train on recordings like this one."
         )
     _say_who_moves_how(guess)
-    if len(body) >= _FEWEST_FRAMES and not (body[1:] != body[:-1]).any(where=~np.isnan(body[1:] - body[:-1])):
+    if len(body) >= _FEWEST_FRAMES and not (np.abs(np.diff(body, axis=0)) > 0).any():
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")
 
 
