@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from .person_tracking import track_persons
-from .plausibility import LIMITS, axis_stretch, finite_quantile, handedness, measure_body, measure_orientation, torso_unit
+from .plausibility import (
+    LIMITS,
+    axis_stretch,
+    finite_quantile,
+    handedness,
+    measure_body,
+    measure_orientation,
+    torso_unit,
+)
 from .recording_guesses import Guess, odd_axes
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
