@@ -16,6 +16,7 @@ from .plausibility import (
     BodyMeasures,
     Orientation,
     axis_stretch,
+    disproportion,
     measure_body,
     measure_orientation,
     most_seen,
@@ -341,7 +342,12 @@ def odd_axes(guess: Guess) -> bool:
     stretch = axis_stretch(guess.body, guess.known)
     if apart or not np.isfinite(stretch).all():
         return apart
-    return measure_body(guess.body * stretch, guess.known).strangeness + LIMITS.stretched < guess.measures.strangeness
+    stretched, least = guess.body * stretch, guess.measures.strangeness
+    if (
+        disproportion(stretched, guess.known) + LIMITS.stretched >= least
+    ):  # a part of the strangeness, and mostly enough
+        return False
+    return measure_body(stretched, guess.known).strangeness + LIMITS.stretched < least
 
 
 def _scaled_apart(joints: np.ndarray) -> bool:

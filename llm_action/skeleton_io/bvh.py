@@ -87,7 +87,7 @@ def _parse(path: Path, text: str) -> tuple[list[_Bone], np.ndarray, float]:
 
 def _numbers(text: str) -> np.ndarray:
     """All numbers of a text, float64; those of a row a frame are read faster."""
-    if (rows := plain_rows(text, " ")) is not None:
+    if (rows := plain_rows(text.replace(" \n", "\n"), " ")) is not None:
         return rows.ravel()
     try:
         return np.loadtxt(text.splitlines(), np.float64, comments=None).ravel()

@@ -77,13 +77,14 @@ def read_table(path: Path, text: str, options: ReadOptions) -> SkeletonRecording
     Raises:
         ValueError: columns that nobody explains, cells that are no numbers, or joints of no known layout.
     """
-    cells: list[list[str]] | np.ndarray
-    found = _plain(path, text) if options.columns is None else None
-    header, cells = found or _split(path, text)
+    if options.columns is None and (plain := _plain(path, text)) is not None:
+        header, rows = plain
+        return _without_header(path, rows, options) if header is None else _wide(path, header, rows, options)
+    header, cells = _split(path, text)
     if options.columns is not None:
         return _by_columns(path, header, cells, options)
     if header is None:
-        return _without_header(path, cells if found else _numbers(path, cells), options)
+        return _without_header(path, _numbers(path, cells), options)
     if _is_long(header):
         return _long(path, cells, _long_roles(header), options)
     return _wide(path, header, cells, options)
@@ -291,10 +292,8 @@ def _long(path: Path, cells: list[list[str]], roles: Mapping[str, int], options:
     return _finished(array, layout, seconds, "score" in roles, options, names)
 
 
-def _wide(
-    path: Path, header: list[str], cells: list[list[str]] | np.ndarray, options: ReadOptions
-) -> SkeletonRecording:
-    """A row a frame; columns named after joint and axis."""
+def _wide(path: Path, header: list[str], rows: np.ndarray | list[list[str]], options: ReadOptions) -> SkeletonRecording:
+    """A row a frame, as numbers or cells; columns named after joint and axis."""
     parsed = [_joint_and_axis(name) for name in header]
     names = list(dict.fromkeys(one[0] for one in parsed if one is not None))
     axes = {axis for one in parsed if one is not None for axis in [one[1]]}
@@ -305,9 +304,11 @@ def _wide(
     layout, places = _placed(path, names, options)
     channels = [channel for channel in _CHANNELS if channel in axes]
     used = [place for place, one in enumerate(parsed) if one is not None]
-    plain = isinstance(cells, np.ndarray)
-    numbers = cells[:, used] if plain else _numbers(path, [[row[place] for place in used] for row in cells])
-    joints = np.full((len(cells), layout.num_joints, len(channels)), np.nan)
+    if isinstance(rows, np.ndarray):
+        numbers = rows[:, used]
+    else:
+        numbers = _numbers(path, [[row[place] for place in used] for row in rows])
+    joints = np.full((len(rows), layout.num_joints, len(channels)), np.nan)
     for column, place in enumerate(used):
         name, axis = parsed[place]  # type: ignore[misc]
         joint = places[names.index(name)]
@@ -315,15 +316,14 @@ def _wide(
             joints[:, joint, channels.index(axis)] = numbers[:, column]
     roles = {role: place for place, name in enumerate(header) if (role := _ROLE_OF.get(name.strip().lower()))}
     lead = [role for role in ("frame", "time", "person") if role in roles]
-    places_of = [roles[role] for role in lead]
-    columns = None
-    if lead:
-        columns = (
-            cells[:, places_of]
-            if plain
-            else _numbers(path, [[_id_number(row[one]) for one in places_of] for row in cells])
-        )
-    return _frames(joints, layout, lead, columns, options, "score" in axes, names)
+    before = [roles[role] for role in lead]
+    if not lead:
+        leading = None
+    elif isinstance(rows, np.ndarray):
+        leading = rows[:, before]
+    else:
+        leading = _numbers(path, [[_id_number(row[place]) for place in before] for row in rows])
+    return _frames(joints, layout, lead, leading, options, "score" in axes, names)
 
 
 def _id_number(cell: str) -> str:
