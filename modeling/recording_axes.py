@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import permutations, product
 
 import numpy as np
@@ -24,7 +25,7 @@ def arrangements(array: np.ndarray, counts: set[int], axes: str | None = None) -
         The letters and a view of the array; no view twice.
     """
     seen = set()
-    for letters in [axes] if axes is not None else _orders(array.shape):
+    for letters in [axes] if axes is not None else _orders(array.ndim):
         for view in _arranged(array, letters, counts):
             strides = tuple(stride if size > 1 else 0 for size, stride in zip(view.shape, view.strides))
             if (view.shape, strides) not in seen:
@@ -32,13 +33,14 @@ def arrangements(array: np.ndarray, counts: set[int], axes: str | None = None) -
                 yield letters, view
 
 
-def _orders(shape: tuple[int, ...]) -> list[str]:
-    """Letters of all ways in which the axes can be roles; the documented order of each number of axes first."""
-    documented = [letters for letters in DOCUMENTED_ORDERS if len(axis_groups(letters)) == len(shape)]
-    whole = {2: "VC", 3: "TVC", 4: "MTVC", 5: "NMTVC"}.get(len(shape))
+@lru_cache
+def _orders(axes: int) -> list[str]:
+    """Letters of all ways in which so many axes can be roles, the documented order first."""
+    documented = [letters for letters in DOCUMENTED_ORDERS if len(axis_groups(letters)) == axes]
+    whole = {2: "VC", 3: "TVC", 4: "MTVC", 5: "NMTVC"}.get(axes)
     found = ["".join(order) for order in permutations(whole)] if whole else []
     bundles = ("(VC)", "(CV)", "(MVC)", "(VCM)", "(MCV)")
-    for rest in ({1: [""], 2: ["T"], 3: ["MT", "NT"]}).get(len(shape), []):
+    for rest in ({1: [""], 2: ["T"], 3: ["MT", "NT"]}).get(axes, []):
         for bundle in bundles:
             if not ("M" in rest and "M" in bundle):
                 found += ["".join(order) for order in permutations([*rest, bundle])]
@@ -46,6 +48,7 @@ def _orders(shape: tuple[int, ...]) -> list[str]:
     return [*documented, *(letters for letters in found if letters not in documented)]
 
 
+@lru_cache
 def axis_groups(letters: str) -> list[str]:
     """The letters of each axis of the array: "MT(VC)" has M, T and VC."""
     return [group.strip("()") for group in re.findall(r"\(\w+\)|\w", letters)]

@@ -27,12 +27,13 @@ from .recording_directions import (
     turn_upright,
 )
 from .recording_guesses import Guess, Refusal, all_guesses, choose_guess
-from .skeleton_cleaning import SENTINELS, mark_missing
+from .skeleton_cleaning import SENTINELS, in_all_channels, mark_missing
 from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 
 UNITS = (*METRES, "px", "image")
 _FEWEST_FRAMES = 8  # fewer say nothing about motion
 _MOST_PERSONS = 12  # seen at once in one array
+_LEGS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in ("knee", "ankle", "foot"))
 _APART = 0.5  # torso lengths between the middles of two persons; nearer ones stand within each other
 
 
@@ -178,9 +179,11 @@ def _check_options(
 
 def _refuse_batch(guess: Guess) -> None:
     """Refuses more bodies than a scene holds, and bodies that stand within each other: they are many recordings."""
+    if len(guess.joints) < 3:
+        return
     seen = ~np.isnan(guess.joints[..., 0]).all(axis=2)
     together = guess.joints[:, seen.sum(axis=0) >= 3]
-    if len(guess.joints) < 3 or not together.shape[1]:
+    if not together.shape[1]:
         return
     assert guess.measures is not None
     with np.errstate(all="ignore"):
@@ -237,14 +240,22 @@ def _judge(guess: Guess, stated: bool) -> None:
             "missing= if a number marks missing joints."
         )
     body = guess.body
-    hips = [guess.known.standard.index(joint) for joint in HIPS if joint in guess.known.standard]
-    if hips and np.isnan(body[:, hips]).any(axis=-1).all():
+    never_seen = ~in_all_channels(~np.isnan(body)).any(axis=0)
+    hips, legs = (
+        [guess.known.standard.index(one) for one in of if one in guess.known.standard] for of in (HIPS, _LEGS)
+    )
+    if hips and never_seen[hips].all():
         guess.warnings.append(
             "The hips are never seen: size and place follow from shoulders and arms, and a model that learnt from "
             "whole bodies may err; show the hips, or train on recordings like this one."
         )
+    elif legs and never_seen[legs].all():
+        guess.warnings.append(
+            "The legs are never seen: they are taken to stand, and a model that learnt from whole bodies may err; show "
+            "the legs, or train on recordings like this one."
+        )
     _say_who_moves_how(guess)
-    if len(body) >= _FEWEST_FRAMES and not (body[1:] != body[:-1]).any(where=~np.isnan(body[1:] - body[:-1])):
+    if len(body) >= _FEWEST_FRAMES and not (np.abs(np.diff(body, axis=0)) > 0).any():
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")
 
 

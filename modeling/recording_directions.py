@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from .person_tracking import track_persons
-from .plausibility import LIMITS, axis_stretch, handedness, measure_body, measure_orientation, torso_unit
+from .plausibility import (
+    LIMITS,
+    axis_stretch,
+    finite_quantile,
+    handedness,
+    measure_body,
+    measure_orientation,
+    torso_unit,
+)
 from .recording_guesses import Guess, odd_axes
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
@@ -94,8 +102,7 @@ def to_square_axes(guess: Guess, unit: str | None, image_size: tuple[float, floa
 
 def _within_picture(guess: Guess) -> bool:
     places = guess.joints[..., :2].reshape(-1, 2)
-    places = places[np.isfinite(places).all(axis=1)]
-    low, high = np.quantile(places, 0.01, axis=0), np.quantile(places, 0.99, axis=0)
+    low, high = (np.array([finite_quantile(axis, share) for axis in places.T]) for share in (0.01, 0.99))
     measures = guess.measures
     assert measures is not None
     if guess.joints.shape[3] == 2:

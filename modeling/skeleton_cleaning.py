@@ -35,11 +35,11 @@ def mark_missing(
         The scores, None where they say nothing, and notes on what was done.
     """
     notes = []
-    joints[~np.isfinite(joints).all(axis=-1)] = np.nan
+    joints[~in_all_channels(np.isfinite(joints))] = np.nan
     for sentinel in sentinels:
         marked = joints[..., 0] == sentinel
         if marked.any():
-            marked = (joints == sentinel).all(axis=-1)
+            marked = in_all_channels(joints == sentinel)
         if marked.any() and sentinel == 0:
             marked &= ~_origins(joints, marked, layout)
         if marked.any():
@@ -51,7 +51,7 @@ def mark_missing(
         notes.append(f"frames whose joints all lie at one point ({nobody.mean():.0%}) show nobody")
     if scores is None:
         return None, notes
-    seen = ~np.isnan(joints).any(axis=-1)
+    seen = in_all_channels(~np.isnan(joints))
     unsure = seen & ~(scores >= MIN_SCORE)
     if unsure.any():
         sure = scores[seen]
@@ -62,11 +62,22 @@ def mark_missing(
     return scores, notes
 
 
+def in_all_channels(there: np.ndarray) -> np.ndarray:
+    """Whether all of the last axis, which is short: far faster than `all(axis=-1)`."""
+    found = there[..., 0].copy()
+    for channel in range(1, there.shape[-1]):
+        found &= there[..., channel]
+    return found
+
+
 def _at_one_point(joints: np.ndarray) -> np.ndarray:
     """(persons, frames) bool: padding that was moved with the body; none where there is nothing else."""
-    first = joints[:, :, :1]
-    alike = (joints == first).all(axis=(2, 3))
-    return alike & ~alike.all() if joints.shape[2] > 2 else np.zeros_like(alike)
+    if joints.shape[2] <= 2:
+        return np.zeros(joints.shape[:2], bool)
+    alike = in_all_channels(joints[:, :, 1] == joints[:, :, 0])  # of most recordings none
+    if alike.any():
+        alike = (joints == joints[:, :, :1]).all(axis=(2, 3))
+    return alike & ~alike.all()
 
 
 def _origins(joints: np.ndarray, zero: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
@@ -197,7 +208,7 @@ def _checked(joints: np.ndarray) -> np.ndarray:
 
 def _seen(joints: np.ndarray) -> np.ndarray:
     """(persons, frames, joints) bool: the joint has all its coordinates."""
-    return ~np.isnan(joints).any(axis=-1)
+    return in_all_channels(~np.isnan(joints))
 
 
 def _wide_share(body: np.ndarray) -> float:

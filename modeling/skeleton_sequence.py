@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .skeleton_cleaning import mark_missing
+from .skeleton_cleaning import in_all_channels, mark_missing
 from .skeleton_layouts import get_layout, layouts_with, map_joints
 
 SKELETON = "skeleton"  # the sense that every model has, beside whatever others it was trained on
@@ -62,7 +62,7 @@ class SkeletonSequence:
 
     def _cut_unseen(self) -> None:
         """Leaves out persons never seen and empty frames at either end."""
-        seen = ~np.isnan(self.joints).any(axis=-1).all(axis=-1)
+        seen = in_all_channels(~np.isnan(self.joints)).any(axis=-1)
         persons, frames = seen.any(axis=1), np.flatnonzero(seen.any(axis=0))
         if not len(frames):
             raise ValueError(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import PurePath
+from os.path import basename, splitext
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def read_coco_results(content: Any, options: ReadOptions) -> SkeletonRecording:
 def _with_gaps(frames: dict[str, list[Detection]]) -> list[list[Detection]]:
     """Frames in order; where the names end in numbers, numbers left out are frames without anyone."""
     order = sorted(frames, key=natural_key)
-    numbers = [re.findall(r"\d+", PurePath(name).stem) for name in order]
+    numbers = [re.findall(r"\d+", splitext(basename(name))[0]) for name in order]
     if all(numbers) and order:
         last = [int(found[-1]) for found in numbers]
         steps = np.diff(last)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from llm_action.config.reading import read_text, shortened
 
@@ -21,7 +22,9 @@ __all__ = [
     "naming",
     "natural_key",
     "parse_json",
+    "parse_numbers",
     "parse_rows",
+    "plain_rows",
     "read_json",
     "read_text",
 ]
@@ -110,6 +113,42 @@ def parse_rows(path: Path, lines: list[str], expected: str) -> np.ndarray:
     except ValueError as error:
         remedy = "the file is likely cut short or damaged: fetch it again"
         raise bad_file(path, expected, str(error).partition(";")[0], remedy) from None
+
+
+def plain_rows(text: str, mark: str) -> np.ndarray | None:
+    """(rows, columns) float64 of a text of numbers with one mark between two of them; None of any other.
+
+    Far faster than `np.loadtxt`, which reads more.
+    """
+    content = text.strip().replace("\r\n", "\n").encode()
+    letters = np.frombuffer(content, np.uint8)
+    between = np.flatnonzero((letters == ord(mark)) | (letters == ord("\n")))
+    ends = np.append(between, len(content))
+    last = np.flatnonzero(letters[between] == ord("\n"))  # number of each line but the last one's
+    columns = int(last[0]) + 1 if len(last) else len(ends)
+    rows = len(last) + 1
+    if rows * columns != len(ends) or (last != np.arange(1, rows) * columns - 1).any():
+        return None
+    numbers = parse_numbers(content, np.append(0, between + 1), ends)
+    return None if numbers is None else numbers.reshape(rows, columns)
+
+
+def parse_numbers(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """The numbers between ascending starts and ends, float64; None where one is no number.
+
+    Arrow gets a column of texts that lie where they are: each number, and up to the next one a null.
+    """
+    count = 2 * starts.size
+    offsets = np.empty(count + 1, np.int32)
+    offsets[:-1:2], offsets[1::2] = starts.ravel(), ends.ravel()
+    offsets[-1] = offsets[-2]
+    valid = b"\x55" * (count // 8 + 1)  # every other bit
+    texts = pa.StringArray.from_buffers(count, *map(pa.py_buffer, (offsets, content, valid)))
+    try:
+        numbers = texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return np.frombuffer(numbers.buffers()[1], np.float64, count)[::2]
 
 
 def natural_key(name: str) -> list[Any]:

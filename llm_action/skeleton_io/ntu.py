@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
 
-from .files import bad_file, check_room, parse_rows, read_text
+from .files import bad_file, check_room, parse_numbers, parse_rows, read_text
 
 KINECT_FPS = 30.0
 _WORDS = 12  # of a joint line
@@ -78,28 +77,10 @@ def _read_regular(content: bytes) -> _Bodies | None:
     if (last[lines] - before != _WORDS + carriage).any():
         return None
     words = np.add.outer(before + 1, _READ)
-    numbers = _parse(content, ends[words - 1] + 1, ends[words])
+    numbers = parse_numbers(content, ends[words - 1] + 1, ends[words])
     if numbers is None:
         return None
     return _Bodies(num_frames, places, numbers.astype(np.float32).reshape(len(places), num_joints, len(_READ)))
-
-
-def _parse(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
-    """The numbers between ascending starts and ends, float64; None where one is no number.
-
-    Arrow gets a column of texts that lie where they are: each number, and up to the next one a null.
-    """
-    count = 2 * starts.size
-    offsets = np.empty(count + 1, np.int32)
-    offsets[:-1:2], offsets[1::2] = starts.ravel(), ends.ravel()
-    offsets[-1] = offsets[-2]
-    valid = b"\x55" * (count // 8 + 1)  # every other bit
-    texts = pa.StringArray.from_buffers(count, *map(pa.py_buffer, (offsets, content, valid)))
-    try:
-        numbers = texts.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
-    return np.frombuffer(numbers.buffers()[1], np.float64, count)[::2]
 
 
 def _walk(content: bytes, ends: memoryview) -> tuple[int, list[tuple[int, int]], list[int], int]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from llm_action.modeling.skeleton_cleaning import in_all_channels
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
 
@@ -50,6 +51,8 @@ def triplets(numbers: Any, values: int = 3) -> np.ndarray:
 
 
 def _flat(numbers: Any) -> list[Any]:
+    if isinstance(numbers, list) and {*map(type, numbers)} <= {int, float}:  # nearly always, and faster
+        return numbers
     if isinstance(numbers, (list, tuple, np.ndarray)):
         return [number for part in numbers for number in _flat(part)]
     if numbers is not None and not isinstance(numbers, (int, float, np.number)):
@@ -117,7 +120,7 @@ def _first(scores: np.ndarray | None, count: int) -> np.ndarray | None:
 
 def in_image(detections: Sequence[Sequence[Detection]]) -> str | None:
     """The unit "image" where x and y are shares of the image (0..1), else None."""
-    places = [one.joints[(one.joints[:, :2] != 0).any(axis=1), :2] for row in detections for one in row]
+    places = [one.joints[:, :2] for row in detections for one in row]
     values = np.concatenate(places) if places else np.zeros((0, 2))
-    values = values[~np.isnan(values).any(axis=1)]
+    values = values[in_all_channels(~np.isnan(values)) & ~in_all_channels(values == 0)]
     return "image" if len(values) and np.mean(np.abs(values) <= 1.5) > 0.95 else None

@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_la
 from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for, recording_from_array
 
 from .azure_kinect import in_azure_frame
-from .files import bad_file, check_room
+from .files import bad_file, check_room, plain_rows
 from .joint_names import standard_joints
 from .msrc12 import is_msrc12, read_msrc12
 from .options import ReadOptions
@@ -76,26 +77,40 @@ def read_table(path: Path, text: str, options: ReadOptions) -> SkeletonRecording
     Raises:
         ValueError: columns that nobody explains, cells that are no numbers, or joints of no known layout.
     """
-    plain = _plain_rows(text) if options.columns is None else None
-    if plain is not None:
-        return _without_header(path, plain, options)
+    if options.columns is None and (plain := _plain(path, text)) is not None:
+        header, rows = plain
+        return _without_header(path, rows, options) if header is None else _wide(path, header, rows, options)
     header, cells = _split(path, text)
     if options.columns is not None:
         return _by_columns(path, header, cells, options)
     if header is None:
         return _without_header(path, _numbers(path, cells), options)
-    roles = [_ROLE_OF.get(name.strip().lower()) for name in header]
-    if {"x", "y"} <= {name.strip().lower() for name in header} and "joint" in roles:
+    if _is_long(header):
         return _long(path, cells, _long_roles(header), options)
     return _wide(path, header, cells, options)
 
 
-def _plain_rows(text: str) -> np.ndarray | None:
-    """(rows, columns) of a text of nothing but numbers; None of any other."""
+def _is_long(header: Sequence[str]) -> bool:
+    """Whether a row is a joint."""
+    names = {name.strip().lower() for name in header}
+    return {"x", "y"} <= names and "joint" in {_ROLE_OF.get(name) for name in names}
+
+
+def _plain(path: Path, text: str) -> tuple[list[str] | None, np.ndarray] | None:
+    """Header and (rows, columns) of a text of nothing but numbers below it; None of any other, and of long tables."""
+    first, _, below = text.lstrip().partition("\n")
+    if not first:
+        return None
+    header, _ = _split(path, first)
+    rows = plain_rows(text if header is None else below, _mark(first) or " ")
+    if rows is not None and header is not None and (len(header) != rows.shape[1] or _is_long(header)):
+        return None
+    if rows is not None or header is not None:
+        return None if rows is None else (header, rows)
     lines = [line for line in text.splitlines() if line.strip()]
-    delimiter = next((mark for mark in (",", "\t") if lines and mark in lines[0]), None)
-    try:
-        return np.loadtxt(lines, delimiter=delimiter, comments=None, ndmin=2) if lines else None
+    mark = next((mark for mark in (",", "\t") if mark in first), None)
+    try:  # which knows several spaces in a row
+        return None, np.loadtxt(lines, delimiter=mark, comments=None, ndmin=2)
     except ValueError:
         return None
 
@@ -107,7 +122,7 @@ def _split(path: Path, text: str) -> tuple[list[str] | None, list[list[str]]]:
         raise bad_file(
             path, "a table of numbers", "no lines", "the file is likely cut short or damaged: fetch it again"
         )
-    delimiter = next((mark for mark in (",", ";", "\t") if mark in lines[0]), None)
+    delimiter = _mark(lines[0])
     if delimiter:
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     else:
@@ -125,6 +140,11 @@ def _split(path: Path, text: str) -> tuple[list[str] | None, list[list[str]]]:
         )
     first_is_header = sum(_is_number(cell) for cell in rows[0]) < max(1, 0.5 * width)
     return (rows[0], rows[1:]) if first_is_header else (None, rows)
+
+
+def _mark(line: str) -> str | None:
+    """What parts the cells of a line; None: spaces."""
+    return next((mark for mark in (",", ";", "\t") if mark in line), None)
 
 
 def _is_number(cell: str) -> bool:
@@ -272,8 +292,8 @@ def _long(path: Path, cells: list[list[str]], roles: Mapping[str, int], options:
     return _finished(array, layout, seconds, "score" in roles, options, names)
 
 
-def _wide(path: Path, header: list[str], cells: list[list[str]], options: ReadOptions) -> SkeletonRecording:
-    """A row a frame; columns named after joint and axis."""
+def _wide(path: Path, header: list[str], rows: np.ndarray | list[list[str]], options: ReadOptions) -> SkeletonRecording:
+    """A row a frame, as numbers or cells; columns named after joint and axis."""
     parsed = [_joint_and_axis(name) for name in header]
     names = list(dict.fromkeys(one[0] for one in parsed if one is not None))
     axes = {axis for one in parsed if one is not None for axis in [one[1]]}
@@ -284,8 +304,11 @@ def _wide(path: Path, header: list[str], cells: list[list[str]], options: ReadOp
     layout, places = _placed(path, names, options)
     channels = [channel for channel in _CHANNELS if channel in axes]
     used = [place for place, one in enumerate(parsed) if one is not None]
-    numbers = _numbers(path, [[row[place] for place in used] for row in cells])
-    joints = np.full((len(cells), layout.num_joints, len(channels)), np.nan)
+    if isinstance(rows, np.ndarray):
+        numbers = rows[:, used]
+    else:
+        numbers = _numbers(path, [[row[place] for place in used] for row in rows])
+    joints = np.full((len(rows), layout.num_joints, len(channels)), np.nan)
     for column, place in enumerate(used):
         name, axis = parsed[place]  # type: ignore[misc]
         joint = places[names.index(name)]
@@ -293,8 +316,14 @@ def _wide(path: Path, header: list[str], cells: list[list[str]], options: ReadOp
             joints[:, joint, channels.index(axis)] = numbers[:, column]
     roles = {role: place for place, name in enumerate(header) if (role := _ROLE_OF.get(name.strip().lower()))}
     lead = [role for role in ("frame", "time", "person") if role in roles]
-    columns = _numbers(path, [[_id_number(row[roles[role]]) for role in lead] for row in cells]) if lead else None
-    return _frames(joints, layout, lead, columns, options, "score" in axes, names)
+    before = [roles[role] for role in lead]
+    if not lead:
+        leading = None
+    elif isinstance(rows, np.ndarray):
+        leading = rows[:, before]
+    else:
+        leading = _numbers(path, [[_id_number(row[place]) for place in before] for row in rows])
+    return _frames(joints, layout, lead, leading, options, "score" in axes, names)
 
 
 def _id_number(cell: str) -> str:
@@ -302,6 +331,7 @@ def _id_number(cell: str) -> str:
     return cell if _is_number(cell) else "0"
 
 
+@lru_cache(maxsize=4096)
 def _joint_and_axis(name: str) -> tuple[str, str] | None:
     """("left wrist", "x") of a column's name; None when it is no joint's."""
     plain = name.strip()

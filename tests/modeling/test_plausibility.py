@@ -313,6 +313,19 @@ def test_half_a_body_is_a_body():
         assert result.verdict == "doubtful" and len(result.warnings) == 1 and "hips" in said(result)
 
 
+def test_legs_never_seen_are_doubted_where_the_layout_has_some():
+    legless = as_layout(recording(), "coco17")
+    legless[:, 13:] = np.nan
+    for joints in (legless, pixels(legless)):
+        result = infer_conventions(joints, LAYOUTS, layout="coco17")
+        assert result.verdict == "doubtful" and len(result.warnings) == 1 and "legs" in said(result)
+    half = get_layout({"name": "half", "joints": get_layout("coco17").joints[:13]})
+    assert "legs" not in said(infer_conventions(legless[:, :13], {"half": half}, layout="half"))
+    once = as_layout(recording(), "coco17")
+    once[1:, 13:] = np.nan
+    assert "legs" not in said(infer_conventions(once, LAYOUTS, layout="coco17"))
+
+
 def test_many_recordings_in_one_array_are_not_one():
     for persons in (1, 2):
         result = infer_conventions(np.stack([[recording()] * persons] * 2), LAYOUTS)

@@ -31,6 +31,45 @@ def test_a_wide_row_by_columns(tmp_path):
         read_skeleton(path, layout="coco17", columns="time, _, 17*(depth, x, y)")
 
 
+def test_the_same_numbers_however_they_are_parted(tmp_path):
+    places = np.round(PLACES, 4)
+    header = [f"{joint}_{axis}" for joint in get_layout("coco17").joints for axis in "xyz"]
+    rows = [[f"{number:.4f}" for number in frame.ravel()] for frame in places]
+    plain = write(tmp_path / "plain.csv", header, rows).read_text()
+    ways = {
+        "tabs": plain.replace(",", "\t"),
+        "semicolons": plain.replace(",", ";"),
+        "decimal commas": plain.replace(",", ";").replace(".", ","),
+        "Windows": plain.replace("\n", "\r\n") + "\r\n",
+        "empty lines": "\n\n" + plain.replace("\n", "\n\n"),
+        "after each a space": plain.replace(",", ", "),
+        "in quotes": "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in plain.splitlines()),
+        "at the end of each line a comma": plain.replace("\n", ",\n") + ",",
+        "with signs": plain.replace(",0", ",+0"),
+        "spaces": plain.replace(",", "  "),
+    }
+    for way, text in ways.items():
+        (tmp_path / "clip.csv").write_text(text, newline="")
+        found = read_skeleton(tmp_path / "clip.csv")
+        assert found.layout == "coco17", way
+        np.testing.assert_array_equal(found.joints[0], places.astype(np.float32), err_msg=way)
+    bare = plain.partition("\n")[2]
+    for way, text in {
+        "commas": bare,
+        "spaces": bare.replace(",", " "),
+        "many spaces": bare.replace(",", "   "),
+    }.items():
+        (tmp_path / "clip.txt").write_text(text)
+        found = read_skeleton(tmp_path / "clip.txt", layout="coco17")
+        np.testing.assert_array_equal(found.joints[0], places.astype(np.float32), err_msg=way)
+    rows[3][5] = ""
+    found = read_skeleton(write(tmp_path / "clip.csv", header, rows)).joints[0]
+    assert np.argwhere(np.isnan(found).any(axis=-1)).tolist() == [[3, 1]]
+    (tmp_path / "clip.csv").write_text(plain + ",1.0")
+    with pytest.raises(ValueError, match="52 in row 13"):
+        read_skeleton(tmp_path / "clip.csv")
+
+
 def test_a_long_table_by_columns(tmp_path):
     names = get_layout("coco17").joints
     rows = [
