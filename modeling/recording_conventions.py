@@ -240,7 +240,7 @@ def _judge(guess: Guess, stated: bool) -> None:
             "missing= if a number marks missing joints."
         )
     body = guess.body
-    never_seen = ~in_all_channels(~np.isnan(body)).any(axis=0)
+    never_seen: np.ndarray = ~np.any(in_all_channels(~np.isnan(body)), axis=0)
     hips, legs = (
         [guess.known.standard.index(one) for one in of if one in guess.known.standard] for of in (HIPS, _LEGS)
     )

@@ -64,7 +64,7 @@ def mark_missing(
 
 def in_all_channels(there: np.ndarray) -> np.ndarray:
     """Whether all of the last axis, which is short: far faster than `all(axis=-1)`."""
-    found = there[..., 0].copy()
+    found: np.ndarray = there[..., 0].copy()
     for channel in range(1, there.shape[-1]):
         found &= there[..., channel]
     return found

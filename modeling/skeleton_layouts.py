@@ -337,7 +337,7 @@ def map_joints(joints: np.ndarray, source: str, target: str) -> np.ndarray:
     if source_layout == target_layout:
         return joints.copy()
     index = {joint: position for position, joint in enumerate(source_layout.standard) if joint is not None}
-    mapped = np.take(joints, [index.get(joint, 0) for joint in target_layout.standard], axis=-2)
+    mapped = np.take(joints, [0 if joint is None else index.get(joint, 0) for joint in target_layout.standard], axis=-2)
     for position, joint in enumerate(target_layout.standard):
         if joint not in index:
             mapped[..., position, :] = _place_joint(joint, joints, index, ())

@@ -62,7 +62,7 @@ class SkeletonSequence:
 
     def _cut_unseen(self) -> None:
         """Leaves out persons never seen and empty frames at either end."""
-        seen = in_all_channels(~np.isnan(self.joints)).any(axis=-1)
+        seen: np.ndarray = np.any(in_all_channels(~np.isnan(self.joints)), axis=-1)
         persons, frames = seen.any(axis=1), np.flatnonzero(seen.any(axis=0))
         if not len(frames):
             raise ValueError(

@@ -258,22 +258,25 @@ class TestRecognize:
         for file in sorted(recordings.glob("*_s1_*"))[:2]:
             shutil.copy(file, folder)
         (folder / "0.json").write_text("{}")
-        command = ["recognize", tiny_export, tmp_path / "mine", "--out", tmp_path / "results.csv"]
+        results = tmp_path / "mine" / "results.csv"  # no recording, though it lies among them
+        command = ["recognize", tiny_export, tmp_path / "mine", "--out", results]
         code, _, err = run(*command)
-        with (tmp_path / "results.csv").open() as file:
+        with results.open() as file:
             rows = list(csv.DictReader(file))
         assert code == 2 and "0.json" in err and "1 of 3 files" in err.splitlines()[-1]
         assert [bool(row["label"]) for row in rows] == [False, True, True] and rows[0]["error"]
         (folder / "0.json").unlink()
         rows[1]["label"] = "kept from before"
-        with (tmp_path / "results.csv").open("w", newline="") as file:
+        with results.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows[:2])
         assert run(*command)[0] == 0
-        with (tmp_path / "results.csv").open() as file:
+        with results.open() as file:
             again = list(csv.DictReader(file))
         assert [row["label"] for row in again] == ["kept from before", rows[2]["label"]]
+        code, _, err = run("recognize", tiny_export, tmp_path / "mine", "--out", tmp_path / "none" / "results.csv")
+        assert code == 2 and "expected its folder, found none" in err
 
     def test_what_was_inferred_is_printed_and_doubts_go_to_stderr(self, run, tiny_export, file, tmp_path):
         from llm_action import read_skeleton

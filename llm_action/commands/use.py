@@ -113,6 +113,10 @@ def _recognize(arguments: argparse.Namespace) -> None:
     if signals and arguments.each_person:
         raise ValueError("--each-person: expected no --signal, which does not say whose it is; leave one of them out")
     files = files_of(arguments.files) or [", ".join(signals.values())]
+    if arguments.out is not None:
+        if not arguments.out.parent.is_dir():
+            raise FileNotFoundError(f"--out {arguments.out}: expected its folder, found none; make it first")
+        files = [file for file in files if Path(file).resolve() != arguments.out.resolve()]  # of an earlier run
     read_skeleton, read_signal, rank = (arguments.fast and _student(arguments)) or _language_model(arguments)
 
     def read(file: str) -> Any:
