@@ -82,8 +82,10 @@ def add_commands(commands) -> None:
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets import BENCHMARKS
+    from llm_action.datasets.cleaning import Cleaning
     from llm_action.datasets.folder import scan_folder
-    from llm_action.datasets.prepare import Cleaning, prepare, read_missing_list
+    from llm_action.datasets.job import read_missing_list
+    from llm_action.datasets.prepare import prepare
     from llm_action.datasets.prepared import prepared_summary
     from llm_action.datasets.shards import Shard, merge_shards, prepare_shard
 
