@@ -14,8 +14,8 @@ from llm_action.commands.options import (
     add_model,
     add_reading_options,
     add_signal_option,
-    check_model,
     load_pipeline,
+    local_folder,
     reading_options,
     signals_of,
 )
@@ -90,14 +90,12 @@ def _render_video(file: str, ranking: Sequence[dict[str, Any]], out: Path, optio
 def _vocabulary(arguments: argparse.Namespace) -> None:
     from llm_action import LlmArProcessor
     from llm_action.evaluation.vocabulary import vocabulary
-    from llm_action.hub.model_folder import pull
     from llm_action.hub.token_statistics import read_token_statistics
     from llm_action.visualization.drawing import writable
     from llm_action.visualization.vocabulary_page import write_vocabulary
 
     out = writable(arguments.out, (".html",))
-    check_model(arguments.model)
-    folder = Path(arguments.model) if Path(arguments.model).is_dir() else pull(arguments.model)
+    folder = local_folder(arguments.model)
     processor = LlmArProcessor.from_pretrained(folder)
     config = processor.vqvae.config
     statistics = read_token_statistics(folder, processor.first_action_id, config)

@@ -128,7 +128,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if draws is not None:
         elsewhere = evaluate_elsewhere(score, split, origin, draws, arguments.batch_size, senses)
         metrics["top1_from_other_cameras"] = elsewhere
-    print(f"entered in {ledger_file()}", file=sys.stderr)
+    print(f"entered in the ledger of evaluations on test parts, {ledger_file()}", file=sys.stderr)
     if arguments.json:
         write_json(metrics, arguments.json)
     if arguments.confusion:
@@ -141,8 +141,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.record:
         add_result(arguments.model, metrics)
         print(f"recorded in {arguments.model}: README.md, training/ and .eval_results/", file=sys.stderr)
-    titles = own_metric_first(split.dataset).items()
-    accuracies = ", ".join(f"{title.removesuffix(' accuracy')} {metrics[key]:.1%}" for key, title in titles)
+    said = {key: title.removesuffix(" accuracy") for key, title in own_metric_first(split.dataset).items()}
+    if len(split.labels) <= 5:
+        del said["top5"]  # it is 100 % for whatever is answered
+    accuracies = ", ".join(f"{title} {metrics[key]:.1%}" for key, title in said.items())
     error, by_chance = metrics["calibration_error"], metrics["calibration_error_by_chance"]
     print(
         f"{split.dataset} {split.protocol}: {accuracies}, calibration error {error:.1%} (by chance {by_chance:.1%}), "

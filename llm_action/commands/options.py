@@ -146,6 +146,14 @@ def check_model(model: str) -> None:
         raise FileNotFoundError(f"{model}: no such model folder, and no Hub id (user/name)")
 
 
+def local_folder(model: str) -> Path:
+    """The folder of a model, which is fetched if it is on the Hub."""
+    from llm_action.hub.model_folder import pull
+
+    check_model(model)
+    return Path(model) if Path(model).is_dir() else pull(model)
+
+
 def with_descriptions(experiment, file: str | None):
     """An experiment whose labels a file describes, beside those shipped."""
     if file is None:

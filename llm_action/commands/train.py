@@ -113,9 +113,12 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from llm_action.training.report import REPORT_FILE
     from llm_action.training.train import train_as_asked
 
-    print(f"written to {train_as_asked(arguments)}")
+    out = train_as_asked(arguments)
+    model, report = out / "model", out / REPORT_FILE
+    print(f"written to {out}" + (f": the model is {model}, a report is {report}" if report.is_file() else ""))
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from llm_action.commands.options import (
     add_signal_option,
     check_model,
     load_pipeline,
+    local_folder,
     reading_options,
     signals_of,
     written_lines,
@@ -91,8 +92,8 @@ def add_commands(commands) -> None:
     app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
     app.add_argument("--open", action="store_true", help="open the page in the browser")
 
-    info = add_command(commands, "info", _info, "say what a model folder holds")
-    info.add_argument("model", metavar="MODEL", help="model folder")
+    info = add_command(commands, "info", _info, "say what a model holds")
+    add_model(info)
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -261,6 +262,7 @@ def _info(arguments: argparse.Namespace) -> None:
     from llm_action.hub.base_models import default_arithmetic
     from llm_action.hub.model_folder import describe
 
-    known = describe(arguments.model)
-    for name, value in {**known, "arithmetic": default_arithmetic(arguments.model)}.items():
-        print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    folder = local_folder(arguments.model)
+    for name, value in {**describe(folder), "arithmetic": default_arithmetic(str(folder))}.items():
+        said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(f"{name}: {' / '.join(said.splitlines())}")

@@ -55,7 +55,7 @@ def prepare(
         The manifest.
 
     Raises:
-        ValueError: `out` holds something else and restart is False, or no file could be used.
+        ValueError: `out` holds something else and restart is False; or no file could be used.
         BlockingIOError: another process is preparing the same folder.
         OSError: reading or writing failed (a full disk); what was written is kept for the next run.
     """
@@ -80,7 +80,8 @@ def finished(out: Path, job: Job) -> dict[str, Any] | None:
         return None
     if is_prepared(out) and read_manifest(out)["plan"] == job.plan:
         return read_manifest(out)
-    raise ValueError(f"{out}: holds something else; choose another --out, or pass --restart to replace it")
+    found = "a table of other files or settings" if is_prepared(out) else "something that prepare did not write"
+    raise ValueError(f"{out}: holds {found}; choose another --out, or pass --restart to replace it")
 
 
 def begin(folder: Path, job: Job, restart: bool = False) -> None:

@@ -101,7 +101,8 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
 def _summary(manifest: dict[str, Any], benchmark: Benchmark, out: Path) -> list[str]:
     with (out / DROPPED).open(newline="", encoding="utf-8") as file:
         reasons = Counter(row["why"] for row in csv.DictReader(file))
-    lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
+    size = f"{manifest['rows']} sequences of {len(manifest['labels'])} classes, {manifest['frames']} frames"
+    lines = [f"{out}: {size}, joint layout {manifest['layout']}; {manifest['dropped']} files dropped"]
     lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
     if len(reasons) > _REASONS_SHOWN:
         lines.append(f"  and other reasons: see {out / DROPPED}")

@@ -32,7 +32,8 @@ def class_folders(tmp_path):
 def test_class_folders_to_training(class_folders, tmp_path, capsys):
     out = tmp_path / "prepared"
     assert main(["prepare", "folder", "--source", str(class_folders), "--out", str(out), "--workers", "1"]) == 0
-    assert "split: 10 train / 2 test" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "12 sequences of 2 classes" in said and "joint layout coco17" in said and "split: 10 train / 2 test" in said
     benchmark, table = open_dataset(out)
     assert (benchmark.name, benchmark.labels, benchmark.layout) == ("folder", ("sit down", "stand up"), "coco17")
     assert table["name"][0] == "sit_down/0.npz"
