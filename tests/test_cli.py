@@ -24,12 +24,14 @@ GROUPS = {
     "measure": ("evaluate", "evaluate-vqvae", "faithfulness", "learning-curves", "ledger", "benchmark"),
     "share": ("export", "push", "push-data", "pull"),
 }
-BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "familiarity", "speed")
+BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "familiarity", "points", "speed")
 COMMANDS = [(name,) for names in GROUPS.values() for name in names] + [("benchmark", name) for name in BENCHMARKS]
 OF_A_MODEL = (
     *("recognize", "segment", "stream", "watch", "app", "info", "explain", "vocabulary", "distill", "calibrate"),
     *("adapt", "evaluate", "faithfulness", "export", "push"),
 )
+ANSWERING = [(name,) for name in ("recognize", "segment", "stream", "watch", "explain", "render", "evaluate")]
+ANSWERING.append(("benchmark", "points"))
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +72,11 @@ class TestHelp:
         code, out, err = run(*command, "--help")
         assert code == 0 and err == ""
         assert out.startswith(f"usage: llm-action {' '.join(command)}")
-        if command[0] in OF_A_MODEL or command == ("benchmark", "transfer"):
+        if command[0] in OF_A_MODEL or command in (("benchmark", "transfer"), ("benchmark", "points")):
             (first, *_) = out.partition("positional arguments:\n")[2].split()
             assert first == "MODEL"
+        if command in ANSWERING:
+            assert all(f" {option}" in out for option in ("--dtype", "--views", "--fast"))
 
     def test_commands_are_listed_in_groups(self, run):
         paragraphs = [part.splitlines() for part in run("--help")[1].split("\n\n")]

@@ -266,7 +266,7 @@ class TestExperiments:
             load_experiment(tmp_path / "a.yaml", ["seed=1"])
 
     def test_what_is_no_preset_lists_them(self):
-        with pytest.raises(FileNotFoundError, match="nothing: expected a YAML file or a preset: .*utd_mhad"):
+        with pytest.raises(FileNotFoundError, match="nothing: expected a YAML file, .*, or a preset: .*utd_mhad"):
             load_experiment("nothing")
 
     def test_data_that_does_not_fit(self, short, recordings, tmp_path):
