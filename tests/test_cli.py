@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_action.cli import main
+from llm_action.cli import _parser, main
 from llm_action.version import __version__
 
 GROUPS = {
@@ -53,6 +54,15 @@ def run(capsys):
         return code, out, "".join(line for line in err.splitlines(keepends=True) if "it/s]" not in line)
 
     return command
+
+
+def options_of(command: tuple[str, ...]) -> dict[str, argparse.Action]:
+    """The options of a command by their names."""
+    parser = _parser()
+    for name in command:
+        (commands,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+        parser = commands.choices[name]
+    return parser._option_string_actions
 
 
 def assert_bad_input(result: tuple[int, str, str], *expected: str) -> None:
@@ -96,6 +106,10 @@ class TestHelp:
         )
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+    def test_json_is_a_path_wherever_there_is_one(self):
+        found = [options["--json"] for options in map(options_of, COMMANDS) if "--json" in options]
+        assert len(found) > 10 and all(option.type is Path and option.nargs is None for option in found)
 
     def test_version(self, run):
         assert run("--version") == (0, f"llm-action {__version__}\n", "")

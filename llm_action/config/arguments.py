@@ -1,4 +1,4 @@
-"""Arguments of a training, and the presets they choose from; light, so that --help need not wait."""
+"""Arguments of a training, and the presets they choose from. It imports little, so that --help does not wait."""
 
 from __future__ import annotations
 
