@@ -115,8 +115,11 @@ class TestHelp:
         assert run("--version") == (0, f"llm-action {__version__}\n", "")
 
     def test_no_or_an_unknown_command(self, run):
-        assert run()[0] == 2
-        assert run("recognise")[0] == 2
+        code, out, err = run()
+        assert code == 2 and out == "" and "use:\n  recognize" in err
+        for asked, told in (("recognise", "did you mean recognize?"), ("xyzzy", "see llm-action --help")):
+            code, out, err = run(asked)
+            assert code == 2 and out == "" and err.splitlines()[-1].endswith(f"there is no command {asked!r}; {told}")
 
 
 class TestSegment:

@@ -18,7 +18,7 @@ _UNSEEN_RECIPE = ("recognizer.answers=both", "recognizer.question_share=0.4", "r
 
 def add_benchmark(commands) -> None:
     """Adds `benchmark`, with a command a table, to a parser's subcommands."""
-    help_text = "measure the method: beside others, part by part, on other data, on unseen classes, its speed"
+    help_text = "measure the method: its parts, beside others, on other data, on unseen classes, its speed"
     commands = add_command(commands, "benchmark", None, help_text).add_subparsers(required=True, metavar="WHAT")
     compare = add_command(commands, "compare", _compare, "measure the recognizer beside what else could be trained")
     compare.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
