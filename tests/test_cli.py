@@ -162,6 +162,8 @@ class TestSegment:
             student.outputs.bias.copy_(torch.tensor([50.0, -50.0]))
         student.save_pretrained(model)
         assert run("segment", model, long_recording[0], "--fast")[1] == "nothing is done that the model knows\n"
+        code, _, err = run("render", long_recording[0], "--model", model, "--fast", "--out", tmp_path / "drawn.png")
+        assert code == 0 and (tmp_path / "drawn.png").is_file() and "base model" not in err
 
     def test_no_model(self, run, long_recording):
         assert_bad_input(run("segment", "nowhere/at/all", long_recording[0]), "nowhere/at/all")
