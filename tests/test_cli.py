@@ -465,6 +465,8 @@ class TestOthers:
 
     def test_info_of_what_is_no_model(self, run, tmp_path):
         assert_bad_input(run("info", tmp_path), str(tmp_path), "config.json is missing")
+        assert_bad_input(run("info", tmp_path / "nowhere"), "no such model folder")
+        assert_bad_input(run("info", "alice/nothing"), "alice/nothing: ", "check the connection")  # tests ask no Hub
 
     def test_info_of_a_damaged_model(self, run, tiny_export, tmp_path):
         broken = Path(shutil.copytree(tiny_export, tmp_path / "broken"))

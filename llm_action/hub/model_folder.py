@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from llm_action.config.reading import read_json
 from llm_action.hub.base_models import resolve_base_model
@@ -149,7 +149,7 @@ def pull(repo_id: str, revision: str | None = None, out: str | os.PathLike[str] 
         folder = Path(
             snapshot_download(repo_id, revision=revision, local_dir=local, allow_patterns=repository_patterns())
         )
-    except HfHubHTTPError as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:  # the latter without a connection
         raise OSError(explain_refusal(repo_id, error)) from error
     check_model(folder, to_share=False)
     return folder
