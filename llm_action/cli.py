@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import warnings
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TextIO
 
@@ -19,8 +20,12 @@ _GROUPS = {"use": use, "look": look, "train": train, "measure": measure, "share"
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command. Bad input ends in one line on stderr and exit code 2."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    parser, given = _parser(), sys.argv[1:] if argv is None else argv
+    if not given:
+        parser.print_help(sys.stderr)
+        return _EXIT_BAD_INPUT
+    _check_command(parser, given[0])
+    arguments = parser.parse_args(given)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         with warnings.catch_warnings():
@@ -37,6 +42,14 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_command(parser: argparse.ArgumentParser, name: str) -> None:
+    """Points out the command that an unknown one is spelt like; argparse would list them all."""
+    known = parser.get_default("commands")
+    if name not in known and not name.startswith("-"):
+        near = "".join(f"; did you mean {one}?" for one in get_close_matches(name, known, 1))
+        parser.error(f"there is no command {name!r}{near or '; see llm-action --help'}")
 
 
 def _show_warning(
@@ -69,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         group.add_commands(commands)
         added = [name for name in commands.choices if name not in before]
         lines += [f"{title}:", *(f"  {name:<17}{commands.choices[name].description}" for name in added), ""]
+    parser.set_defaults(commands=tuple(commands.choices))
     parser.epilog = "\n".join([*lines, "llm-action COMMAND --help tells a command's arguments."])
     return parser
 

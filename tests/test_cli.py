@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_action.cli import main
+from llm_action.cli import _parser, main
 from llm_action.version import __version__
 
 GROUPS = {
@@ -24,12 +25,14 @@ GROUPS = {
     "measure": ("evaluate", "evaluate-vqvae", "faithfulness", "learning-curves", "ledger", "benchmark"),
     "share": ("export", "push", "push-data", "pull"),
 }
-BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "familiarity", "speed")
+BENCHMARKS = ("compare", "ablate", "transfer", "unseen", "senses", "familiarity", "points", "speed")
 COMMANDS = [(name,) for names in GROUPS.values() for name in names] + [("benchmark", name) for name in BENCHMARKS]
 OF_A_MODEL = (
     *("recognize", "segment", "stream", "watch", "app", "info", "explain", "vocabulary", "distill", "calibrate"),
     *("adapt", "evaluate", "faithfulness", "export", "push"),
 )
+ANSWERING = [(name,) for name in ("recognize", "segment", "stream", "watch", "explain", "render", "evaluate")]
+ANSWERING.append(("benchmark", "points"))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,15 @@ def run(capsys):
     return command
 
 
+def options_of(command: tuple[str, ...]) -> dict[str, argparse.Action]:
+    """The options of a command by their names."""
+    parser = _parser()
+    for name in command:
+        (commands,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+        parser = commands.choices[name]
+    return parser._option_string_actions
+
+
 def assert_bad_input(result: tuple[int, str, str], *expected: str) -> None:
     code, out, err = result
     assert code == 2
@@ -70,9 +82,11 @@ class TestHelp:
         code, out, err = run(*command, "--help")
         assert code == 0 and err == ""
         assert out.startswith(f"usage: llm-action {' '.join(command)}")
-        if command[0] in OF_A_MODEL or command == ("benchmark", "transfer"):
+        if command[0] in OF_A_MODEL or command in (("benchmark", "transfer"), ("benchmark", "points")):
             (first, *_) = out.partition("positional arguments:\n")[2].split()
             assert first == "MODEL"
+        if command in ANSWERING:
+            assert all(f" {option}" in out for option in ("--dtype", "--views", "--fast"))
 
     def test_commands_are_listed_in_groups(self, run):
         paragraphs = [part.splitlines() for part in run("--help")[1].split("\n\n")]
@@ -93,12 +107,19 @@ class TestHelp:
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
+    def test_json_is_a_path_wherever_there_is_one(self):
+        found = [options["--json"] for options in map(options_of, COMMANDS) if "--json" in options]
+        assert len(found) > 10 and all(option.type is Path and option.nargs is None for option in found)
+
     def test_version(self, run):
         assert run("--version") == (0, f"llm-action {__version__}\n", "")
 
     def test_no_or_an_unknown_command(self, run):
-        assert run()[0] == 2
-        assert run("recognise")[0] == 2
+        code, out, err = run()
+        assert code == 2 and out == "" and "use:\n  recognize" in err
+        for asked, told in (("recognise", "did you mean recognize?"), ("xyzzy", "see llm-action --help")):
+            code, out, err = run(asked)
+            assert code == 2 and out == "" and err.splitlines()[-1].endswith(f"there is no command {asked!r}; {told}")
 
 
 class TestSegment:
@@ -141,6 +162,8 @@ class TestSegment:
             student.outputs.bias.copy_(torch.tensor([50.0, -50.0]))
         student.save_pretrained(model)
         assert run("segment", model, long_recording[0], "--fast")[1] == "nothing is done that the model knows\n"
+        code, _, err = run("render", long_recording[0], "--model", model, "--fast", "--out", tmp_path / "drawn.png")
+        assert code == 0 and (tmp_path / "drawn.png").is_file() and "base model" not in err
 
     def test_no_model(self, run, long_recording):
         assert_bad_input(run("segment", "nowhere/at/all", long_recording[0]), "nowhere/at/all")
@@ -307,7 +330,7 @@ class TestRecognize:
         assert done.returncode == 2
         (line,) = done.stdout.splitlines()
         assert line.startswith(f"{file}: ")
-        for noise in ("Traceback", "Warning", "Exception ignored"):
+        for noise in ("Traceback", "Warning", "Exception ignored", "Loading weights", "%|"):
             assert noise not in done.stderr
         *_, fault, summary = done.stderr.strip().splitlines()
         assert fault.startswith(f"error: {tmp_path}/binary.skeleton") and summary.startswith("error: 1 of 2 files")
@@ -408,7 +431,16 @@ class TestEvaluate:
         assert given["top1"] >= 0.6  # of 27 classes, unseen subjects
         assert picture.read_bytes().startswith(b"\x89PNG")
         (line,) = out.splitlines()
-        assert f"top-1 {given['top1']:.1%}" in line and "12 sequences" in line
+        assert f"top-1 {given['top1']:.1%}, top-5 {given['top5']:.1%}" in line and "12 sequences" in line
+
+    def test_among_five_classes_or_fewer_no_top_5_is_said(self, run, tiny_export, recordings, tmp_path):
+        names = {"a3": "wave", "a4": "clap", "a27": "squat"}
+        lines = [f"{file.name},{names[file.name.split('_')[0]]}" for file in sorted(recordings.glob("*_t1_*"))]
+        (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+        prepared = ("--source", recordings, "--csv", tmp_path / "list.csv", "--out", tmp_path / "mine", "--workers", 1)
+        assert run("prepare", "folder", *prepared)[0] == 0
+        code, out, _ = run("evaluate", tiny_export, "--dataset", tmp_path / "mine")
+        assert code == 0 and "top-1 " in out and "top-5" not in out
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
@@ -429,13 +461,15 @@ class TestOthers:
     def test_info(self, run, tiny_export, tiny_base):
         code, out, _ = run("info", tiny_export)
         assert code == 0
-        facts = dict(line.split(": ", 1) for line in out.splitlines() if ": " in line)
+        facts = dict(line.split(": ", 1) for line in out.splitlines())
         assert facts["base_model"] == str(tiny_base) and "wave" in facts["classes"]
         assert facts["geometry"] == "hyperbolic"
         assert facts["arithmetic"] == f"{tiny_base} in float32 (stored in float32), adapter merged"
 
     def test_info_of_what_is_no_model(self, run, tmp_path):
         assert_bad_input(run("info", tmp_path), str(tmp_path), "config.json is missing")
+        assert_bad_input(run("info", tmp_path / "nowhere"), "no such model folder")
+        assert_bad_input(run("info", "alice/nothing"), "alice/nothing: ", "check the connection")  # tests ask no Hub
 
     def test_info_of_a_damaged_model(self, run, tiny_export, tmp_path):
         broken = Path(shutil.copytree(tiny_export, tmp_path / "broken"))

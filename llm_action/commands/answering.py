@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def load_answering(
     model: str, dtype: str | None = None, fast: bool = False
 ) -> SkeletonActionRecognitionPipeline | StudentFirst:
-    """What answers with these options, see `options.add_answer_options`."""
+    """Loads what answers with these options, see `options.add_answer_options`."""
     check_model(model)
     return StudentFirst(model, dtype) if fast else load_pipeline(model, dtype)
 
 
 class StudentFirst:
-    """Answers as the pipeline does. The language model is loaded when a name needs it; until then no base is needed.
+    """Answers as the pipeline does. The language model is loaded when a name needs it.
 
     Args:
         model: folder or Hub id.
@@ -54,7 +54,7 @@ class StudentFirst:
         """Who can choose among candidates.
 
         Raises:
-            OSError: the language model would have to, and cannot be loaded.
+            OSError: only the language model could, and it cannot be loaded.
         """
         if self.student.knows(labels):
             return self.student

@@ -18,19 +18,19 @@ _UNSEEN_RECIPE = ("recognizer.answers=both", "recognizer.question_share=0.4", "r
 
 def add_benchmark(commands) -> None:
     """Adds `benchmark`, with a command a table, to a parser's subcommands."""
-    help_text = "measure the method: beside others, its parts, on other data, unseen classes, speed ..."
+    help_text = "measure the method: its parts, beside others, on other data, on unseen classes, its speed"
     commands = add_command(commands, "benchmark", None, help_text).add_subparsers(required=True, metavar="WHAT")
     compare = add_command(commands, "compare", _compare, "measure the recognizer beside what else could be trained")
     compare.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
     compare.add_argument("--protocol", help="default: the data set's own")
-    compare.add_argument("--config", default=_RECIPE, help=f"YAML file or preset, but for its data; default {_RECIPE}")
+    compare.add_argument("--config", default=_RECIPE, help=f"YAML file or preset, without its data; default {_RECIPE}")
     compare.add_argument(
         "--examples-per-class", type=int, metavar="N", help="train on N sequences of each class, drawn by the seed"
     )
     _add_table_arguments(compare)
 
     ablate = add_command(commands, "ablate", _ablate, "measure what each part of the method is worth")
-    ablate.add_argument("--config", required=True, help="YAML file or preset")
+    ablate.add_argument("--config", required=True, help="YAML file, prepared folder or preset")
     ablate.add_argument(
         "--stage",
         choices=("vqvae", "recognizer"),
@@ -49,7 +49,7 @@ def add_benchmark(commands) -> None:
         "--examples", nargs="+", type=int, default=[0, 1, 5], metavar="N", help="of each class (default 0 1 5)"
     )
     transfer.add_argument("--descriptions", help="JSON file of label descriptions, beside the shipped ones")
-    transfer.add_argument("--config", default=_RECIPE, help=f"YAML file or preset, but for its data; default {_RECIPE}")
+    transfer.add_argument("--config", default=_RECIPE, help=f"YAML file or preset, without its data; default {_RECIPE}")
     _add_table_arguments(transfer)
 
     unseen = add_command(commands, "unseen", _unseen, "train without some classes and measure how they are recognised")
@@ -68,7 +68,7 @@ def add_benchmark(commands) -> None:
         "--adapt", type=int, default=0, metavar="N", help="then learn the unseen classes from N examples of each"
     )
     unseen.add_argument("--descriptions", help="JSON file of label descriptions, beside the shipped ones")
-    unseen.add_argument("--config", help="YAML file or preset, but for its data; default the data set's, or utd_mhad")
+    unseen.add_argument("--config", help="YAML file or preset, without its data; default the data set's, or utd_mhad")
     unseen.add_argument(
         "--set",
         nargs="*",
@@ -105,16 +105,16 @@ def add_benchmark(commands) -> None:
     )
     speed.add_argument("--dataset", help="data set whose test part is recognised; default: made-up sequences")
     speed.add_argument("--data", help="folder of the data set, raw or prepared")
-    speed.add_argument("--sections", nargs="+", metavar="SECTION", help="default all; a wrong name lists them")
-    speed.add_argument("--repeats", type=int, default=3, help="runs of whatever is expensive (default 3)")
+    speed.add_argument("--sections", nargs="+", metavar="SECTION", help="default all; an unknown name lists them")
+    speed.add_argument("--repeats", type=int, default=3, help="how often what is expensive is run (default 3)")
     speed.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
     speed.add_argument("--plot", type=Path, metavar="PNG", help="draw the figures here")
 
 
 def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
-    parser.add_argument("--seeds", type=int, default=3, help="each row is measured with seeds 0, 1 ... (default 3)")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; a wrong name lists them")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds that each row is measured with (default 3)")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; an unknown name lists them all")
     parser.add_argument(
         "--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE", help="override fields of the config"
     )

@@ -14,8 +14,7 @@ from llm_action.commands.options import (
     add_model,
     add_reading_options,
     add_signal_option,
-    check_model,
-    load_pipeline,
+    local_folder,
     reading_options,
     signals_of,
 )
@@ -25,14 +24,14 @@ def add_commands(commands) -> None:
     """Adds them to a parser's subcommands."""
     explain = add_command(commands, "explain", _explain, "say why recordings are called what they are called")
     add_model(explain)
-    explain.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    explain.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of recordings")
     add_signal_option(explain)
     explain.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="HTML",
-        help="page to write; a PNG a recording and a JSON go beside it",
+        help="page to write; a PNG of each recording and a JSON go beside it",
     )
     explain.add_argument("--labels", nargs="+", metavar="LABEL", help="choose among these names")
     add_answer_options(explain)
@@ -44,15 +43,17 @@ def add_commands(commands) -> None:
     vocabulary.add_argument("--out", type=Path, required=True, metavar="HTML", help="page to write")
 
     render = add_command(commands, "render", _render, "draw recordings as a film or a picture")
-    render.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of such")
+    render.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of recordings")
     render.add_argument("--out", type=Path, required=True, metavar="X.gif|mp4|png", help="film or picture to write")
     render.add_argument("--model", help="model folder or Hub id: its labels, and what it makes of the tokens")
+    add_answer_options(render)
     render.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
     add_reading_options(render)
 
 
 def _render(arguments: argparse.Namespace) -> None:
     from llm_action import read_skeleton
+    from llm_action.commands.answering import load_answering
     from llm_action.commands.recognizing import files_of
     from llm_action.modeling.prompt_states import KeptStates
     from llm_action.skeleton_io.video import VIDEO_SUFFIXES
@@ -61,7 +62,8 @@ def _render(arguments: argparse.Namespace) -> None:
 
     out = writable(arguments.out, SUFFIXES)
     files = files_of(arguments.files)
-    recognize = load_pipeline(arguments.model) if arguments.model else None
+    answering = (arguments.dtype, arguments.fast)
+    recognize = load_answering(arguments.model, *answering) if arguments.model else None
     states, options = KeptStates(), reading_options(arguments)
     recordings = []
     for file in files:
@@ -69,7 +71,7 @@ def _render(arguments: argparse.Namespace) -> None:
         if recognize is None:
             recordings.append(Rendered(sequence))
             continue
-        ranking = recognize(sequence, states=states)
+        (ranking,) = recognize([sequence], states=states, views=arguments.views)
         recordings.append(Rendered(sequence, recognize.processor.decode(recognize.processor.encode(sequence)), ranking))
     if len(files) == 1 and out.suffix != ".png" and Path(files[0]).suffix.lower() in VIDEO_SUFFIXES:
         _render_video(files[0], recordings[0].ranking, out, options)
@@ -90,14 +92,12 @@ def _render_video(file: str, ranking: Sequence[dict[str, Any]], out: Path, optio
 def _vocabulary(arguments: argparse.Namespace) -> None:
     from llm_action import LlmArProcessor
     from llm_action.evaluation.vocabulary import vocabulary
-    from llm_action.hub.model_folder import pull
     from llm_action.hub.token_statistics import read_token_statistics
     from llm_action.visualization.drawing import writable
     from llm_action.visualization.vocabulary_page import write_vocabulary
 
     out = writable(arguments.out, (".html",))
-    check_model(arguments.model)
-    folder = Path(arguments.model) if Path(arguments.model).is_dir() else pull(arguments.model)
+    folder = local_folder(arguments.model)
     processor = LlmArProcessor.from_pretrained(folder)
     config = processor.vqvae.config
     statistics = read_token_statistics(folder, processor.first_action_id, config)
@@ -150,7 +150,7 @@ def _explain(arguments: argparse.Namespace) -> None:
         for number, one in enumerate(found):
             beside = out.with_suffix(".png") if len(found) == 1 else out.with_name(f"{out.stem}_{number + 1}.png")
             plot_explanation(one, beside)
-        print(f"written to {out}, a picture a recording and a JSON beside it")
+        print(f"written to {out}; a picture of each recording and a JSON are beside it")
     if errors:
         raise ValueError(errors[0] if len(files) == 1 else f"{len(errors)} of {len(files)} files were not explained")
 

@@ -25,13 +25,13 @@ def add_commands(commands) -> None:
         "--senses",
         nargs="+",
         metavar="SENSE",
-        help="give these alone, of skeleton and the model's others, of recordings that have any of them; default all",
+        help="give the model these alone, of recordings that have any of them: skeleton, or a further one; default all",
     )
     evaluate.add_argument(
         "--other-cameras",
         type=int,
         metavar="N",
-        help="also as recorded from anywhere around with a tilt of up to 25 degrees, drawn N times",
+        help="also measure as other cameras would see it: from any side, tilted by up to 25 degrees, drawn N times",
     )
     evaluate.add_argument("--json", type=Path, metavar="PATH", help="write the metrics here")
     evaluate.add_argument(
@@ -48,7 +48,10 @@ def add_commands(commands) -> None:
     tokens.add_argument("--plot", type=Path, metavar="PNG", help="draw what the language biases did here")
 
     faithfulness = add_command(
-        commands, "faithfulness", _faithfulness, "delete what explanations say counts, and see what the answer loses"
+        commands,
+        "faithfulness",
+        _faithfulness,
+        "delete what explanations say matters, measure what answers lose",
     )
     add_model(faithfulness)
     faithfulness.add_argument("--dataset", required=True, help="name of the data set, or a prepared folder")
@@ -59,10 +62,10 @@ def add_commands(commands) -> None:
         nargs="+",
         type=int,
         default=[],
-        help="training subjects that the model has not seen, to choose a method on; default the test part",
+        help="training subjects that the model has not seen, to choose a method on; default: the test part",
     )
     faithfulness.add_argument("--deleting", default="interpolate", help="hold or interpolate (default)")
-    faithfulness.add_argument("--limit", type=int, help="so many sequences, evenly spread (default all)")
+    faithfulness.add_argument("--limit", type=int, help="use so many sequences, evenly spread (default all)")
     faithfulness.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
 
     curves = add_command(commands, "learning-curves", _learning_curves, "draw the losses of a run")
@@ -128,7 +131,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if draws is not None:
         elsewhere = evaluate_elsewhere(score, split, origin, draws, arguments.batch_size, senses)
         metrics["top1_from_other_cameras"] = elsewhere
-    print(f"entered in {ledger_file()}", file=sys.stderr)
+    print(f"entered in the ledger of evaluations on test parts, {ledger_file()}", file=sys.stderr)
     if arguments.json:
         write_json(metrics, arguments.json)
     if arguments.confusion:
@@ -141,8 +144,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.record:
         add_result(arguments.model, metrics)
         print(f"recorded in {arguments.model}: README.md, training/ and .eval_results/", file=sys.stderr)
-    titles = own_metric_first(split.dataset).items()
-    accuracies = ", ".join(f"{title.removesuffix(' accuracy')} {metrics[key]:.1%}" for key, title in titles)
+    said = {key: title.removesuffix(" accuracy") for key, title in own_metric_first(split.dataset).items()}
+    if len(split.labels) <= 5:
+        del said["top5"]  # it is 100 % for whatever is answered
+    accuracies = ", ".join(f"{title} {metrics[key]:.1%}" for key, title in said.items())
     error, by_chance = metrics["calibration_error"], metrics["calibration_error_by_chance"]
     print(
         f"{split.dataset} {split.protocol}: {accuracies}, calibration error {error:.1%} (by chance {by_chance:.1%}), "

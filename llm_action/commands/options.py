@@ -1,4 +1,4 @@
-"""What commands share. A command imports what it needs when it runs: `llm-action --help` should not wait for torch."""
+"""What commands share. A command imports what it needs when it runs, so that `llm-action --help` loads no torch."""
 
 from __future__ import annotations
 
@@ -23,19 +23,24 @@ def add_command(commands, name: str, run: Callable | None, help_text: str) -> ar
 
 
 def add_model(command: argparse.ArgumentParser, help_text: str = "model folder or Hub id") -> None:
-    """Adds MODEL, of every command that takes one its first argument."""
+    """Adds MODEL, the first argument of every command that takes one."""
     command.add_argument("model", metavar="MODEL", help=help_text)
 
 
 def add_answer_options(command: argparse.ArgumentParser) -> None:
-    """How a model shall answer."""
-    command.add_argument(
-        "--dtype", help="arithmetic of the language model: float32, bfloat16, float16, int8; default: what is fast here"
-    )
+    """Adds --dtype, --views and --fast: how a model answers."""
+    add_arithmetic(command)
     command.add_argument(
         "--views", type=int, default=1, metavar="N", help="views of a recording to average over (default 1)"
     )
     add_fast(command)
+
+
+def add_arithmetic(command: argparse.ArgumentParser) -> None:
+    """Adds --dtype, see `load_pipeline`."""
+    command.add_argument(
+        "--dtype", help="arithmetic of the language model: float32, bfloat16, float16, int8; default: what is fast here"
+    )
 
 
 def add_fast(command: argparse.ArgumentParser) -> None:
@@ -50,7 +55,7 @@ def add_signal_option(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SENSE=FILE",
-        help="what a further sense recorded of the one FILE: inertial=worn.csv",
+        help="what another sense recorded at the same time as the one FILE: inertial=worn.csv",
     )
 
 
@@ -74,13 +79,13 @@ def signals_of(arguments: argparse.Namespace) -> dict[str, str]:
 def add_lines_option(command: argparse.ArgumentParser) -> None:
     """Adds the --json of commands whose answers may go on for ever, see `written_lines`."""
     command.add_argument(
-        "--json", type=Path, metavar="PATH", help="write a JSON object a window here, one a line, as they come"
+        "--json", type=Path, metavar="PATH", help="write a JSON object for each window here, one a line, as they come"
     )
 
 
 @contextmanager
 def written_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Gives what writes a JSON object a line into a file as they come; nowhere if there is no path."""
+    """Gives a function that writes a JSON object as a line of a file at once; without a path it writes nothing."""
     if path is None:
         yield lambda _: None
         return
@@ -94,7 +99,7 @@ def written_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None
 
 
 def add_reading_options(command: argparse.ArgumentParser) -> None:
-    """What a user may say about recordings that do not say it; what nobody says is inferred."""
+    """Adds what a user may say about recordings; what neither user nor recording says is inferred."""
     group = command.add_argument_group("what recordings do not say")
     group.add_argument("--layout", help="joint layout: a name, or the path of a JSON of your own")
     group.add_argument("--axes", help="order of an array's axes: M persons, T frames, V joints, C channels; e.g. CTVM")
@@ -109,18 +114,18 @@ def add_reading_options(command: argparse.ArgumentParser) -> None:
         default=None,
         help="the axes are left-handed (Unity); of a video: it is mirrored",
     )
-    group.add_argument("--persons", type=int, help="of a video: how many are looked for (default 2)")
+    group.add_argument("--persons", type=int, help="of a video: how many persons are looked for (default 2)")
     group.add_argument("--pose-model", metavar="TASK", help="of a video: a .task file of MediaPipe's")
 
 
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was said with `add_reading_options`, without layout."""
+    """What was said with `add_reading_options`, but for the layout."""
     names = ("axes", "columns", "up", "unit", "image_size", "missing", "mirrored", "persons", "pose_model")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
 def load_pipeline(model: str, dtype: str | None = None, **given: Any) -> SkeletonActionRecognitionPipeline:
-    """What pipeline(TASK, model=model) makes, but that hides a part's own message in a traceback.
+    """Makes what pipeline(TASK, model=model) does; that one hides the message of a missing part in a traceback.
 
     Args:
         dtype: of the language model, see `LlmArForActionRecognition.from_pretrained`.
@@ -141,13 +146,21 @@ def load_pipeline(model: str, dtype: str | None = None, **given: Any) -> Skeleto
 
 
 def check_model(model: str) -> None:
-    """A path that is no folder would be taken for a Hub id; say so before anything is downloaded."""
+    """Refuses a path that is no folder, before it is taken for a Hub id and looked for there."""
     if not Path(model).is_dir() and (model.count("/") != 1 or model.startswith((".", "/"))):
         raise FileNotFoundError(f"{model}: no such model folder, and no Hub id (user/name)")
 
 
+def local_folder(model: str) -> Path:
+    """The folder of a model, which is fetched if it is on the Hub."""
+    from llm_action.hub.model_folder import pull
+
+    check_model(model)
+    return Path(model) if Path(model).is_dir() else pull(model)
+
+
 def with_descriptions(experiment, file: str | None):
-    """An experiment whose labels a file describes, beside those shipped."""
+    """An experiment whose labels a file describes; the descriptions that ship with the package stay."""
     if file is None:
         return experiment
     return replace(experiment, recognizer=replace(experiment.recognizer, descriptions=file))

@@ -66,7 +66,7 @@ class Recognised:
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
-    """The recordings that paths name; of a folder that is not one recording itself, all below it."""
+    """The recordings that paths name; for a folder that is not one recording itself, all that lie below it."""
     from llm_action.skeleton_io import is_recording_folder, recordings_in
 
     files: list[str] = []
@@ -84,7 +84,7 @@ def files_of(paths: Iterable[str]) -> list[str]:
 def recognise_each(
     files: Iterable[str], read: Callable[[str], Any], rank: Callable[[Any], list[Any]], each_person: bool = False
 ) -> Iterator[Recognised]:
-    """Recognises files one by one; `read` makes a sequence of a file, `rank` a ranking of it, or one a person."""
+    """Recognises files one by one; `read` makes a sequence of a file, `rank` a ranking of it, or one per person."""
     from llm_action.modeling.skeleton_recording import RecordingWarning
     from llm_action.modeling.skeleton_sequence import skeleton_of
 
@@ -107,7 +107,7 @@ def recognise_each(
 
 
 def print_result(found: Recognised, verbose: bool) -> None:
-    """A line on stdout; doubts and errors on stderr."""
+    """Prints a line on stdout, and doubts and errors on stderr."""
     for doubt in found.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     if found.error:
@@ -121,7 +121,7 @@ def print_result(found: Recognised, verbose: bool) -> None:
 
 
 def write_results(out: Path, files: list[str], recognise: Callable[[list[str]], Iterator[Recognised]]) -> list[str]:
-    """Writes a row a file into a CSV, as they come, with a progress bar.
+    """Writes a row for each file into a CSV, as they come, with a progress bar.
 
     Files that an earlier run recognised are not recognised again; those that failed are tried again.
 

@@ -27,7 +27,7 @@ def add_commands(commands) -> None:
         "--missing-list", nargs="+", default=[], metavar="FILE", help="official lists of samples without skeletons"
     )
     prepare.add_argument("--max-persons", type=int, default=2, help="persons to keep (default 2)")
-    prepare.add_argument("--workers", type=int, help="processes (default: one a core)")
+    prepare.add_argument("--workers", type=int, help="processes (default: one for each core)")
     prepare.add_argument("--restart", action="store_true", help="begin anew, and replace what --out holds")
     machines = prepare.add_mutually_exclusive_group()
     machines.add_argument("--shard", metavar="K/N", help="write the K-th of N shards only, one on each of N machines")
@@ -42,7 +42,10 @@ def add_commands(commands) -> None:
     distill.add_argument("--steps", type=int, default=3000, help="training steps of the student (default 3000)")
 
     calibrate = add_command(
-        commands, "calibrate", _calibrate, "fit how sure a model may be, on what a training left out"
+        commands,
+        "calibrate",
+        _calibrate,
+        "fit how sure a model is, on recordings that a training left out",
     )
     add_model(calibrate, "model folder, which gets the temperatures")
     calibrate.add_argument(
@@ -52,17 +55,20 @@ def add_commands(commands) -> None:
 
     adapt = add_command(commands, "adapt", _adapt, "teach a model new classes from a few examples")
     add_model(adapt, "model folder")
-    adapt.add_argument("--examples", required=True, help="folder with one folder of recordings a class")
+    adapt.add_argument("--examples", required=True, help="folder with a folder of recordings for each class")
     adapt.add_argument("--out", type=Path, required=True, help="model folder to write")
     adapt.add_argument("--rehearse", help="recordings of old classes, for a model without rehearsal files")
     add_reading_options(adapt)
     adapt.add_argument(
-        "--steps", type=int, default=150, help="training steps, where ten examples of each are given (default 150)"
+        "--steps",
+        type=int,
+        default=150,
+        help="training steps, taken with ten examples of each class or more (default 150)",
     )
     adapt.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
 
-    plan = add_command(commands, "plan", _plan, "say whether a training fits, by building the model on the meta device")
-    plan.add_argument("--config", required=True, help="YAML file or preset")
+    plan = add_command(commands, "plan", _plan, "say whether a training fits into memory; no weights are loaded")
+    plan.add_argument("--config", required=True, help="YAML file, prepared folder or preset")
     plan.add_argument("--gpus", type=int, default=1, help="devices (default 1)")
     plan.add_argument("--memory", type=float, required=True, metavar="GB", help="memory of one device, 10^9 bytes")
     plan.add_argument("--strategy", choices=("ddp", "fsdp", "zero3"), help="default: the simplest that fits")
@@ -72,7 +78,7 @@ def add_commands(commands) -> None:
     )
     plan.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
 
-    demo = add_command(commands, "demo", _demo, "the whole path on made-up skeletons")
+    demo = add_command(commands, "demo", _demo, "train, evaluate, export and recognise on made-up skeletons")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default runs/demo")
     demo.add_argument("--restart", action="store_true", help="begin anew")
 
@@ -82,8 +88,10 @@ def add_commands(commands) -> None:
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from llm_action.datasets import BENCHMARKS
+    from llm_action.datasets.cleaning import Cleaning
     from llm_action.datasets.folder import scan_folder
-    from llm_action.datasets.prepare import Cleaning, prepare, read_missing_list
+    from llm_action.datasets.job import read_missing_list
+    from llm_action.datasets.prepare import prepare
     from llm_action.datasets.prepared import prepared_summary
     from llm_action.datasets.shards import Shard, merge_shards, prepare_shard
 
@@ -111,9 +119,12 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from llm_action.training.report import REPORT_FILE
     from llm_action.training.train import train_as_asked
 
-    print(f"written to {train_as_asked(arguments)}")
+    out = train_as_asked(arguments)
+    model, report = out / "model", out / REPORT_FILE
+    print(f"written to {out}" + (f": the model is {model}, a report is {report}" if report.is_file() else ""))
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from llm_action.commands.options import (
     add_answer_options,
+    add_arithmetic,
     add_command,
     add_fast,
     add_lines_option,
@@ -21,6 +22,7 @@ from llm_action.commands.options import (
     add_signal_option,
     check_model,
     load_pipeline,
+    local_folder,
     reading_options,
     signals_of,
     written_lines,
@@ -37,22 +39,22 @@ def add_commands(commands) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="recordings, or folders of such; may lack beside --signal",
+        help="recordings, or folders of recordings; not needed with --signal",
     )
     files.required = False  # nargs="*" would take none where options stand between MODEL and FILE
     add_signal_option(recognize)
     written = recognize.add_mutually_exclusive_group()
     written.add_argument(
-        "--out", type=Path, metavar="CSV", help="write a row a file; the same command goes on where it ended"
+        "--out", type=Path, metavar="CSV", help="write a row for each file; the same command goes on where it ended"
     )
     recognize.add_argument("--verbose", action="store_true", help="print what was inferred of each recording")
     recognize.add_argument("--each-person", action="store_true", help="one answer for each person of a recording")
-    recognize.add_argument("--top-k", type=int, default=5, help="labels to say of each file (default 5)")
+    recognize.add_argument("--top-k", type=int, default=5, help="labels to print of each file (default 5)")
     written.add_argument("--json", type=Path, metavar="PATH", help="write a list of all answers here")
     recognize.add_argument(
         "--descriptions",
         metavar="FILE",
-        help="JSON file of what labels mean, to choose among its labels, or among --labels with its help",
+        help="JSON file that says what labels mean; the answer is one of its labels, or of --labels",
     )
     _add_model_options(recognize)
 
@@ -72,12 +74,15 @@ def add_commands(commands) -> None:
     stream.add_argument("--fps", type=float, help="frames a second (default: the file's, else 30)")
     stream.add_argument("--smoothing", type=float, default=0.5, help="weight the past keeps each hop (default 0.5)")
     stream.add_argument(
-        "--hysteresis", type=float, default=2.0, help="how many times likelier another label must be (default 2)"
+        "--hysteresis",
+        type=float,
+        default=2.0,
+        help="how many times likelier a new label must be than the last one (default 2)",
     )
     stream.add_argument(
         "--real-time",
         action="store_true",
-        help="frames come at their own pace; windows are skipped if that is too fast",
+        help="give frames at their own pace; windows are skipped if that is too fast",
     )
     add_lines_option(stream)
     _add_model_options(stream)
@@ -86,13 +91,14 @@ def add_commands(commands) -> None:
 
     app = add_command(commands, "app", _app, "show a page in the browser that names the action of recordings")
     add_model(app)
+    add_arithmetic(app)
     add_fast(app)
     app.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     app.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860 up)")
     app.add_argument("--open", action="store_true", help="open the page in the browser")
 
-    info = add_command(commands, "info", _info, "say what a model folder holds")
-    info.add_argument("model", metavar="MODEL", help="model folder")
+    info = add_command(commands, "info", _info, "say what a model holds")
+    add_model(info)
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -253,7 +259,7 @@ def _app(arguments: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"expected {error.name}, which the page needs; pip install 'llm-action[app]'") from None
     launch_app(
-        lambda: load_answering(arguments.model, fast=arguments.fast),
+        lambda: load_answering(arguments.model, arguments.dtype, arguments.fast),
         arguments.model,
         server_name=arguments.host,
         server_port=arguments.port,
@@ -265,6 +271,7 @@ def _info(arguments: argparse.Namespace) -> None:
     from llm_action.hub.base_models import default_arithmetic
     from llm_action.hub.model_folder import describe
 
-    known = describe(arguments.model)
-    for name, value in {**known, "arithmetic": default_arithmetic(arguments.model)}.items():
-        print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    folder = local_folder(arguments.model)
+    for name, value in {**describe(folder), "arithmetic": default_arithmetic(str(folder))}.items():
+        said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(f"{name}: {' / '.join(said.splitlines())}")

@@ -30,23 +30,26 @@ def add_camera_commands(commands) -> None:
     watch.add_argument("--hop", type=int, default=8, help="pictures between windows (default 8)")
     watch.add_argument("--smoothing", type=float, default=0.5, help="weight the past keeps each hop (default 0.5)")
     watch.add_argument(
-        "--hysteresis", type=float, default=2.0, help="how many times likelier another label must be (default 2)"
+        "--hysteresis",
+        type=float,
+        default=2.0,
+        help="how many times likelier a new label must be than the last one (default 2)",
     )
     watch.add_argument("--real-time", action="store_true", help="play a file at its own pace, like a camera")
-    watch.add_argument("--mirror", action="store_true", help="pictures are mirrored: turn them over")
+    watch.add_argument("--mirror", action="store_true", help="the pictures are mirrored: flip them back")
     add_lines_option(watch)
     _add_estimator_options(watch)
 
     pose = add_command(commands, "pose", _pose, "take the skeletons out of a video")
     pose.add_argument("video", metavar="VIDEO", help="a file that OpenCV reads")
     pose.add_argument("--out", required=True, metavar="NPZ", help="file to write")
-    pose.add_argument("--mirror", action="store_true", help="the video is mirrored: turn it over")
+    pose.add_argument("--mirror", action="store_true", help="the video is mirrored: flip it back")
     pose.add_argument("--pixels", action="store_true", help="write pixels of the picture instead of metres")
     _add_estimator_options(pose)
 
 
 def _add_estimator_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--persons", type=int, default=2, help="how many are looked for (default 2)")
+    command.add_argument("--persons", type=int, default=2, help="how many persons are looked for (default 2)")
     command.add_argument("--pose-model", metavar="TASK", help="a .task file of MediaPipe (default: its own)")
 
 
@@ -119,7 +122,7 @@ def _watch(arguments: argparse.Namespace) -> None:
 
 
 def _until_interrupted(results: Iterator[Any]) -> Iterator[Any]:
-    """Ends where the user presses Ctrl-C, so that what was written is closed."""
+    """Ends when the user presses Ctrl-C, so that files are closed."""
     with suppress(KeyboardInterrupt):
         yield from results
 

@@ -1,4 +1,4 @@
-"""Arguments of a training, and the presets they choose from; light, so that --help need not wait."""
+"""Arguments of a training, and the presets they choose from. It imports little, so that --help does not wait."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ def preset_names() -> list[str]:
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --config, --data, --out, --stage, --set and --restart."""
-    parser.add_argument("--config", required=True, help=f"YAML file or preset: {', '.join(preset_names())}")
+    parser.add_argument(
+        "--config",
+        required=True,
+        help=f"YAML file, folder that llm-action prepare wrote, or preset: {', '.join(preset_names())}",
+    )
     parser.add_argument("--data", help="folder of the data set; the synthetic one needs none")
-    parser.add_argument("--out", default=None, help="run folder; default runs/NAME_OF_CONFIG")
+    parser.add_argument("--out", default=None, help="run folder; default runs/ and the name of the config")
     parser.add_argument(
         "--stage",
         choices=("vqvae", "recognizer"),

@@ -19,6 +19,7 @@ from llm_action.modeling.removed_options import OFF, without_removed
 from llm_action.modeling.segmentation import BACKGROUND
 from llm_action.modeling.skeleton_sequence import SKELETON
 
+_MANIFEST = "manifest.json"  # of a folder that llm-action prepare wrote
 # options on trial that gained nothing on held-out data, and what they were when off
 _ON_TRIAL = {**OFF, "codebook_update": "ema", "codebook_weight": 1.0, "token_noise": 0.0, "loss": "answer"}
 
@@ -101,20 +102,27 @@ def load_experiment(config: str | os.PathLike[str], overrides: list[str] | None 
     """Reads an experiment from a YAML file, or from the preset of that name.
 
     Args:
-        config: path of a YAML file, or a preset's name (`preset_names`).
+        config: path of a YAML file, a preset's name (`preset_names`), or a folder that `llm-action prepare` wrote, for
+            the defaults on that data.
         overrides: "section.field=value" each, value as YAML: "recognizer.steps=100"; or the path of a YAML file whose
             fields come on top.
 
     Raises:
-        FileNotFoundError: neither a file nor a preset.
+        FileNotFoundError: none of these.
         ValueError: an unknown field, a value of the wrong type or out of its range, named.
     """
     path = Path(config)
     if not path.is_file():
         path = PRESETS / f"{config}.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"{config}: expected a YAML file or a preset: {', '.join(preset_names())}")
-    fields = read_fields(path)
+    if path.is_file():
+        fields = read_fields(path)
+    elif (Path(config) / _MANIFEST).is_file():
+        fields = {"dataset": str(config)}
+    else:
+        raise FileNotFoundError(
+            f"{config}: expected a YAML file, a folder that llm-action prepare wrote, or a preset: "
+            f"{', '.join(preset_names())}"
+        )
     for change in overrides or []:
         override(fields, change)
     with naming(str(path)):

@@ -1,4 +1,4 @@
-"""Dataclasses from YAML: every field by its name and type, what does not fit refused with its place."""
+"""Makes dataclasses of YAML. What fits no field's name or type is refused, and the error says where it stands."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def check_names(fields: dict[str, Any], known: Any, owner: str, where: str) -> N
 
 
 def converted(value: Any, kind: type, where: str) -> Any:
-    """Makes a value the type wanted; YAML reads 1e-3 as text. Raises a ValueError where it is something else."""
+    """Converts a value to the wanted type, because YAML reads 1e-3 as text; a ValueError if it is something else."""
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             number = float(value)
@@ -131,13 +131,13 @@ def converted(value: Any, kind: type, where: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Writes a value as errors show it, cut where it is long."""
+    """Writes a value as errors show it, cut if it is long."""
     return shortened(repr(value))
 
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Makes a ValueError that begins with a place of whatever a dataclass has against its fields."""
+    """Turns whatever a dataclass refuses its fields for into a ValueError that begins with their place."""
     try:
         yield
     except Exception as error:  # huggingface_hub's strict dataclasses have errors of their own

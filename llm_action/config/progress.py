@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, TextIO
 
@@ -43,21 +44,29 @@ class _Lines:
     """A file that gets a line in the place of each picture of a bar."""
 
     def __init__(self, file: TextIO):
-        self._file = file
+        self._file, self._last = file, ""
 
     def write(self, text: str) -> None:
-        if text := text.strip():
+        text = text.strip()
+        if text and text != self._last:  # a bar says its end twice
             self._file.write(f"{text}\n")
+            self._last = text
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
 
 def quiet_libraries() -> None:
-    """Hides the bars that transformers shows for a second where weights are read or written; downloads keep theirs."""
+    """Hides the bars that transformers and datasets show for a second where they read or write a file.
+
+    Downloads keep theirs.
+    """
     from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # read when datasets loads, which few commands need
+    if "datasets" in sys.modules:
+        sys.modules["datasets"].disable_progress_bars()
     downloads_have_none = are_progress_bars_disabled()
     disable_progress_bar()  # those of downloads as well
     if not downloads_have_none:

@@ -1,4 +1,4 @@
-"""Files that may be damaged or of somebody else, read so that whatever is wrong with one is said in one line."""
+"""Reads files that may be damaged or come from somebody else; whatever is wrong with one is said in one line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LONGEST = 500  # letters
 
 
 def shortened(text: str) -> str:
-    """Puts a text on one line and cuts it where it is longer than a reader wants."""
+    """Puts a text on one line and cuts it if it is longer than a reader wants."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 @contextmanager
 def damaged(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
-    """Makes one ValueError that names the file of whatever its content makes go wrong; an OSError passes.
+    """Turns whatever goes wrong with a file's content into one ValueError that names the file; an OSError passes.
 
     Args:
         remedy: what to do, "run llm-action prepare again".
@@ -38,10 +38,10 @@ def damaged(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """Reads UTF-8, with or without a mark at its beginning.
+    """Reads UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: something else.
+        ValueError: it is no text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or lists in lists without end.
+        ValueError: it is no JSON, or its lists are nested too deeply.
     """
     text = read_text(path)
     try:

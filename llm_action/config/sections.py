@@ -47,9 +47,9 @@ class Augmentation:
 class Cameras:
     """Where models of two dimensions see recordings from, and the errors of the pose estimator between.
 
-    The errors are MediaPipe's on videos of one person: NTU RGB+D's beside the Kinect's joints (constant and drifting
-    errors), and others alone (jitter, and landmarks with a visibility below 0.3). Wrists, hands and feet have twice
-    those of other joints.
+    The errors are those of MediaPipe on videos of one person. Constant and drifting errors are what it differs by from
+    the Kinect's joints on NTU RGB+D's videos; jitter, and landmarks with a visibility below 0.3, are those of other
+    videos. Wrists, hands and feet have twice the errors of other joints.
 
     Args:
         yaw, pitch, roll: radians, uniform in +- these; they stand in for those of `Augmentation`.
@@ -135,7 +135,7 @@ class SignalAugmentation:
         noise: standard deviation of each value's noise, in those of the channels.
 
     Raises:
-        ValueError: a rotation of channels that are no threes, when training begins.
+        ValueError: a rotation, and channels whose number is no multiple of three; said when training begins.
     """
 
     rotation: float = 0.0

@@ -183,9 +183,10 @@ def _fetched(dataset: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(name, file, repo_type="dataset", revision=revision or None))
     except OSError as error:  # of the Hub, or of what is not in the cache
-        said = explain_refusal(dataset, error)
+        said = explain_refusal(dataset, error).removeprefix(f"{dataset}: ")
         raise OSError(
-            f"{said}; there is no such folder here, and tables on the Hub are put there with push-data"
+            f"{dataset}: expected a folder that llm-action prepare wrote, or a table that push-data put on the Hub; "
+            f"there is no such folder here, and of the Hub: {said}"
         ) from error
 
 

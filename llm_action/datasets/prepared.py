@@ -22,6 +22,7 @@ _ENTRIES = {
     *("dataset", "labels", "layout", "protocols", "default_protocol", "metric", "plan", "parts"),
     *("rows", "frames", "persons", "subjects", "counts", "dropped"),
 }
+DROPPED = "dropped.csv"
 DOUBTFUL = "doubtful.csv"
 COPIES = "copies.csv"
 _REASONS_SHOWN = 5
@@ -98,12 +99,13 @@ def prepared_summary(manifest: dict[str, Any], benchmark: Benchmark, out: str | 
 
 
 def _summary(manifest: dict[str, Any], benchmark: Benchmark, out: Path) -> list[str]:
-    with (out / "dropped.csv").open(newline="", encoding="utf-8") as file:
+    with (out / DROPPED).open(newline="", encoding="utf-8") as file:
         reasons = Counter(row["why"] for row in csv.DictReader(file))
-    lines = [f"{out}: {manifest['rows']} sequences, {manifest['frames']} frames; {manifest['dropped']} files dropped"]
+    size = f"{manifest['rows']} sequences of {len(manifest['labels'])} classes, {manifest['frames']} frames"
+    lines = [f"{out}: {size}, joint layout {manifest['layout']}; {manifest['dropped']} files dropped"]
     lines += [f"  {count} x {why}" for why, count in reasons.most_common(_REASONS_SHOWN)]
     if len(reasons) > _REASONS_SHOWN:
-        lines.append(f"  and other reasons: see {out / 'dropped.csv'}")
+        lines.append(f"  and other reasons: see {out / DROPPED}")
     if manifest.get("doubtful"):
         lines.append(f"  {manifest['doubtful']} sequences are doubtful: see {out / DOUBTFUL}")
     for protocol, counts in manifest["counts"].items():

@@ -20,8 +20,11 @@ from typing import Any
 from llm_action.config.folder_lock import lock_beside, sole_writer
 
 from .benchmark import Benchmark, Scan
-from .prepare import Cleaning, Job, begin, begun, finish, finished, part_fault, plan_job, take_parts, write_parts
+from .cleaning import Cleaning
+from .job import Job, plan_job
+from .prepare import begin, begun, finish, finished
 from .prepared import is_prepared
+from .table_parts import part_fault, take_parts, write_parts
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def resolve_base_model(name: str | os.PathLike[str] | None = None, download: boo
 
 
 def default_arithmetic(model_folder: str | os.PathLike[str]) -> str:
-    """What the base of a model computes in on this machine unless asked otherwise; nothing is fetched or loaded."""
+    """Says what a model's base computes in on this machine unless asked otherwise; nothing is fetched or loaded."""
     folder = Path(model_folder)
     name = base_location(None, folder, LlmArConfig.from_pretrained(folder))
     try:
@@ -111,7 +111,7 @@ def cache_folder() -> Path:
 
 
 def check_llama_folder(folder: Path) -> Path:
-    """`folder` itself if it holds a complete LlamaForCausalLM with its tokenizer; else ValueError says what lacks."""
+    """`folder` itself if it holds a complete LlamaForCausalLM and tokenizer; else a ValueError says what is missing."""
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise ValueError(f"{folder}: expected a base model with a config.json, which is not there")

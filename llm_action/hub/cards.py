@@ -25,6 +25,7 @@ from llm_action.config.reading import read_json
 from llm_action.datasets import BENCHMARKS
 from llm_action.hub.training_record import FOLDER, METRICS, read_record, update_record
 from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
+from llm_action.modeling.familiarity import FAMILIARITY_FILE
 from llm_action.modeling.hub_repository import TASK, is_hub_id
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.version import __version__
@@ -116,6 +117,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         on_hub=is_hub_id(name),
         task=TASK,
         config=config,
+        familiar=(folder / FAMILIARITY_FILE).is_file(),
         base=public_base or "the base model",
         known_base=public_base is not None,
         included_base=(folder / "base").is_dir(),

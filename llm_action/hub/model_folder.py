@@ -1,4 +1,4 @@
-"""The model folder: written, copied, described, checked, fetched from the Hub."""
+"""Writes, copies, describes and checks model folders, and fetches them from the Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from llm_action.config.reading import read_json
 from llm_action.hub.base_models import resolve_base_model
@@ -149,7 +149,7 @@ def pull(repo_id: str, revision: str | None = None, out: str | os.PathLike[str] 
         folder = Path(
             snapshot_download(repo_id, revision=revision, local_dir=local, allow_patterns=repository_patterns())
         )
-    except HfHubHTTPError as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:  # the latter without a connection
         raise OSError(explain_refusal(repo_id, error)) from error
     check_model(folder, to_share=False)
     return folder
@@ -166,7 +166,7 @@ def check_model(folder: str | os.PathLike[str], to_share: bool = True) -> None:
     """Refuses a folder whose parts are missing, damaged or not of one model, or whose base nobody else can find.
 
     Args:
-        to_share: whether the base model has to be one on the Hub or lie in the folder.
+        to_share: whether others have to find the base model: on the Hub, or in the folder.
 
     Raises:
         FileNotFoundError: a part is missing.
@@ -181,7 +181,7 @@ def check_model(folder: str | os.PathLike[str], to_share: bool = True) -> None:
 
 
 def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a composite folder holds, for `llm-action info`.
+    """Says what a model folder holds, for `llm-action info`.
 
     Raises:
         FileNotFoundError: a part is missing; the text names it.
@@ -261,7 +261,7 @@ def _note_base(folder: Path, name: str) -> None:
 
 
 def fresh_folder(folder: Path) -> Path:
-    """`folder`, empty."""
+    """Makes a folder, or empties it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -54,8 +54,8 @@ def export_onnx(model: str | Path) -> list[Path]:
     places, levels). The student takes `skeletons` (batch, persons, frames, joints, 3) and `person_mask` (batch,
     persons), and gives `log_posterior` (batch, labels). Batches are of any size. `SkeletonNormalizer.arrays`, which
     needs numpy alone, makes both inputs. A student of several senses takes a signal of each further one as well, under
-    its name: (batch, frames, channels) as `signal_sequence.stretched` gives it, NaN throughout where it is lacking;
-    the person_mask of a lacking skeleton is all False. What was written is run in onnxruntime and compared with torch.
+    its name: (batch, frames, channels) as `signal_sequence.stretched` gives it, NaN throughout if it is missing;
+    the person_mask of a missing skeleton is all False. What was written is run in onnxruntime and compared with torch.
 
     Raises:
         FileNotFoundError: no model folder.

@@ -1,4 +1,4 @@
-"""The way of a model folder, of its demo Space and of prepared data to the Hub."""
+"""Uploads model folders, their demo Spaces and prepared data to the Hub."""
 
 from __future__ import annotations
 

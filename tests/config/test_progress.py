@@ -49,4 +49,5 @@ def test_in_a_log_it_is_a_line_now_and_then():
     assert list(bar) == [0, 1, 2]
     *lines, end = log.getvalue().split("\n")
     assert end == "" and all(line.startswith("reading: ") for line in lines)
+    assert len(set(lines)) == len(lines), "nothing is said twice"
     assert lines[-1] == "reading: 3 of 3, done" and "\r" not in log.getvalue() and "\x1b" not in log.getvalue()

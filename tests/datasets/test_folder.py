@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llm_action.cli import main
-from llm_action.config.experiment import Experiment
+from llm_action.config.experiment import Experiment, load_experiment
 from llm_action.datasets import open_dataset
 from llm_action.datasets.folder import scan_folder
 from llm_action.datasets.protocols import protocol_name, protocol_parts
@@ -32,11 +32,13 @@ def class_folders(tmp_path):
 def test_class_folders_to_training(class_folders, tmp_path, capsys):
     out = tmp_path / "prepared"
     assert main(["prepare", "folder", "--source", str(class_folders), "--out", str(out), "--workers", "1"]) == 0
-    assert "split: 10 train / 2 test" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "12 sequences of 2 classes" in said and "joint layout coco17" in said and "split: 10 train / 2 test" in said
     benchmark, table = open_dataset(out)
     assert (benchmark.name, benchmark.labels, benchmark.layout) == ("folder", ("sit down", "stand up"), "coco17")
     assert table["name"][0] == "sit_down/0.npz"
-    experiment = Experiment(dataset=str(out))
+    experiment = load_experiment(out)
+    assert experiment == Experiment(dataset=str(out)), "the defaults on that data"
     split = load_split(experiment, None)
     assert (len(split.train), len(split.test), split.labels) == (10, 2, ["sit down", "stand up"])
     assert sorted(split.test["label"]) == [0, 1], "every class is tested"

@@ -9,8 +9,8 @@ import pytest
 from datasets import ClassLabel, Dataset
 
 from llm_action.datasets import BENCHMARKS
+from llm_action.datasets.job import read_missing_list
 from llm_action.datasets.ntu import TWO_PERSONS, describe_ntu60, describe_ntu120
-from llm_action.datasets.prepare import read_missing_list
 from llm_action.datasets.protocols import protocol_name, protocol_parts
 from llm_action.datasets.smarthome import CROSS_VIEW_LABELS, describe_smarthome
 from llm_action.datasets.uav_human import describe_uav_human

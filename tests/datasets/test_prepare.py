@@ -15,9 +15,10 @@ import pytest
 from datasets import load_from_disk
 
 from llm_action.cli import main
-from llm_action.datasets import BENCHMARKS, describe_dataset, open_dataset, prepare, row_to_sequence
-from llm_action.datasets.prepare import read_missing_list, write_part
+from llm_action.datasets import BENCHMARKS, describe_dataset, job, open_dataset, prepare, row_to_sequence, table_parts
+from llm_action.datasets.job import read_missing_list
 from llm_action.datasets.prepared import open_prepared, read_manifest
+from llm_action.datasets.table_parts import write_part
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.skeleton_io import read_skeleton
 
@@ -115,7 +116,7 @@ def test_test_recordings_that_training_has_too_are_said(ntu_tree, tmp_path, caps
 
 
 def test_any_number_of_workers_and_a_kill_give_the_same(ntu_tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "FILES_PER_PART", 3)
+    monkeypatch.setattr(job, "FILES_PER_PART", 3)
     scan = NTU60.scan(ntu_tree)
     for workers in (1, 2, 3):
         prepare.prepare(NTU60, scan, tmp_path / f"out{workers}", workers=workers)
@@ -136,7 +137,7 @@ def test_any_number_of_workers_and_a_kill_give_the_same(ntu_tree, tmp_path, monk
         written.append(index)
         return write_part(folder, index, *rest)
 
-    monkeypatch.setattr(prepare, "write_part", killed)
+    monkeypatch.setattr(table_parts, "write_part", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(NTU60, scan, tmp_path / "again", workers=1)
     assert not (tmp_path / "again").exists()
@@ -145,7 +146,7 @@ def test_any_number_of_workers_and_a_kill_give_the_same(ntu_tree, tmp_path, monk
         written.append(index)
         return write_part(folder, index, *rest)
 
-    monkeypatch.setattr(prepare, "write_part", counted)
+    monkeypatch.setattr(table_parts, "write_part", counted)
     prepare.prepare(NTU60, scan, tmp_path / "again", workers=1)
     assert sorted(written) == list(range(10)), "every part is written once"
     assert content(tmp_path / "again") == expected
@@ -157,14 +158,15 @@ def test_other_files_or_settings_are_not_mixed(ntu_tree, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(command(ntu_tree, out, "--workers", "1")) == 0
     assert main(command(ntu_tree, out, "--workers", "1", "--max-persons", "1")) == 2
-    assert "--restart" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "holds a table of other files or settings" in said and "--restart" in said
     assert main(command(ntu_tree, out, "--workers", "1", "--max-persons", "1", "--restart")) == 0
     assert read_manifest(out)["persons"] == {"1": 25}
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_full_disk_is_said_and_nothing_is_lost(ntu_tree, tmp_path, monkeypatch, small_disk, capsys, workers):
-    monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
+    monkeypatch.setattr(job, "FILES_PER_PART", 6)
     assert main(command(ntu_tree, tmp_path / "whole", "--workers", "1")) == 0
     size = sum(path.stat().st_size for path in (tmp_path / "whole").glob("*.arrow"))
     out = small_disk(size // 2) / "out"
@@ -182,13 +184,13 @@ def test_a_full_disk_is_said_and_nothing_is_lost(ntu_tree, tmp_path, monkeypatch
 
 
 def test_a_damaged_part_of_an_interrupted_run_is_written_again(ntu_tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
+    monkeypatch.setattr(job, "FILES_PER_PART", 6)
     scan = NTU60.scan(ntu_tree)
     prepare.prepare(NTU60, scan, tmp_path / "whole", workers=1)
     monkeypatch.setattr(prepare, "finish", lambda *_: None)  # cut off
     prepare.prepare(NTU60, scan, tmp_path / "out", workers=1)
     monkeypatch.undo()
-    monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
+    monkeypatch.setattr(job, "FILES_PER_PART", 6)
     partial = tmp_path / "out.partial"
     (partial / "data-00001.arrow").write_bytes(b"")  # as a power failure leaves a file
     (partial / "report-00002.json").write_text('{"rows": 3')
@@ -199,8 +201,8 @@ def test_a_damaged_part_of_an_interrupted_run_is_written_again(ntu_tree, tmp_pat
 def test_a_second_run_in_the_same_folder_is_refused_and_a_killed_one_blocks_nothing(ntu_tree, tmp_path, capsys):
     out = tmp_path / "out"
     code = (
-        "import sys, time\nfrom llm_action.cli import main\nfrom llm_action.datasets import prepare\n"
-        "prepare._rows = lambda *_: (print('reading', flush=True), time.sleep(600))\n"
+        "import sys, time\nfrom llm_action.cli import main\nfrom llm_action.datasets import table_parts\n"
+        "table_parts._rows = lambda *_: (print('reading', flush=True), time.sleep(600))\n"
         f"sys.exit(main({command(ntu_tree, out, '--workers', '1')!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:

@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 
 from llm_action.cli import main
-from llm_action.datasets import prepare, shards
+from llm_action.datasets import job, prepare, shards, table_parts
+from llm_action.datasets.cleaning import Cleaning
 from llm_action.datasets.folder import scan_folder
 from llm_action.datasets.shards import Shard, merge_shards, prepare_shard
 from llm_action.datasets.synthetic.sequences import generate_sequence
 
 FILES_PER_PART = 2  # of 11 files: six parts
-CLEANING = prepare.Cleaning(layout="ntu25")
+CLEANING = Cleaning(layout="ntu25")
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(prepare, "FILES_PER_PART", FILES_PER_PART)
+    monkeypatch.setattr(job, "FILES_PER_PART", FILES_PER_PART)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_missing_unfinished_and_damaged_shards_are_named(source, whole, tmp_path
 def test_shards_of_other_numbers_or_settings_are_not_mixed(source, tmp_path):
     (benchmark, scan), out = scan_folder(source, layout="ntu25"), tmp_path / "out"
     prepare_shard(benchmark, scan, out, Shard(1, 2), workers=1, cleaning=CLEANING)
-    prepare_shard(benchmark, scan, out, Shard(2, 2), workers=1, cleaning=prepare.Cleaning(max_persons=1))
+    prepare_shard(benchmark, scan, out, Shard(2, 2), workers=1, cleaning=Cleaning(max_persons=1))
     with pytest.raises(ValueError, match=r"shard 2/2 is of other files or settings"):
         merge_shards(benchmark, scan, out, cleaning=CLEANING)
     prepare_shard(benchmark, scan, out, Shard(2, 3), workers=1, cleaning=CLEANING)
@@ -121,11 +122,11 @@ def test_an_interrupted_merge_goes_on(source, whole, tmp_path, monkeypatch):
         taken.append(index)
         take(source, folder, index)
 
-    take = prepare._take_part
-    monkeypatch.setattr(prepare, "_take_part", cut_off)
+    take = table_parts._take_part
+    monkeypatch.setattr(table_parts, "_take_part", cut_off)
     with pytest.raises(KeyboardInterrupt):
         merge_shards(benchmark, scan, out, cleaning=CLEANING)
-    monkeypatch.setattr(prepare, "_take_part", take)
+    monkeypatch.setattr(table_parts, "_take_part", take)
     assert taken == [0, 1, 2] and not out.exists()
 
     def cut_off_later(*_):

@@ -107,7 +107,7 @@ def test_a_damaged_line_is_named(tmp_path):
 def test_evaluate_enters_and_ledger_prints(tiny_export, recordings, ledger_file, capsys, tmp_path):
     command = ["evaluate", str(tiny_export), "--dataset", "utd_mhad", "--data", str(recordings)]
     assert main([*command, "--json", str(tmp_path / "metrics.json")]) == 0
-    assert f"entered in {ledger_file}" in capsys.readouterr().err
+    assert f"entered in the ledger of evaluations on test parts, {ledger_file}" in capsys.readouterr().err
     assert main(["ledger"]) == 0
     head, _, line = capsys.readouterr().out.splitlines()
     assert head == "| date | data set | protocol | command | figures | sequences | config | model |"

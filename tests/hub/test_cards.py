@@ -53,6 +53,8 @@ def test_every_part_of_the_card_is_there(card, model_folder):
     assert not re.search(r"\n{4,}|{{|{%|\bNone\b", card.content)
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", card.content):
         assert Image.open(model_folder / picture).size[0] > 300
+    judges = (model_folder / "familiarity.safetensors").is_file()
+    assert ("how familiar the motion is" in card.content) == judges != ("nothing tells" in card.content)
     assert "training/rank_frequency.png" in card.content and "training/learning_curve.png" in card.content
 
 

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from llm_action.datasets import hub_table, prepare
+from llm_action.datasets import hub_table, job, prepare
 from llm_action.datasets.hub_table import INDEX, PartByPart, open_hub_table, write_index
 from llm_action.datasets.prepared import open_prepared
 from llm_action.datasets.utd_mhad import BENCHMARK
@@ -21,11 +21,11 @@ STEPS = ["vqvae.steps=6", "vqvae.save_steps=2", "recognizer.steps=6", "recognize
 def prepared(recordings, tmp_path_factory):
     """24 sequences in eight parts."""
     folder = tmp_path_factory.mktemp("prepared") / "utd_mhad"
-    before, prepare.FILES_PER_PART = prepare.FILES_PER_PART, 3
+    before, job.FILES_PER_PART = job.FILES_PER_PART, 3
     try:
         prepare.prepare(BENCHMARK, BENCHMARK.scan(str(recordings)), folder, workers=1)
     finally:
-        prepare.FILES_PER_PART = before
+        job.FILES_PER_PART = before
     return folder
 
 

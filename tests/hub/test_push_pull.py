@@ -104,6 +104,8 @@ def test_pushing_again_changes_nothing_and_pull_knows_revisions(client, hub, own
         for part in ("model.safetensors", "adapter/adapter_model.safetensors", "vqvae/model.safetensors"):
             assert (pulled / part).read_bytes() == (own_folder / part).read_bytes()
     assert client.command("pull", name).status == 0
+    told = client.command("info", name)
+    assert told.status == 0 and "classes: " in told.out
     offline = f"""
 from llm_action.cli import main
 assert main(["pull", {name!r}]) == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from transformers import pipeline
 
-from llm_action.datasets import prepare, row_to_signal
+from llm_action.datasets import job, prepare, row_to_signal
 from llm_action.datasets.prepared import open_prepared
 from llm_action.datasets.utd_mhad import BENCHMARK
 from llm_action.hub.model_folder import copy_model
@@ -90,7 +90,7 @@ def test_the_card_says_what_it_reads_and_its_examples_run(clean_client, hub, pus
 def test_a_table_with_a_column_a_sense_is_trained_on_from_the_hub(
     client, hub, both_senses, sense_config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(prepare, "FILES_PER_PART", 6)
+    monkeypatch.setattr(job, "FILES_PER_PART", 6)
     prepare.prepare(BENCHMARK, BENCHMARK.scan(str(both_senses)), tmp_path / "utd_mhad", workers=1)
     done = client.command("push-data", tmp_path / "utd_mhad", TABLE)
     assert done.status == 0, done.err

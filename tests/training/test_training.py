@@ -129,8 +129,11 @@ class TestCommands:
     def test_train_writes_what_train_does(self, undisturbed, tiny_config, recordings, tmp_path, capsys):
         arguments = ["--config", str(tiny_config), "--data", str(recordings), "--out", str(tmp_path), "--set", *SHORT]
         assert main(["train", "--stage", "vqvae", *arguments]) == 0
-        assert main(["train", "--stage", "recognizer", *arguments]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == f"written to {tmp_path}"
+        assert main(["train", "--stage", "recognizer", *arguments]) == 0
+        told = f"written to {tmp_path}: the model is {tmp_path / 'model'}, a report is {tmp_path / 'report.html'}"
+        said = capsys.readouterr()
+        assert said.out.splitlines()[-1] == told and "%|" not in said.err
         assert_same_weights(tmp_path / "model", undisturbed / "model")
         metrics = json.loads((tmp_path / "processor" / "metrics.json").read_text())
         assert metrics["reconstruction_error"] > 0 and len(metrics["used_codes"]) == 1
@@ -263,7 +266,7 @@ class TestExperiments:
             load_experiment(tmp_path / "a.yaml", ["seed=1"])
 
     def test_what_is_no_preset_lists_them(self):
-        with pytest.raises(FileNotFoundError, match="nothing: expected a YAML file or a preset: .*utd_mhad"):
+        with pytest.raises(FileNotFoundError, match="nothing: expected a YAML file, .*, or a preset: .*utd_mhad"):
             load_experiment("nothing")
 
     def test_data_that_does_not_fit(self, short, recordings, tmp_path):
