@@ -43,12 +43,11 @@ class ActionVQVAEConfig(PreTrainedConfig):
             "continuous" (no codebook: the decoder and probes get the latent vectors themselves, the LLM nothing).
         curvature: c > 0 of the ball, default 1.
         max_norm: latent vectors and codes stay below this tangent norm, default 1.5, so that float32 distances hold.
-        encoder: what makes one vector of a step: "trunk", `SkeletonTrunk` (this project's choice, default), or
-            "transformer", a convolution over its frames' joints, which models saved without this field have.
+        encoder: what makes one vector of a step: "trunk", `SkeletonTrunk` or `SignalTrunk` (this project's choice,
+            default), or "transformer", a convolution over its frames, which models saved without this field have.
         trunk_widths: of the trunk's blocks, default the large one of `skeleton_trunk.SIZES`.
         channels: names of the channels of a signal, for a tokenizer of another sense than the skeleton, see
-            `SignalSequence`. Its encoder is "transformer", a convolution over the channels; its `layout` means nothing.
-            Default None: skeletons.
+            `SignalSequence`. Its `layout` means nothing. Default None: skeletons.
         unit: of the signal, in words.
         hidden_size, num_layers, num_heads: width, attention layers and heads of encoder and decoder.
         dropout: in the attention layers while training, default 0.3.
@@ -103,10 +102,8 @@ class ActionVQVAEConfig(PreTrainedConfig):
             raise ValueError(f"Expected encoder 'transformer' or 'trunk', got {self.encoder!r}.")
         if not self.trunk_widths or any(width < 8 or width % 8 for width in self.trunk_widths):
             raise ValueError(f"Expected trunk_widths to be multiples of 8, got {self.trunk_widths}.")
-        if self.channels is not None:
-            self.encoder = "transformer"
-            if not self.channels or self.body_parts:
-                raise ValueError("Expected channels of one name or more, without body_parts.")
+        if self.channels is not None and (not self.channels or self.body_parts):
+            raise ValueError("Expected channels of one name or more, without body_parts.")
         if self.curvature <= 0 or self.max_norm <= 0:
             raise ValueError(f"Expected curvature and max_norm above 0, got {self.curvature} and {self.max_norm}.")
         if min(self.codebook_size, self.num_levels, self.code_dim, self.embedding_dim, self.num_heads) < 1:

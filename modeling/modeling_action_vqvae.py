@@ -17,6 +17,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_llm_ar import ActionVQVAEConfig
 from .hub_repository import HubUpload, check_file_names, check_finite, copy_code, weights_hash
 from .hyperbolic_codebook import HyperbolicCodebook, Quantized
+from .signal_trunk import SignalTrunk
 from .skeleton_layouts import get_layout
 from .skeleton_trunk import JointMixing, SkeletonTrunk
 
@@ -72,7 +73,9 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         if config.channels:
             self.register_buffer("channel_means", torch.zeros(len(config.channels)))
             self.register_buffer("channel_scales", torch.ones(len(config.channels)))
-        if config.encoder == "trunk":
+        if config.encoder == "trunk" and config.channels:
+            self.signal_trunk = SignalTrunk(len(config.channels), width, pace)
+        elif config.encoder == "trunk":
             self.trunk = SkeletonTrunk(layout, config.trunk_widths, pace)
             parts = 1 if config.body_parts else len(self.trunk.parts)
             self.part_projection = nn.Linear(parts * self.trunk.width, width)
@@ -153,6 +156,8 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
     def _places(self, skeletons: Tensor) -> Tensor:
         """(batch, places, width) of skeletons (batch, frames, joints, 3)."""
+        if self.config.encoder == "trunk" and self.config.channels:
+            return self.signal_trunk.steps(skeletons)
         if self.config.encoder == "trunk":
             parts = self.trunk(skeletons)
             return self.part_projection(parts.flatten(1, 2) if self.config.body_parts else parts.flatten(2))

@@ -1,4 +1,4 @@
-"""The trunk of another sense than the skeleton: what a student reads a signal with."""
+"""The trunk of another sense than the skeleton: what its action tokenizer and a student read a signal with."""
 
 from __future__ import annotations
 
@@ -8,36 +8,42 @@ from torch.nn import functional as F
 
 from .skeleton_trunk import Shortcut, TimeScales
 
-_BLOCKS = 3  # each halves the steps
+_BLOCKS = 3
 
 
 class SignalTrunk(nn.Module):
-    """Signals to one vector each (this project's design): `SkeletonTrunk`'s time scales, as of a single joint.
+    """Signals to vectors of their steps (this project's design): `SkeletonTrunk`'s time scales, as of a single joint.
 
     Args:
         channels: of the signal.
-        width: of the vector, a multiple of 4.
+        width: of a vector, a multiple of 4.
+        downsample: frames a step stands for, a power of two up to 8: so many of the three blocks halve the steps.
     """
 
     means: Tensor
     scales: Tensor
 
-    def __init__(self, channels: int, width: int):
+    def __init__(self, channels: int, width: int, downsample: int = 2**_BLOCKS):
         super().__init__()
         self.width = width
         self.register_buffer("means", torch.zeros(channels))  # what the signal was standardised with
         self.register_buffer("scales", torch.ones(channels))
         self.inputs = nn.Linear(2 * channels, width)
-        self.times = nn.ModuleList(TimeScales(width, 2) for _ in range(_BLOCKS))
-        self.shortcuts = nn.ModuleList(Shortcut(width, width, 2) for _ in range(_BLOCKS))
+        strides = [2 if 2**block < downsample else 1 for block in range(_BLOCKS)]
+        self.times = nn.ModuleList(TimeScales(width, stride) for stride in strides)
+        self.shortcuts = nn.ModuleList(Shortcut(width, width, stride) for stride in strides)
 
-    def forward(self, signals: Tensor) -> Tensor:
-        """(batch, width) of standardised signals (batch, frames, channels)."""
+    def steps(self, signals: Tensor) -> Tensor:
+        """(batch, frames / downsample, width) of standardised signals (batch, frames, channels)."""
         differences = F.pad(signals.diff(dim=1), (0, 0, 1, 0))
         hidden = self.inputs(torch.cat([signals, differences], -1))[:, None]
         for time, shortcut in zip(self.times, self.shortcuts, strict=True):
             hidden = F.relu(time(hidden) + shortcut(hidden))
-        return hidden.mean((1, 2)).float()
+        return hidden[:, 0]
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """(batch, width) of standardised signals (batch, frames, channels)."""
+        return self.steps(signals).mean(1).float()
 
     def standardized(self, signals: Tensor) -> Tensor:
         """(batch, frames, channels) of signals in their own unit."""
