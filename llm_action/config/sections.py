@@ -39,8 +39,7 @@ class Augmentation:
     speed: float = 0.7
 
     def __post_init__(self):
-        if not 0 <= self.speed < 1:
-            raise ValueError(f"speed: expected 0 or more and below 1, got {self.speed}.")
+        _check_speed(self)
 
 
 @dataclass
@@ -125,14 +124,15 @@ class VQVAEStage:
 
 @dataclass
 class SignalAugmentation:
-    """Random changes of another sense's signal (this project's choice); zero switches a change off.
+    """Random changes of a signal (this project's choice); zero (one for `shortest_crop`) switches a change off.
 
-    Crops and changes of pace are those of `Augmentation`, the same for all senses of a recording.
+    Crops and changes of pace are milder than a skeleton's: how long a movement lasts says more where less is seen.
 
     Args:
         rotation: standard deviation, radians, of a turn of the sensor: each three channels in a row are x, y and z.
         scale: size, uniform in 1 +- scale.
         noise: standard deviation of each value's noise, in those of the channels.
+        shortest_crop, speed: as of `Augmentation`.
 
     Raises:
         ValueError: a rotation, and channels whose number is no multiple of three; said when training begins.
@@ -141,6 +141,11 @@ class SignalAugmentation:
     rotation: float = 0.0
     scale: float = 0.3
     noise: float = 0.05
+    shortest_crop: float = 0.75
+    speed: float = 0.4
+
+    def __post_init__(self):
+        _check_speed(self)
 
 
 @dataclass
@@ -229,6 +234,11 @@ class RecognizerStage:
     def is_control(self) -> bool:
         """Whether the result is no adapter of an untouched base, so that it is scored and not exported."""
         return (self.base_weights, self.train, self.inputs) != ("pretrained", "lora", "tokens")
+
+
+def _check_speed(ranges: Augmentation | SignalAugmentation) -> None:
+    if not 0 <= ranges.speed < 1:
+        raise ValueError(f"speed: expected 0 or more and below 1, got {ranges.speed}.")
 
 
 def _check_counts(stage: VQVAEStage | RecognizerStage) -> None:

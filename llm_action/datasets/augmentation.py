@@ -50,28 +50,30 @@ def augment(
 
 def augment_signal(
     values: np.ndarray,
-    ranges: Augmentation,
-    own: SignalAugmentation,
+    ranges: SignalAugmentation,
     num_frames: int,
     rng: np.random.Generator,
     channel_scales: np.ndarray,
 ) -> np.ndarray:
     """Changes and resamples a signal (samples, channels) to (num_frames, channels), in its own unit.
 
-    A generator in the state in which `augment` was given one cuts both senses of a recording alike.
+    A generator in the state in which `augment` was given one cuts both senses of a recording alike, each within its own
+    ranges.
 
     Args:
         channel_scales: (channels,) the standard deviation of each channel.
     """
     values = at_moments(values, drawn_moments(len(values), ranges, num_frames, rng))
-    if own.rotation:
-        turn = Rotation.from_rotvec(rng.normal(0, own.rotation, 3)).as_matrix()
+    if ranges.rotation:
+        turn = Rotation.from_rotvec(rng.normal(0, ranges.rotation, 3)).as_matrix()
         values = (values.reshape(num_frames, -1, 3) @ turn.T).reshape(num_frames, -1)
-    values = values * rng.uniform(1 - own.scale, 1 + own.scale)
-    return (values + channel_scales * rng.normal(0, own.noise, values.shape)).astype(np.float32)
+    values = values * rng.uniform(1 - ranges.scale, 1 + ranges.scale)
+    return (values + channel_scales * rng.normal(0, ranges.noise, values.shape)).astype(np.float32)
 
 
-def drawn_moments(count: int, ranges: Augmentation, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+def drawn_moments(
+    count: int, ranges: Augmentation | SignalAugmentation, num_frames: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draws a crop and a change of pace: (num_frames,) places among `count` samples."""
     share = rng.uniform(ranges.shortest_crop, 1)
     start = rng.uniform(0, 1 - share)
@@ -223,19 +225,18 @@ class AugmentedSignals(AugmentedStream):
         self,
         signals: Sequence[np.ndarray],
         labels: Sequence[int] | np.ndarray,
-        augmentation: Augmentation,
-        own: SignalAugmentation,
+        augmentation: SignalAugmentation,
         vqvae: ActionVQVAE,
         length: int,
         seed: int,
     ):
         super().__init__(labels, length, seed)
-        self.signals, self.augmentation, self.own, self.num_frames = signals, augmentation, own, vqvae.config.num_frames
+        self.signals, self.augmentation, self.num_frames = signals, augmentation, vqvae.config.num_frames
         self.means, self.scales = vqvae.channel_means.cpu().numpy(), vqvae.channel_scales.cpu().numpy()
 
     def __getitem__(self, item: int) -> dict[str, np.ndarray]:
         index, rng = self.drawn(item)
-        values = augment_signal(self.signals[index], self.augmentation, self.own, self.num_frames, rng, self.scales)
+        values = augment_signal(self.signals[index], self.augmentation, self.num_frames, rng, self.scales)
         standardized = ((values - self.means) / self.scales).astype(np.float32)
         return {
             "skeletons": standardized[None],

@@ -114,4 +114,4 @@ class SenseExamples:
             return None
         own, model = self.experiment.senses[name].augmentation, self.processor.senses[name]
         scales = model.channel_scales.cpu().numpy()
-        return augment_signal(values, self.experiment.augmentation, own, model.config.num_frames, rng, scales)
+        return augment_signal(values, own, model.config.num_frames, rng, scales)

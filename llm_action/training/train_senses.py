@@ -109,7 +109,6 @@ def fit_tokenizer(
     dataset = AugmentedSignals(
         given,
         labels[there],
-        experiment.augmentation,
         stage.augmentation,
         vqvae,
         stage.steps * stage.batch_size * settings.world_size,

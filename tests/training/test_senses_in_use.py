@@ -94,7 +94,7 @@ class TestStudent:
         given = [number for number, signal in enumerate(senses.signals["inertial"]) if signal is not None]
         assert len(given) == len(split.train), "all that are trained on wear it"
         own = experiment.senses["inertial"].augmentation
-        sources = (senses.signals["inertial"], split.train["label"], experiment.augmentation, own)
+        sources = (senses.signals["inertial"], split.train["label"], own)
         stream = AugmentedSignals(*sources, plain.processor.senses["inertial"], 100, experiment.seed)
         skeletons = Recordings(experiment, split, plain.processor.feature_extractor).augmented_rows(8, 5)
         for number, (_, _, rows) in enumerate(skeletons):
