@@ -248,9 +248,9 @@ def explain_refusal(repo_id: str, error: Exception) -> str:
         401: "log in with `hf auth login` or set HF_TOKEN",
         403: "the token may not write there; make one with write access",
         404: "check the name, and whether the token may see it",
-    }.get(status or 0, "check the connection and run the same command again; what has arrived is not sent again")
+    }.get(status or 0, "check the connection and run the same command again; what has arrived is kept")
     reason = next(iter(str(cause or error).strip().splitlines()), type(error).__name__)
-    return f"{repo_id}: {reason}; {advice}"
+    return f"{repo_id}: {reason.rstrip('.;: ')}; {advice}"
 
 
 class HubUpload:
