@@ -177,7 +177,8 @@ class LlmArConfig(PreTrainedConfig):
         active_adapters: of several adapters; default None: "default" alone.
         temperature: divides the log-likelihoods of the classes trained on before they become a posterior, fitted on
             left-out training subjects by `llm-action calibrate`; default 1.
-        sense_weights: of each further sense's log-posterior beside the skeleton's, see `sense_fusion`; default None.
+        sense_weights: of each further sense's log-posterior beside the skeleton's, fitted there, too; default None:
+            `sense_fusion.SENSE_WEIGHT` each.
         id2label: what a pipeline calls the classes, default `label_names`. Another name here changes no score.
     """
 

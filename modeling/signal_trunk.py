@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from .skeleton_trunk import Shortcut, TimeScales
 
-_BLOCKS = 3
+_BLOCKS = 3  # at least
 
 
 class SignalTrunk(nn.Module):
@@ -17,7 +17,7 @@ class SignalTrunk(nn.Module):
     Args:
         channels: of the signal.
         width: of a vector, a multiple of 4.
-        downsample: frames a step stands for, a power of two up to 8: so many of the three blocks halve the steps.
+        downsample: frames a step stands for, a power of two, default 8; each factor of two is a block's stride.
     """
 
     means: Tensor
@@ -29,7 +29,8 @@ class SignalTrunk(nn.Module):
         self.register_buffer("means", torch.zeros(channels))  # what the signal was standardised with
         self.register_buffer("scales", torch.ones(channels))
         self.inputs = nn.Linear(2 * channels, width)
-        strides = [2 if 2**block < downsample else 1 for block in range(_BLOCKS)]
+        halvings = downsample.bit_length() - 1
+        strides = [2 if block < halvings else 1 for block in range(max(_BLOCKS, halvings))]
         self.times = nn.ModuleList(TimeScales(width, stride) for stride in strides)
         self.shortcuts = nn.ModuleList(Shortcut(width, width, stride) for stride in strides)
 

@@ -57,8 +57,8 @@ def augment_signal(
 ) -> np.ndarray:
     """Changes and resamples a signal (samples, channels) to (num_frames, channels), in its own unit.
 
-    A generator in the state in which `augment` was given one cuts both senses of a recording alike, each within its own
-    ranges.
+    A generator in the state in which `augment` was given one cuts both senses of a recording at the same place, each
+    within its own ranges.
 
     Args:
         channel_scales: (channels,) the standard deviation of each channel.

@@ -26,6 +26,7 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.sense_fusion import SENSE_WEIGHT
+from llm_action.modeling.skeleton_sequence import SKELETON
 from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent
 
 _SHARES = np.linspace(0.05, 0.95, 19)
@@ -78,7 +79,7 @@ def _fitted(folder: Path, split) -> Calibration:
     recognize = SkeletonActionRecognitionPipeline(model=recognizer, processor=processor)
     targets = np.array(split.test["label"])
     score = recognizer_scorer(recognize, split.labels)
-    scores = table_scores(score, split.test, senses=senses_of(further)[:1])
+    scores = table_scores(score, split.test, senses=[SKELETON] if further else ())
     if further:
         of_senses = {name: sense_scores(score, split.test, name, scores.shape[1]) for name in further}
         weights = fitted_weights(scores, of_senses, targets)

@@ -54,7 +54,7 @@ class SenseExamples:
         for name, of_sense in self.signals.items():
             values: list[np.ndarray | None] = []
             for version, index, sense in zip(numbers, indices, chosen, strict=True):
-                rng = np.random.default_rng((self.experiment.seed, 3, version, index))  # as the skeleton's: cut alike
+                rng = np.random.default_rng((self.experiment.seed, 3, version, index))  # the skeleton's: cut alike
                 plain = of_sense[index] if name == sense else None
                 values.append(self._augmented(name, plain, rng) if version else plain)
             signals[name] = self.processor.standardized(name, values)
@@ -68,7 +68,7 @@ class SenseExamples:
         }
 
     def augmented(self, indices: Sequence[int], first: int) -> dict[str, Tensor]:
-        """The same beside items of `Recordings.augmented_rows` from number `first` on: cut and paced alike."""
+        """The same beside items of `Recordings.augmented_rows` from number `first` on: cut at the same places."""
         rngs = range(first, first + len(indices))
         return {
             name: self.processor.standardized(

@@ -19,10 +19,12 @@ from llm_action.evaluation.evaluate import recognizer_scorer, table_scores
 from llm_action.experiments.senses import late_fusion, with_lost_joints
 from llm_action.hub.cards import model_card
 from llm_action.hub.model_folder import check_model, describe
+from llm_action.modeling.configuration_llm_ar import ActionVQVAEConfig
 from llm_action.modeling.hub_repository import repository_files
+from llm_action.modeling.modeling_action_vqvae import ActionVQVAE
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
-from llm_action.training.calibrate import fitted_weights
+from llm_action.training.calibrate import calibrate, fitted_weights
 from llm_action.training.train import train
 from llm_action.training.train_recognizer import train_recognizer
 
@@ -149,6 +151,27 @@ def test_weights_are_those_of_the_least_loss():
     skeleton = np.zeros((400, 5)) + rng.normal(size=(400, 5)) * 0.01
     weights = fitted_weights(skeleton + logits / 2, {"good": logits / 4, "noise": noise}, targets)
     assert weights["noise"] < 0.15 < weights["good"]
+
+
+@pytest.mark.slow
+def test_weights_are_fitted_on_what_a_run_left_out_and_used(sense_config, both_senses, sense_run, tmp_path):
+    experiment = load_experiment(sense_config, ["holdout_subjects=[1]"])
+    train(experiment, str(both_senses), tmp_path / "held")
+    shutil.copytree(sense_run / "model", tmp_path / "model")
+    found = calibrate(tmp_path / "model", tmp_path / "held", str(both_senses))
+    saved = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert saved["sense_weights"] == found.sense_weights and found.sense_weights["inertial"] > 0
+    assert LlmArForActionRecognition.from_pretrained(tmp_path / "model").config.sense_weights == found.sense_weights
+
+
+@pytest.mark.parametrize("downsample", (1, 2, 8, 16))
+def test_a_tokenizer_s_steps_stand_for_as_many_samples_as_asked(downsample):
+    vqvae = ActionVQVAE(
+        ActionVQVAEConfig(num_frames=32, downsample=downsample, channels=["x"], hidden_size=16, num_heads=2)
+    ).eval()
+    signals = torch.randn(3, 32, 1)
+    assert vqvae.encode(signals).shape == (3, 32 // downsample, 1)
+    assert vqvae(signals).reconstruction.shape == (3, 32, 1)
 
 
 def test_prompts_name_the_senses_there_are(sense_run, both_senses):
