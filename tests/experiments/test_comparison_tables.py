@@ -14,6 +14,7 @@ from llm_action.config.experiment import load_experiment
 from llm_action.datasets import open_dataset
 from llm_action.experiments.ablate import RECOGNIZER_ROWS, VQVAE_ROWS, with_all_biases
 from llm_action.training.adapt import Adaptation
+from llm_action.training.distill import Distillation
 
 SHORT = ["vqvae.steps=2", "recognizer.steps=2"]
 
@@ -80,6 +81,16 @@ def test_compare_trains_and_scores_each_and_keeps_it(command, tmp_path, capsys):
     stamps = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*")}
     assert len(runs) == 4 and command("compare", *rows)[1] == table
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*")} == stamps
+
+
+def test_student_of_a_prepared_folder(recordings, tiny_config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("llm_action.training.distill.Distillation", partial(Distillation, steps=2, versions=1))
+    folder, out = str(tmp_path / "prepared"), ["--out", str(tmp_path / "work"), "--seeds", "1"]
+    assert main(["prepare", "utd-mhad", "--source", str(recordings), "--out", folder]) == 0
+    asked = ["--dataset", folder, "--rows", "student", "hybrid", "--config", str(tiny_config), "--set", *SHORT]
+    capsys.readouterr()
+    assert main(["benchmark", "compare", *asked, *out]) == 0
+    assert list(rows_of(capsys.readouterr().out)) == ["student", "hybrid"]
 
 
 def test_compare_with_few_training_examples(command):
