@@ -42,7 +42,6 @@ from llm_action.training.trainer import HubTrainer, hub_settings
 from llm_action.visualization.token_figures import plot_tokens
 
 _LOGGED_FIGURE = "tokens/"
-_LONGEST_GRADIENT = 5.0  # at 1, the Trainer's own, nearly every step is clipped and strangers are read worse
 
 
 class VQVAETraining(nn.Module):
@@ -225,7 +224,7 @@ def train_vqvae(experiment: Experiment, data_dir: str | None, out: Path, resume:
         report_to=experiment.report_to,
         **hub_settings(experiment),
         weight_decay=stage.weight_decay,
-        max_grad_norm=_LONGEST_GRADIENT,
+        adam_beta2=0.99,
         logging_steps=max(1, stage.steps // 30),
     )
     dataset = AugmentedSkeletons(
