@@ -32,6 +32,7 @@ class ActionVQVAEOutput(ModelOutput):
         reconstruction: (batch, frames, joints, 3) in torso lengths.
         latents: (batch, places, code_dim) before quantisation, tangent vectors at the origin.
         quantized: see `Quantized`, leading dimensions (batch, places).
+        last_hidden_state: (batch, places, hidden_size) what the latents are a projection of.
 
     Places are `config.num_places`: the steps, with body parts those of each step next to each other.
     """
@@ -39,6 +40,7 @@ class ActionVQVAEOutput(ModelOutput):
     reconstruction: Tensor | None = None
     latents: Tensor | None = None
     quantized: Quantized | None = None
+    last_hidden_state: Tensor | None = None
 
 
 class ActionVQVAE(HubUpload, PreTrainedModel):
@@ -120,9 +122,10 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
 
         With `return_dict=False`, here or in the config, it gives a tuple.
         """
-        latents = self.latents(skeletons)
+        hidden = self.hidden_states(skeletons)
+        latents = self._projected(hidden)
         quantized = self.codebook(latents)
-        return ActionVQVAEOutput(self.decode_vectors(quantized.straight_through), latents, quantized)
+        return ActionVQVAEOutput(self.decode_vectors(quantized.straight_through), latents, quantized, hidden)
 
     @torch.no_grad()
     def encode(self, skeletons: Tensor) -> Tensor:
@@ -145,12 +148,19 @@ class ActionVQVAE(HubUpload, PreTrainedModel):
         return self.decode_vectors(self.codebook.lookup(codes))
 
     def latents(self, skeletons: Tensor) -> Tensor:
-        """Tangent vectors (batch, places, code_dim), each shorter than `config.max_norm`.
+        """Tangent vectors (batch, places, code_dim), each shorter than `config.max_norm`."""
+        return self._projected(self.hidden_states(skeletons))
+
+    def hidden_states(self, skeletons: Tensor) -> Tensor:
+        """(batch, places, hidden_size) what the encoder makes of skeletons (batch, frames, joints, 3)."""
+        self._check_skeletons(skeletons)
+        return self.attention(self._places(skeletons) + self.place_embeddings)
+
+    def _projected(self, hidden: Tensor) -> Tensor:
+        """Latents (batch, places, code_dim) of hidden states.
 
         v -> max_norm v / sqrt(1 + |v|^2) keeps them inside the ball with a gradient everywhere; clipping has none.
         """
-        self._check_skeletons(skeletons)
-        hidden = self.attention(self._places(skeletons) + self.place_embeddings)
         latents = self.latent_projection(hidden).float() * self.config.code_dim**-0.5
         return self.config.max_norm * latents / (1 + latents.square().sum(-1, keepdim=True)).sqrt()
 

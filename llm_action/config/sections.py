@@ -91,8 +91,8 @@ class VQVAEStage:
         model: fields of `ActionVQVAEConfig` that differ from its defaults (layout and width are filled in).
         steps, batch_size, learning_rate, weight_decay, warmup_share: of AdamW with a cosine schedule.
         velocity_weight, commitment_weight: beside the reconstruction's weight of 1.
-        label_weight: classification of the mean token vector, so that tokens agree across subjects (this project's
-            option).
+        label_weight: classification of the mean token vector, so that tokens agree across subjects, and of the mean
+            hidden state that tokens are made of (this project's option).
         zipf_weight, context_weight, mmd_weight: the three language biases of the paper (`llm_action.training.losses`);
             0 switches one off.
         probe_steps: training steps of the small transformers that read tokens and joints when training has ended, see

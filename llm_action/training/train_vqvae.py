@@ -45,7 +45,7 @@ _LOGGED_FIGURE = "tokens/"
 
 
 class VQVAETraining(nn.Module):
-    """The VQ-VAE with everything that only training needs: codebook learner, bias terms, label head.
+    """The VQ-VAE with everything that only training needs: codebook learner, bias terms, label heads.
 
     Args:
         words: (sample, embedding_dim) word embeddings of the base model, for the MMD term.
@@ -75,7 +75,8 @@ class VQVAETraining(nn.Module):
         vqvae.codebook.codes.requires_grad_(False)
         self.codebook_learner = CodebookLearner(vqvae.codebook)
         if stage.label_weight:
-            self.label_head = nn.Linear(config.code_dim, num_labels)
+            self.token_label_head = nn.Linear(config.code_dim, num_labels)
+            self.hidden_label_head = nn.Linear(config.hidden_size, num_labels)
         if stage.context_weight:
             self.context = ContextPredictor(config.code_dim, config.codebook_size, config.num_places)
         if stage.mmd_weight:
@@ -99,12 +100,7 @@ class VQVAETraining(nn.Module):
             **self._bias_terms(output),
         }
         if self.stage.label_weight:
-            sentence = output.quantized.straight_through.mean(1)
-            share = person_mask.float() / person_mask.sum(1, keepdim=True)
-            pooled = torch.zeros(len(labels), sentence.shape[1], device=sentence.device)
-            pooled = pooled.index_add(0, person_mask.nonzero()[:, 0], sentence * share[person_mask][:, None])
-            scale = 4 / self.vqvae.config.max_norm  # pooled tokens are short; the head starts with logits of order one
-            terms["label"] = F.cross_entropy(self.label_head(pooled * scale), labels, label_smoothing=0.1)
+            terms["label"] = self._label_loss(output, person_mask, labels)
         if self.training:
             if output.quantized.codes is not None:
                 self.codebook_learner.update(output.latents)
@@ -113,6 +109,18 @@ class VQVAETraining(nn.Module):
             getattr(self.stage, f"{name}_weight") * term for name, term in terms.items() if name != "reconstruction"
         )
         return {"loss": loss}
+
+    def _label_loss(self, output, person_mask: Tensor, labels: Tensor) -> Tensor:
+        """What the mean token tells of the label, and what the mean hidden state does.
+
+        Through narrow, quantised tokens alone the encoder learns less of actions than with a head of its own.
+        """
+        scale = 4 / self.vqvae.config.max_norm  # mean tokens are short; the head starts with logits of order one
+        tokens = scale * output.quantized.straight_through.mean(1)
+        hidden = output.last_hidden_state.float().mean(1)
+        of_tokens = self.token_label_head(_mean_of_persons(tokens, person_mask))
+        of_hidden = self.hidden_label_head(_mean_of_persons(hidden, person_mask))
+        return _label_entropy(of_tokens, labels) + _label_entropy(of_hidden, labels)
 
     def _bias_terms(self, output) -> dict[str, Tensor]:
         stage, terms = self.stage, {}
@@ -157,6 +165,17 @@ class VQVAETraining(nn.Module):
         if self.vqvae.config.geometry != "continuous":
             means["perplexity"] = self.codebook_learner.perplexity()
         return means
+
+
+def _label_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(scores, labels, label_smoothing=0.1)
+
+
+def _mean_of_persons(vectors: Tensor, person_mask: Tensor) -> Tensor:
+    """(batch, width) of the vectors (persons, width) of those in person_mask (batch, persons)."""
+    share = person_mask.float() / person_mask.sum(1, keepdim=True)
+    pooled = torch.zeros(len(person_mask), vectors.shape[1], device=vectors.device)
+    return pooled.index_add(0, person_mask.nonzero()[:, 0], vectors * share[person_mask][:, None])
 
 
 class VQVAETrainer(HubTrainer):

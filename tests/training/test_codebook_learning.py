@@ -141,3 +141,22 @@ def test_continuous_features_train_without_tokens():
     assert model.vqvae.latent_projection.weight.grad.abs().sum() > 0
     with pytest.raises(ValueError, match="mmd_weight of 0 with geometry 'continuous'"):
         training(BIASES, geometry="continuous")
+
+
+def test_labels_reach_the_encoder_past_its_tokens():
+    model = training({"label_weight": 1.0, "batch_size": 6})
+    for weight in model.token_label_head.parameters():
+        weight.data.zero_()  # what tokens tell of the label asks nothing of the encoder
+    given = batch()
+    output = model.vqvae(given["skeletons"][:, 0])
+    model._label_loss(output, given["person_mask"], given["labels"]).backward()
+    assert model.vqvae.trunk.blocks[0].mixing.adjacency.grad.abs().sum() > 0
+    assert not model.vqvae.latent_projection.weight.grad.any()
+
+
+def test_persons_count_alike_in_a_label():
+    model = training({"label_weight": 1.0}).eval()
+    one, other = torch.randn(2, 16, 20, 3, generator=torch.Generator().manual_seed(2))
+    both, mask = torch.stack([one, other])[None], torch.ones(1, 2, dtype=torch.bool)
+    swapped = model(both.flip(1), mask, torch.tensor([1]))["loss"]
+    torch.testing.assert_close(model(both, mask, torch.tensor([1]))["loss"], swapped)
