@@ -15,7 +15,6 @@ from typing import Any
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.config.reading import read_json
-from llm_action.datasets.prepared import is_prepared
 from llm_action.datasets.split import Split
 from llm_action.experiments.controls import fitted_recognizer
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -84,8 +83,7 @@ def trained_student(experiment: Experiment, data_dir: str | None, work: Path) ->
     folder, record = recognizer.folder / "model", recognizer.folder / "student_seconds.json"
     if not record.is_file():
         started = time.perf_counter()
-        # a model's record names the data set, not the folder that it was prepared in
-        distill(folder, experiment.dataset if is_prepared(experiment.dataset) else data_dir)
+        distill(folder, data_dir, experiment=experiment)
         write_json({"distill": round(time.perf_counter() - started, 1)}, record)
     return ActionStudent.from_pretrained(folder), json.loads(record.read_text(encoding="utf-8"))["distill"]
 

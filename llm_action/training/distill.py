@@ -68,17 +68,17 @@ def distill(
     model: str | Path,
     data_dir: str | None,
     distillation: Distillation | None = None,
-    overrides: list[str] | None = None,
+    experiment: Experiment | None = None,
 ) -> ActionStudent:
     """Adds a student to a model folder; gives it.
 
     The same call after an interruption asks the language model nothing again.
 
     Args:
-        model: folder that `llm-action train` wrote; its training record says which data it learned from.
-        data_dir: of the data set, see `load_split`; of data of one's own, whose folder the record does not say, the
+        model: folder that `llm-action train` wrote.
+        data_dir: of the data set, see `load_split`; of data of one's own, whose folder a record does not say, the
             prepared folder.
-        overrides: of the experiment, see `load_experiment`.
+        experiment: what the model was trained with; default what its training record says.
 
     Raises:
         FileNotFoundError: no model folder, or one without the record of its training.
@@ -87,12 +87,7 @@ def distill(
     """
     folder = Path(model)
     describe(folder)
-    recipe = folder / "training" / "experiment.yaml"
-    if not recipe.is_file():
-        raise FileNotFoundError(f"{recipe}: expected the settings of the model's training, found none.")
-    experiment = load_experiment(recipe, overrides)
-    if experiment.dataset not in BENCHMARKS and data_dir is not None and is_prepared(data_dir):
-        experiment = replace(experiment, dataset=data_dir)
+    experiment = experiment or _recorded_experiment(folder, data_dir)
     with sole_writer(folder, lock_beside(folder)):
         recognize = SkeletonActionRecognitionPipeline(
             model=LlmArForActionRecognition.from_pretrained(folder), processor=LlmArProcessor.from_pretrained(folder)
@@ -103,6 +98,16 @@ def distill(
         for file in work.glob(_POSTERIORS.format("*")):
             file.unlink()
     return student
+
+
+def _recorded_experiment(model: Path, data_dir: str | None) -> Experiment:
+    recipe = model / "training" / "experiment.yaml"
+    if not recipe.is_file():
+        raise FileNotFoundError(f"{recipe}: expected the settings of the model's training, found none.")
+    experiment = load_experiment(recipe)
+    if experiment.dataset not in BENCHMARKS and data_dir is not None and is_prepared(data_dir):
+        return replace(experiment, dataset=data_dir)
+    return experiment
 
 
 def distill_recognizer(

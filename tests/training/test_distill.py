@@ -89,6 +89,18 @@ def test_data_of_one_s_own_are_said_and_checked(tiny_export, tmp_path, capsys):
     assert "expected the data that the model learned from" in capsys.readouterr().err
 
 
+def test_a_caller_s_experiment_stands_in_for_the_record(tiny_export, recordings, tmp_path):
+    """A record names further data sets without their folders; who trained on them knows where they lie."""
+    folder, settings = tmp_path / "model", Distillation(steps=2, versions=0)
+    shutil.copytree(tiny_export, folder)
+    recipe = folder / "training" / "experiment.yaml"
+    experiment = load_experiment(recipe)
+    recipe.write_text(recipe.read_text().replace("extra_datasets: []", "extra_datasets: [{dataset: elsewhere}]"))
+    with pytest.raises((ValueError, FileNotFoundError), match="elsewhere"):
+        distill(folder, str(recordings), settings)
+    assert distill(folder, str(recordings), settings, experiment).config.labels
+
+
 def test_an_interrupted_distillation_asks_nothing_again(tiny_export, recordings, tmp_path, monkeypatch):
     folder = tmp_path / "model"
     shutil.copytree(tiny_export, folder)
