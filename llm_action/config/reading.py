@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST = 500  # letters
 
 
@@ -38,13 +39,15 @@ def damaged(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """Reads UTF-8, with or without a byte order mark.
+    """Reads UTF-8, with or without a byte order mark, and UTF-16 with one (as Excel's "Unicode text" has it).
 
     Raises:
         ValueError: it is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise ValueError(
             f"{path}: expected a text file, found binary data; check that the suffix fits the format"

@@ -27,8 +27,12 @@ def is_azure_kinect(content: Any) -> bool:
     if not (isinstance(content, Mapping) and isinstance(content.get("frames"), list)):
         return False
     return "k4abt_sdk_version" in content or any(
-        isinstance(frame, Mapping) and "bodies" in frame for frame in content["frames"]
+        isinstance(frame, Mapping) and any(map(_is_body, frame.get("bodies") or ())) for frame in content["frames"]
     )
+
+
+def _is_body(body: Any) -> bool:
+    return isinstance(body, Mapping) and "joint_positions" in body
 
 
 def read_azure_kinect(content: Mapping[str, Any], options: ReadOptions) -> SkeletonRecording:

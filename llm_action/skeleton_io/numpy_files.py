@@ -18,6 +18,7 @@ from llm_action.modeling.skeleton_recording import CONVENTIONS, SkeletonRecordin
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .files import bad_file, check_unpacked
+from .named_skeletons import named_array
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
 from .options import ReadOptions
 
@@ -39,12 +40,15 @@ def read_array(array: np.ndarray, options: ReadOptions, **known: Any) -> Skeleto
 def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> SkeletonRecording:
     """The arrays of an `.npz`: `joints` (as in `read_array`), and whatever else a mapping may say (`CONVENTIONS` ...).
 
+    Other names of joints that are usual count, too, and a list of names beside them says which joints they are.
+
     Raises:
-        ValueError: no `joints`, another format's archive, or contents that do not fit each other.
+        ValueError: no joints, another format's archive, or contents that do not fit each other.
     """
     if is_ntu_archive(arrays):
         raise ValueError("expected one recording, found a whole data set (x_train ...); read it with read_clips(path)")
-    if "joints" not in arrays:
+    joints = next((arrays[name] for name in _JOINTS if _is_joints(name, arrays)), None)
+    if joints is None:
         found = ", ".join(arrays) or "nothing"
         remedy = next((remedy for keys, remedy in _OTHER_ARCHIVES if keys & arrays.keys()), None)
         remedy = remedy or "save with np.savez(path, joints=...)"
@@ -54,13 +58,18 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         layout = get_layout(json.loads(layout) if layout.startswith("{") else layout).name
     if options.layout is not None and layout not in (None, options.layout):
         raise ValueError(f"expected layout {options.layout!r}, found layout {layout!r} in the file; leave layout out")
-    rate = arrays.get("fps")
+    rate = next((arrays[name] for name in _RATES if name in arrays), None)
     if rate is not None and (rate.size != 1 or not np.issubdtype(rate.dtype, np.number)):
         found = f"{rate.dtype} {rate.shape}"
         raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
     fps = None if rate is None else float(rate.reshape(()))
     said = {name: arrays[name].tolist() for name in CONVENTIONS if name in arrays and arrays[name].size <= 2}
-    joints, axes = arrays["joints"], said.pop("axes", None)
+    names = next((arrays[name] for name in _NAMES if name in arrays and arrays[name].dtype.kind in "US"), None)
+    if names is not None and layout is None and options.layout is None:
+        recording = named_array(list(map(str, names)), joints, options)
+        recording.fps = fps
+        return recording
+    axes = said.pop("axes", None)
     if (
         axes is None
         and layout is not None
@@ -69,6 +78,22 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
     ):
         axes = "MTVC"[-joints.ndim :]  # the package's own files
     return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), **said)
+
+
+_JOINTS = (
+    "joints", "keypoints_3d", "joints_3d", "joints3d", "keypoints3d", "keypoints", "skeleton", "skeletons", "positions",
+    "poses", "pose", "xyz", "kpts", "data", "arr_0",
+)  # fmt: skip
+_NAMES = ("joint_names", "names", "keypoint_names")
+_RATES = ("fps", "framerate", "frame_rate")
+
+
+def _is_joints(name: str, arrays: dict[str, np.ndarray]) -> bool:
+    """`joints` whatever they are; of other names arrays of numbers, a few for each joint."""
+    array = arrays.get(name)
+    if array is None or name == "joints":
+        return array is not None
+    return array.ndim >= 3 and np.issubdtype(array.dtype, np.number)
 
 
 _OTHER_ARCHIVES = (

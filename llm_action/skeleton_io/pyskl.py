@@ -29,6 +29,11 @@ def _annotations(content: Any) -> list[Any] | None:
     return None
 
 
+def is_pyskl(content: Any) -> bool:
+    """Whether it is a pyskl pickle."""
+    return _annotations(content) is not None
+
+
 def pyskl_clips(
     content: Any, options: ReadOptions
 ) -> Iterator[tuple[SkeletonRecording | ValueError, int | None, tuple[str, ...]]]:

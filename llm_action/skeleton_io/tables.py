@@ -11,13 +11,12 @@ joint (a name or a number), x, y, z and a score. `columns` says so where no head
 
 Joint names are known as in `joint_names`; numbers need a layout (option, or the only one of that count). Kinect v2
 exports (SpineBase ..., or 25 joints without header by layout=ntu25) are metres and y up; Azure Kinect's (PELVIS,
-SPINE_NAVEL ...) millimetres and y down; MediaPipe's are told by `recognise_mediapipe`; MSRC-12 and PKU-MMD by their
-81 and 150 columns.
+SPINE_NAVEL ...) millimetres and y down; MSRC-12 and PKU-MMD are told by their 81 and 150 columns. What programs write
+above the rows is taken apart by `table_text`.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -27,15 +26,14 @@ from typing import Any
 import numpy as np
 
 from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_layout
-from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for, recording_from_array
+from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
 
-from .azure_kinect import in_azure_frame
-from .files import bad_file, check_room, plain_rows
-from .joint_names import standard_joints
+from .files import bad_file, check_room
 from .msrc12 import is_msrc12, read_msrc12
+from .named_skeletons import named_recording, placed
 from .options import ReadOptions
 from .pku_mmd import is_pku_mmd, read_pku_mmd
-from .time_stamps import timed
+from .table_text import is_number, numbers_of, table_text
 
 _ROLES = {
     "time": "time t timestamp timestamps seconds sec time_s ms time_ms timestamp_ms timestamp_usec timeusec",
@@ -77,93 +75,25 @@ def read_table(path: Path, text: str, options: ReadOptions) -> SkeletonRecording
     Raises:
         ValueError: columns that nobody explains, cells that are no numbers, or joints of no known layout.
     """
-    if options.columns is None and (plain := _plain(path, text)) is not None:
-        header, rows = plain
-        return _without_header(path, rows, options) if header is None else _wide(path, header, rows, options)
-    header, cells = _split(path, text)
+    table = table_text(path, text, plain=options.columns is None)
     if options.columns is not None:
-        return _by_columns(path, header, cells, options)
-    if header is None:
-        return _without_header(path, _numbers(path, cells), options)
-    if _is_long(header):
-        return _long(path, cells, _long_roles(header), options)
-    return _wide(path, header, cells, options)
+        recording = _by_columns(path, table.header, table.cells, options)
+    elif table.header is None:
+        rows = table.rows if isinstance(table.rows, np.ndarray) else numbers_of(path, table.rows)
+        recording = _without_header(path, rows, options)
+    elif _is_long(table.header):
+        cells = table_text(path, text, plain=False).cells
+        recording = _long(path, cells, _long_roles(table.header), options)
+    else:
+        recording = read_wide(table.header, _numbers_of_joints(path, table.header, table.rows), options)
+    recording.unit, recording.fps = table.unit or recording.unit, recording.fps or table.fps
+    return recording
 
 
 def _is_long(header: Sequence[str]) -> bool:
     """Whether a row is a joint."""
     names = {name.strip().lower() for name in header}
     return {"x", "y"} <= names and "joint" in {_ROLE_OF.get(name) for name in names}
-
-
-def _plain(path: Path, text: str) -> tuple[list[str] | None, np.ndarray] | None:
-    """Header and (rows, columns) of a text of nothing but numbers below it; None of any other, and of long tables."""
-    first, _, below = text.lstrip().partition("\n")
-    if not first:
-        return None
-    header, _ = _split(path, first)
-    rows = plain_rows(text if header is None else below, _mark(first) or " ")
-    if rows is not None and header is not None and (len(header) != rows.shape[1] or _is_long(header)):
-        return None
-    if rows is not None or header is not None:
-        return None if rows is None else (header, rows)
-    lines = [line for line in text.splitlines() if line.strip()]
-    mark = next((mark for mark in (",", "\t") if mark in first), None)
-    try:  # which knows several spaces in a row
-        return None, np.loadtxt(lines, delimiter=mark, comments=None, ndmin=2)
-    except ValueError:
-        return None
-
-
-def _split(path: Path, text: str) -> tuple[list[str] | None, list[list[str]]]:
-    """Header (None where the first row is numbers) and rows of cells."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise bad_file(
-            path, "a table of numbers", "no lines", "the file is likely cut short or damaged: fetch it again"
-        )
-    delimiter = _mark(lines[0])
-    if delimiter:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-    else:
-        rows = [line.split() for line in lines]
-    if delimiter == ";" and "," in text:  # decimal commas
-        rows = [[cell.replace(",", ".") for cell in row] for row in rows]
-    if rows[0] and rows[0][-1] == "":
-        rows = [row[:-1] if row and row[-1] == "" else row for row in rows]
-    width = len(rows[0])
-    uneven = next((number for number, row in enumerate(rows) if len(row) != width), None)
-    if uneven is not None:
-        found = f"{len(rows[uneven])} in row {uneven + 1}"
-        raise bad_file(
-            path, f"{width} columns in every row", found, "the file is likely cut short or damaged: fetch it again"
-        )
-    first_is_header = sum(_is_number(cell) for cell in rows[0]) < max(1, 0.5 * width)
-    return (rows[0], rows[1:]) if first_is_header else (None, rows)
-
-
-def _mark(line: str) -> str | None:
-    """What parts the cells of a line; None: spaces."""
-    return next((mark for mark in (",", ";", "\t") if mark in line), None)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return cell == ""
-    return True
-
-
-def _numbers(path: Path, cells: Sequence[Sequence[str]]) -> np.ndarray:
-    """(rows, columns) float64, NaN for empty cells."""
-    if not cells:
-        raise bad_file(path, "rows of numbers", "none", "the file is likely cut short or damaged: fetch it again")
-    try:
-        return np.array([[float(cell) if cell else np.nan for cell in row] for row in cells])
-    except ValueError as error:
-        remedy = "the file is likely cut short or damaged: fetch it again, or say what its columns are with columns="
-        raise bad_file(path, "a table of numbers", str(error), remedy) from None
 
 
 def _without_header(path: Path, rows: np.ndarray, options: ReadOptions) -> SkeletonRecording:
@@ -217,7 +147,7 @@ def _by_columns(
     width = len(cells[0]) if cells else 0
     if len(names) != width:
         raise bad_file(path, f"{len(names)} columns (columns={columns!r})", f"{width}", "say what all columns are")
-    rows = _numbers(path, [[cell if name != "_" else "0" for cell, name in zip(row, names)] for row in cells])
+    rows = numbers_of(path, [[cell if name != "_" else "0" for cell, name in zip(row, names)] for row in cells])
     lead = [place for place, name in enumerate(names) if name in ("time", "frame", "person")]
     places = [place for place, name in enumerate(names) if name in _CHANNELS]
     channels = len(dict.fromkeys(names[place] for place in places))
@@ -271,15 +201,15 @@ def _long(path: Path, cells: list[list[str]], roles: Mapping[str, int], options:
     moment = roles.get("frame", roles.get("time"))
     names = list(dict.fromkeys(joints))
     channels = [channel for channel in _CHANNELS if channel in roles]
-    values = _numbers(path, [[row[roles[channel]] for channel in channels] for row in cells])
+    values = numbers_of(path, [[row[roles[channel]] for channel in channels] for row in cells])
     if moment is None:  # frames follow each other: a frame ends where a joint comes again
         first = names[0]
         starts = np.cumsum([joint == first for joint in joints]) - 1
         moments = starts.astype(float)
     else:
-        moments = _numbers(path, [[row[moment]] for row in cells])[:, 0]
+        moments = numbers_of(path, [[row[moment]] for row in cells])[:, 0]
     persons = [row[roles["person"]] for row in cells] if "person" in roles else ["0"] * len(cells)
-    layout, places = _placed(path, names, options)
+    layout, places = placed(names, options)
     times, frame_of = np.unique(moments, return_inverse=True)
     ids = {name: number for number, name in enumerate(dict.fromkeys(persons))}
     check_room(len(ids), len(times), layout.num_joints * len(channels), -(-len(cells) // layout.num_joints))
@@ -289,46 +219,52 @@ def _long(path: Path, cells: list[list[str]], roles: Mapping[str, int], options:
         if place is not None:
             array[ids[persons[row]], frame_of[row], place] = values[row]
     seconds = times if "frame" not in roles and "time" in roles else None
-    return _finished(array, layout, seconds, "score" in roles, options, names)
+    return named_recording(array, layout, seconds, "score" in roles, options, names)
 
 
-def _wide(path: Path, header: list[str], rows: np.ndarray | list[list[str]], options: ReadOptions) -> SkeletonRecording:
-    """A row a frame, as numbers or cells; columns named after joint and axis."""
+def read_wide(header: Sequence[str], rows: np.ndarray, options: ReadOptions) -> SkeletonRecording:
+    """A row (rows, columns) a frame; columns named after joint and axis.
+
+    Raises:
+        ValueError: names that are no joints' and axes'.
+    """
     parsed = [_joint_and_axis(name) for name in header]
     names = list(dict.fromkeys(one[0] for one in parsed if one is not None))
     axes = {axis for one in parsed if one is not None for axis in [one[1]]}
     if len(names) < 3 or not {"x", "y"} <= axes:
-        found = ", ".join(header[:8]) + (" ..." if len(header) > 8 else "")
-        remedy = 'say what the columns are with columns=, for example "time, 25*(x, y, z)"'
-        raise bad_file(path, "columns named after joint and axis, like left_wrist_x", found, remedy)
-    layout, places = _placed(path, names, options)
+        raise ValueError(
+            f"expected columns named after joint and axis, like left_wrist_x, found {', '.join(header[:8])}"
+            f"{' ...' if len(header) > 8 else ''}; say what the columns are with columns=, for example "
+            '"time, 25*(x, y, z)"'
+        )
+    layout, places = placed(names, options)
     channels = [channel for channel in _CHANNELS if channel in axes]
     used = [place for place, one in enumerate(parsed) if one is not None]
-    if isinstance(rows, np.ndarray):
-        numbers = rows[:, used]
-    else:
-        numbers = _numbers(path, [[row[place] for place in used] for row in rows])
     joints = np.full((len(rows), layout.num_joints, len(channels)), np.nan)
-    for column, place in enumerate(used):
+    for place in used:
         name, axis = parsed[place]  # type: ignore[misc]
         joint = places[names.index(name)]
         if joint is not None:
-            joints[:, joint, channels.index(axis)] = numbers[:, column]
+            joints[:, joint, channels.index(axis)] = rows[:, place]
     roles = {role: place for place, name in enumerate(header) if (role := _ROLE_OF.get(name.strip().lower()))}
     lead = [role for role in ("frame", "time", "person") if role in roles]
-    before = [roles[role] for role in lead]
-    if not lead:
-        leading = None
-    elif isinstance(rows, np.ndarray):
-        leading = rows[:, before]
-    else:
-        leading = _numbers(path, [[_id_number(row[place]) for place in before] for row in rows])
+    leading = rows[:, [roles[role] for role in lead]] if lead else None
     return _frames(joints, layout, lead, leading, options, "score" in axes, names)
+
+
+def _numbers_of_joints(path: Path, header: Sequence[str], cells: np.ndarray | list[list[str]]) -> np.ndarray:
+    """(rows, columns) of cells, of which those of joints have to be numbers."""
+    if isinstance(cells, np.ndarray):
+        return cells
+    strict = [_joint_and_axis(name) is not None for name in header]
+    return numbers_of(
+        path, [[cell if of_joint else _id_number(cell) for cell, of_joint in zip(row, strict)] for row in cells]
+    )
 
 
 def _id_number(cell: str) -> str:
     """Ids and times that are no numbers (a date, a word) count as one."""
-    return cell if _is_number(cell) else "0"
+    return cell if is_number(cell) else "0"
 
 
 @lru_cache(maxsize=4096)
@@ -348,35 +284,6 @@ def _joint_and_axis(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _placed(path: Path, names: Sequence[str], options: ReadOptions) -> tuple[SkeletonLayout, list[int | None]]:
-    """The layout of the named joints, and the place of each in it."""
-    digits = [
-        re.fullmatch(r"(?:joint|landmark|kp|keypoint|point|pose|marker|j|p|lm)?[ _.-]*(\d+)", name.lower())
-        for name in names
-    ]
-    if all(digits):
-        numbers = [int(match[1]) for match in digits if match]
-        start = 1 if min(numbers) == 1 else 0
-        layout = get_layout(layout_for(max(numbers) - start + 1, options.layout))
-        return layout, [number - start for number in numbers]
-    if options.layout is not None:
-        layout = get_layout(options.layout)
-        if set(names) & set(layout.joints):
-            return layout, [layout.joints.index(name) if name in layout.joints else None for name in names]
-    found = standard_joints(names)
-    known = {joint for joint in found if joint is not None}
-    if options.layout is None:
-        if len(known) < 5:
-            remedy = "pass layout= the JSON of a layout of your own whose joints bear these names"
-            raise bad_file(path, "known joint names", ", ".join(names[:12]), remedy)
-        if {"chest", "left_clavicle"} <= known and len(names) == 32:
-            layout = get_layout("azure32")
-        else:
-            layout = max(LAYOUTS.values(), key=lambda one: (len(known & set(one.standard)), -one.num_joints))
-    standard = list(layout.standard)
-    return layout, [standard.index(joint) if joint is not None and joint in standard else None for joint in found]
-
-
 def _frames(
     joints: np.ndarray,
     layout: SkeletonLayout,
@@ -391,7 +298,7 @@ def _frames(
     column = {role: lead[:, place] for place, role in enumerate(roles)} if lead is not None else {}
     moment = column.get("frame", column.get("time"))
     if "person" not in column:
-        return _finished(joints[None], layout, column.get("time"), has_score, options, names)
+        return named_recording(joints[None], layout, column.get("time"), has_score, options, names)
     ids = {value: number for number, value in enumerate(dict.fromkeys(column["person"]))}
     if moment is None:  # a person's rows follow each other
         counts: dict[float, int] = dict.fromkeys(ids, -1)
@@ -408,38 +315,4 @@ def _frames(
     seconds = times if "frame" not in column and "time" in column else None
     if seconds is None and "time" in column:
         seconds = column["time"]
-    return _finished(array, layout, seconds, has_score, options, names)
-
-
-def _finished(
-    array: np.ndarray,
-    layout: SkeletonLayout,
-    times: np.ndarray | None,
-    has_score: bool,
-    options: ReadOptions,
-    names: Sequence[str],
-) -> SkeletonRecording:
-    """(persons, frames, joints, channels) with what the table's maker is known for."""
-    scores = None
-    if has_score:
-        array, scores = array[..., :-1], np.nan_to_num(array[..., -1])
-        scores = scores / 2 if scores.max() > 1 and np.isin(scores, (0, 1, 2)).all() else scores
-    recording = recording_from_array(array, layout.name, "MTVC", scores=scores, image_size=options.image_size)
-    if (seconds := _seconds(times)) is not None:
-        timed(recording, seconds)
-    if layout.name == "azure32":
-        in_azure_frame(recording)
-    elif layout.name == "ntu25" and recording.joints.shape[-1] == 3 and any("spine" in name.lower() for name in names):
-        recording.up, recording.unit = "y", "m"  # the Kinect SDK's own names
-    return recording
-
-
-def _seconds(times: np.ndarray | None) -> np.ndarray | None:
-    """From time stamps in seconds, milliseconds, microseconds or .NET ticks (100 ns), told by their step."""
-    if times is None or len(np.unique(times)) < 2:
-        return None
-    step = float(np.median(np.diff(np.unique(times))))
-    if not np.isfinite(step) or step <= 0:
-        return None
-    parts = next((parts for above, parts in ((150_000.0, 1e7), (3000.0, 1e6), (2.0, 1e3)) if step > above), 1.0)
-    return times / parts
+    return named_recording(array, layout, seconds, has_score, options, names)

@@ -30,7 +30,12 @@ def read_utd_mhad(path: Path) -> SkeletonRecording:
     content = load_mat(path, ["d_skel"])
     skeleton = content.get("d_skel")
     if skeleton is None:
-        raise bad_file(path, "variable 'd_skel'", "none", "only UTD-MHAD skeleton files are read from .mat")
+        raise bad_file(
+            path,
+            "variable 'd_skel'",
+            "none",
+            "save the joints as the only array of three axes (frames, joints, x y z) or more",
+        )
     if skeleton.ndim == 2:  # MATLAB drops the last axis of a single frame
         skeleton = skeleton[..., None]
     if skeleton.ndim != 3 or skeleton.shape[:2] != (20, 3) or not np.issubdtype(skeleton.dtype, np.number):

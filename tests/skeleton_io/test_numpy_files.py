@@ -111,7 +111,7 @@ def test_pickled_objects_are_not_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"skeleton": joints(5, 25, 3)}, "'joints'.*skeleton"),
+        ({"weights": joints(5, 25, 3)}, "'joints'.*weights"),
         ({"joints": joints(5, 7, 11)}, r"shape \(5, 7, 11\)"),
         ({"joints": joints(5, 25, 4)}, "fourth channel"),
         ({"joints": joints(0, 20, 3), "layout": "kinect20"}, "at least one person and one frame"),

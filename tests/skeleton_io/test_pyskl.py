@@ -140,9 +140,12 @@ def test_other_pickles_are_explained(tmp_path):
     with pytest.raises(ValueError, match="'split' and 'annotations'"):
         list_clips(write(tmp_path / "list.pkl", None))
     path = tmp_path / "other.pkl"
-    path.write_bytes(pickle.dumps({"poses": np.ones(3)}))
-    with pytest.raises(ValueError, match=r"'split' and 'annotations'.*poses"):
-        list_clips(path)
+    path.write_bytes(pickle.dumps({"weights": {"a": 1}}))
+    with pytest.raises(ValueError, match=r"'split' and 'annotations'.*weights"):
+        read_skeleton(path)
+    path.write_bytes(pickle.dumps({"poses": np.ones((5, 156))}))
+    with pytest.raises(ValueError, match=r"pose parameters of a body model"):
+        read_skeleton(path)
     with pytest.raises(FileNotFoundError, match="absent"):
         list_clips(tmp_path / "absent.pkl")
 

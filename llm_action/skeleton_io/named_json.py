@@ -1,0 +1,220 @@
+"""JSON that programs of one's own write: joints by name, or arrays with a list of names, frame by frame.
+
+What is read, whatever the keys around it are called:
+
+- frames: a list of mappings (JSON Lines, too), under any key, or mappings by frame number.
+- persons of a frame: a list or a mapping under `bodies`, `people`, `persons` ...; without one the frame is a person.
+- joints of a person: `{"LeftHand": place, ...}` or `[{"name": "LeftHand", ...place}, ...]`; a place is `[x, y, z]`,
+  `{"x", "y", "z"}` or a mapping with one of these as `position`, and a score, if it has one, is `confidence` ...
+- rows of a table, `{"time": 0.1, "LeftHand_x": ...}`, and columns, `{"LeftHand_x": [...]}`, as pandas writes them.
+- `{"joint_names": [...], "positions": numbers (frames, joints, 2 or 3)}`, and numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
+
+from .files import check_room
+from .named_skeletons import named_array, named_recording, placed
+from .options import ReadOptions
+from .tables import read_wide
+
+_PERSONS = ("bodies", "people", "persons", "skeletons", "users", "players", "subjects", "body", "skeleton", "person")
+_JOINTS = ("joints", "keypoints", "landmarks", "bones", "positions", "joint_positions", "pose", "markers")
+_NAME = ("name", "joint", "joint_name", "jointname", "joint_type", "jointtype", "type", "part", "bone", "landmark")
+_PLACE = ("position", "pos", "coords", "coordinates", "location", "point", "xyz", "translation", "world", "place")
+_SCORE = ("confidence", "score", "visibility", "likelihood", "conf", "tracked", "trackingstate", "state")
+_ID = ("id", "track_id", "tracking_id", "trackingid", "body_id", "bodyid", "person_id", "user_id", "index")
+_TIME = ("time", "timestamp", "t", "seconds", "timestamp_ms", "time_ms", "time_stamp", "relativetime", "ticks")
+_RATE = ("fps", "framerate", "frame_rate", "rate", "frequency", "hz", "sample_rate")
+_NAMES = ("joint_names", "jointnames", "joints", "names", "keypoint_names", "landmark_names", "bone_names", "markers")
+_FEWEST = 5  # joints
+
+Place = tuple[float, float, float, float]  # x, y, z and a score, NaN where there is none
+Joints = dict[str, Place]
+
+
+def is_named_json(content: Any) -> bool:
+    """Whether joints are found in it."""
+    return _array(content) is not None or bool(_persons_seen(content)) or bool(_columns(content))
+
+
+def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
+    """See the module.
+
+    Raises:
+        ValueError: names of no known joints, or arrays that do not fit their names.
+    """
+    top = _lower(content) if isinstance(content, Mapping) else {}
+    if (found := _array(content)) is not None:
+        names, array = found
+        recording = named_array(names, array, options) if names else recording_from_array(array, options.layout)
+    elif columns := _columns(content):
+        recording = read_wide(list(columns), np.array(list(columns.values()), np.float64).T, options)
+    else:
+        recording = _of_frames(_persons_seen(content), options)
+    rate = _first_of(top, _RATE)
+    if recording.fps is None and isinstance(rate, (int, float)) and rate > 0:
+        recording.fps = float(rate)
+    return recording
+
+
+def _of_frames(frames: list[tuple[Any, list[tuple[Any, Joints]]]], options: ReadOptions) -> SkeletonRecording:
+    """Of (time, [(id, joints)]) a frame."""
+    names = list(dict.fromkeys(name for _, persons in frames for _, joints in persons for name in joints))
+    layout, places = placed(names, options)
+    place_of = dict(zip(names, places, strict=True))
+    rows: dict[Any, int] = {}
+    for _, persons in frames:
+        for number, (key, _) in enumerate(persons):
+            rows.setdefault(number if key is None else ("id", key), len(rows))
+    check_room(len(rows), len(frames), layout.num_joints * 4, sum(len(persons) for _, persons in frames))
+    array = np.full((len(rows), len(frames), layout.num_joints, 4), np.nan)
+    for frame, (_, persons) in enumerate(frames):
+        for number, (key, joints) in enumerate(persons):
+            row = rows[number if key is None else ("id", key)]
+            for name, place in joints.items():
+                if (joint := place_of[name]) is not None:
+                    array[row, frame, joint] = place
+    times = [time for time, _ in frames]
+    stamps = np.array(times, np.float64) if all(_is_number(time) for time in times) else None
+    said = ~np.isnan(array).all(axis=(0, 1, 2))  # of a picture there is no z
+    return named_recording(array[..., said], layout, stamps, bool(said[3]), options, names)
+
+
+def _persons_seen(content: Any) -> list[tuple[Any, list[tuple[Any, Joints]]]]:
+    """(time, [(id, joints)]) of every frame; nothing where no frame has joints by name."""
+    frames = _frames(content)
+    found = [(_first_of(_lower(frame), _TIME), list(_persons(frame))) for frame in frames]
+    return found if any(persons for _, persons in found) else []
+
+
+def _frames(content: Any) -> list[Mapping[str, Any]]:
+    """The longest list of mappings in it, on the top or below one key; mappings by number count as a list."""
+    if _are_mappings(content):
+        return list(content)
+    if not isinstance(content, Mapping):
+        return []
+    inside = [value for value in content.values() if _are_mappings(value)]
+    numbered = [
+        [value[key] for key in sorted(value, key=int)]
+        for value in (content, *(value for value in content.values() if isinstance(value, Mapping)))
+        if value and all(str(key).isdigit() for key in value) and _are_mappings(list(value.values()))
+    ]
+    if any(_persons(content)):  # a single frame
+        return [content]
+    return max([*inside, *numbered], key=len, default=[])
+
+
+def _are_mappings(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
+
+
+def _persons(frame: Mapping[str, Any]) -> Iterator[tuple[Any, Joints]]:
+    lowered = _lower(frame)
+    inside = _first_of(lowered, _PERSONS)
+    if isinstance(inside, Mapping):
+        inside = list(inside.values()) if all(isinstance(one, Mapping) for one in inside.values()) else [inside]
+    for person in inside if _are_mappings(inside) else [frame]:
+        joints = _joints(person)
+        if len(joints) >= _FEWEST:
+            yield _first_of(_lower(person), _ID) if person is not frame else None, joints
+
+
+def _joints(person: Mapping[str, Any]) -> Joints:
+    """Places by name; nothing where there are none."""
+    inside = _first_of(_lower(person), _JOINTS)
+    if _are_mappings(inside):
+        named = ((_first_of(_lower(one), _NAME), one) for one in inside)
+        return {str(name): place for name, one in named if name is not None and (place := _place(one))}
+    joints = inside if isinstance(inside, Mapping) else person
+    return {str(name): place for name, value in joints.items() if (place := _place(value))}
+
+
+def _place(value: Any) -> Place | None:
+    """What stands for a joint; None of anything else."""
+    if isinstance(value, list):
+        if not 2 <= len(value) <= 4 or not all(map(_is_scalar, value)):
+            return None
+        x, y, z, score = [*map(_scalar, value), np.nan, np.nan][:4]
+        return x, y, z, score
+    if not isinstance(value, Mapping):
+        return None
+    lowered = _lower(value)
+    found = {"x", "y"} <= lowered.keys()
+    place = _place([lowered[axis] for axis in "xyz" if axis in lowered] if found else _first_of(lowered, _PLACE))
+    score = _first_of(lowered, _SCORE)
+    return (*place[:3], float(score)) if place and _is_number(score) else place
+
+
+def _array(content: Any) -> tuple[list[str] | None, np.ndarray] | None:
+    """(names, numbers) of an array with a list of names beside it, or of numbers alone (names None)."""
+    if isinstance(content, list):
+        alone = _numbers(content)
+        return None if alone is None or alone.ndim < 2 else (None, alone)
+    if not isinstance(content, Mapping):
+        return None
+    names = next((value for key in _NAMES if _are_names(value := _lower(content).get(key))), None)
+    arrays = [array for value in content.values() if isinstance(value, list) and (array := _numbers(value)) is not None]
+    array = max(arrays, key=lambda one: one.size, default=None)
+    if array is None or array.ndim < 3:
+        return None
+    if names is None:
+        return (None, array) if array.ndim in (3, 4) else None
+    fits = array.ndim in (3, 4) and array.shape[-2] == len(names) and array.shape[-1] in (2, 3, 4)
+    return (names, array) if fits else None
+
+
+def _numbers(value: list[Any]) -> np.ndarray | None:
+    try:
+        array = np.array(value)
+        array = array.astype(np.float64) if array.dtype == object else array
+    except (ValueError, TypeError):  # lists of unequal lengths, or of other things
+        return None
+    return array if np.issubdtype(array.dtype, np.number) and array.size else None
+
+
+def _columns(content: Any) -> dict[str, list[float]]:
+    """Columns of numbers by name: of records, of lists or of pandas' mappings by row; empty of anything else."""
+    if _are_mappings(content):
+        columns = {name: [row.get(name) for row in content] for name in content[0]}
+    elif isinstance(content, Mapping):
+        columns = {name: list(one.values()) if isinstance(one, Mapping) else one for name, one in content.items()}
+    else:
+        return {}
+    numbers = {
+        name: list(map(_scalar, one))
+        for name, one in columns.items()
+        if isinstance(one, list) and all(map(_is_scalar, one))
+    }
+    even = len({len(one) for one in numbers.values()}) == 1
+    return numbers if even and len(numbers) >= 2 * _FEWEST else {}
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _scalar(value: Any) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and len(value) >= _FEWEST and all(isinstance(one, str) for one in value)
+
+
+def _lower(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key).lower(): value for key, value in mapping.items()}
+
+
+def _first_of(mapping: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((mapping[key] for key in keys if key in mapping), None)

@@ -1,0 +1,113 @@
+"""Joints that are known by their names, or by numbers: which layout they are, and what their maker is known for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from llm_action.modeling.skeleton_layouts import LAYOUTS, SkeletonLayout, get_layout
+from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for, recording_from_array
+
+from .azure_kinect import in_azure_frame
+from .joint_names import standard_joints
+from .options import ReadOptions
+from .time_stamps import timed
+
+_FEWEST = 5  # names that have to be joints'
+_SDK_NAME = re.compile(r"spine[ _]?base", re.IGNORECASE)  # Kinect v2's own
+
+
+def placed(names: Sequence[str], options: ReadOptions) -> tuple[SkeletonLayout, list[int | None]]:
+    """The layout of the named joints, and the place of each in it, None of those it has not.
+
+    Raises:
+        ValueError: names of no known joints, or numbers that no layout, or several, have.
+    """
+    digits = [
+        re.fullmatch(r"(?:joint|landmark|kp|keypoint|point|pose|marker|j|p|lm)?[ _.-]*(\d+)", name.lower())
+        for name in names
+    ]
+    if all(digits):
+        numbers = [int(match[1]) for match in digits if match]
+        start = 1 if min(numbers) == 1 else 0
+        layout = get_layout(layout_for(max(numbers) - start + 1, options.layout))
+        return layout, [number - start for number in numbers]
+    if options.layout is not None:
+        layout = get_layout(options.layout)
+        if set(names) & set(layout.joints):
+            return layout, [layout.joints.index(name) if name in layout.joints else None for name in names]
+    found = standard_joints(names)
+    known = {joint for joint in found if joint is not None}
+    if options.layout is None:
+        if len(known) < _FEWEST:
+            raise ValueError(
+                f"expected known joint names, found {', '.join(names[:12])}; pass layout= the JSON of a layout of your "
+                "own whose joints bear these names"
+            )
+        if {"chest", "left_clavicle"} <= known and len(names) == 32:
+            layout = get_layout("azure32")
+        else:
+            layout = max(LAYOUTS.values(), key=lambda one: (len(known & set(one.standard)), -one.num_joints))
+    standard = list(layout.standard)
+    return layout, [standard.index(joint) if joint is not None and joint in standard else None for joint in found]
+
+
+def named_recording(
+    array: np.ndarray,
+    layout: SkeletonLayout,
+    times: np.ndarray | None,
+    has_score: bool,
+    options: ReadOptions,
+    names: Sequence[str],
+) -> SkeletonRecording:
+    """A recording of (persons, frames, joints, channels), with what the maker of such names is known for.
+
+    Args:
+        times: (frames,) stamps in any unit, see `seconds_of`.
+        has_score: whether the last channel is a score.
+    """
+    scores = None
+    if has_score:
+        array, scores = array[..., :-1], np.nan_to_num(array[..., -1])
+        scores = scores / 2 if scores.max() > 1 and np.isin(scores, (0, 1, 2)).all() else scores
+    recording = recording_from_array(array, layout.name, "MTVC", scores=scores, image_size=options.image_size)
+    if (seconds := seconds_of(times)) is not None:
+        timed(recording, seconds)
+    if layout.name == "azure32":
+        in_azure_frame(recording)
+    elif layout.name == "ntu25" and recording.joints.shape[-1] == 3 and any(map(_SDK_NAME.fullmatch, names)):
+        recording.up, recording.unit = "y", "m"
+    return recording
+
+
+def named_array(names: Sequence[str], array: np.ndarray, options: ReadOptions) -> SkeletonRecording:
+    """A recording of ([persons,] frames, joints, 2 to 4), of which each joint has a name; a fourth number is a score.
+
+    Raises:
+        ValueError: another shape, or names of no known joints.
+    """
+    if array.ndim not in (3, 4) or array.shape[-2] != len(names) or array.shape[-1] not in (2, 3, 4):
+        raise ValueError(
+            f"expected joints of shape (frames, {len(names)}, 2 or 3), for there are {len(names)} names, found "
+            f"{array.shape}"
+        )
+    layout, places = placed(names, options)
+    persons = array.reshape(-1, *array.shape[-3:])
+    joints = np.full((*persons.shape[:2], layout.num_joints, persons.shape[3]), np.nan)
+    for number, place in enumerate(places):
+        if place is not None:
+            joints[:, :, place] = persons[:, :, number]
+    return named_recording(joints, layout, None, joints.shape[3] == 4, options, names)
+
+
+def seconds_of(times: np.ndarray | None) -> np.ndarray | None:
+    """From time stamps in seconds, milliseconds, microseconds or .NET ticks (100 ns), told by their step."""
+    if times is None or len(np.unique(times)) < 2:
+        return None
+    step = float(np.median(np.diff(np.unique(times))))
+    if not np.isfinite(step) or step <= 0:
+        return None
+    parts = next((parts for above, parts in ((150_000.0, 1e7), (3000.0, 1e6), (2.0, 1e3)) if step > above), 1.0)
+    return times / parts
