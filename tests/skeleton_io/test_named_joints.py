@@ -55,7 +55,7 @@ def test_frames_of_named_joints(tmp_path, way, wrap):
 
 
 def test_joints_directly_in_a_frame_and_missing_ones(tmp_path):
-    content = [{"t": n / RATE, **{name: p for name, p in zip(NAMES, f.tolist())}} for n, f in enumerate(PLACES)]
+    content = [{"t": n / RATE, **dict(zip(NAMES, f.tolist()))} for n, f in enumerate(PLACES)]
     del content[3]["LeftHand"]
     content[4]["LeftHand"] = [None, None, None]
     (tmp_path / "clip.jsonl").write_text("\n".join(map(json.dumps, content)))
@@ -66,7 +66,7 @@ def test_joints_directly_in_a_frame_and_missing_ones(tmp_path):
 
 
 def test_two_persons_keep_their_ids(tmp_path):
-    one, other = PLACES, PLACES + [1.5, 0, 0]
+    one, other = PLACES, PLACES + np.array([1.5, 0, 0])
     content = [
         {"people": [{"id": key, "keypoints": dict(zip(NAMES, places[n].tolist()))} for key, places in order]}
         for n, order in enumerate(
