@@ -255,7 +255,7 @@ def _judge(guess: Guess, stated: bool) -> None:
             "the legs, or train on recordings like this one."
         )
     _say_who_moves_how(guess)
-    if len(body) >= _FEWEST_FRAMES and not (np.abs(np.diff(body, axis=0)) > 0).any():
+    if len(body) >= _FEWEST_FRAMES and not (np.abs(np.diff(guess.joints, axis=1)) > 0).any():
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")
 
 

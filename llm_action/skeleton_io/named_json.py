@@ -7,7 +7,8 @@ What is read, whatever the keys around it are called:
 - joints of a person: `{"LeftHand": place, ...}` or `[{"name": "LeftHand", ...place}, ...]`; a place is `[x, y, z]`,
   `{"x", "y", "z"}` or a mapping with one of these as `position`, and a score, if it has one, is `confidence` ...
 - rows of a table, `{"time": 0.1, "LeftHand_x": ...}`, and columns, `{"LeftHand_x": [...]}`, as pandas writes them.
-- `{"joint_names": [...], "positions": numbers (frames, joints, 2 or 3)}`, and numbers alone.
+- `{"joint_names": [...], "positions": numbers (frames, joints, 2 or 3)}`, joint by joint `{"LeftHand": numbers (frames,
+  2 or 3), ...}` or `{"LeftHand": {"x": [...], ...}, ...}`, and numbers alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
 
 from .files import check_room
-from .named_skeletons import named_array, named_recording, placed
+from .named_skeletons import joint_by_joint, named_array, named_recording, placed
 from .options import ReadOptions
 from .tables import read_wide
 
@@ -50,7 +51,6 @@ def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
     Raises:
         ValueError: names of no known joints, or arrays that do not fit their names.
     """
-    top = _lower(content) if isinstance(content, Mapping) else {}
     if (found := _array(content)) is not None:
         names, array = found
         recording = named_array(names, array, options) if names else recording_from_array(array, options.layout)
@@ -58,10 +58,18 @@ def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
         recording = read_wide(list(columns), np.array(list(columns.values()), np.float64).T, options)
     else:
         recording = _of_frames(_persons_seen(content), options)
-    rate = _first_of(top, _RATE)
-    if recording.fps is None and isinstance(rate, (int, float)) and rate > 0:
-        recording.fps = float(rate)
+    recording.fps = recording.fps or _rate(content)
     return recording
+
+
+def _rate(content: Any, depth: int = 3) -> float | None:
+    """Frames a second, where a key on the top or below some others says so."""
+    if not isinstance(content, Mapping) or not depth:
+        return None
+    rate = _first_of(_lower(content), _RATE)
+    if _is_number(rate) and rate > 0:
+        return float(rate)
+    return next((found for value in content.values() if (found := _rate(value, depth - 1))), None)
 
 
 def _of_frames(frames: list[tuple[Any, list[tuple[Any, Joints]]]], options: ReadOptions) -> SkeletonRecording:
@@ -94,21 +102,17 @@ def _persons_seen(content: Any) -> list[tuple[Any, list[tuple[Any, Joints]]]]:
     return found if any(persons for _, persons in found) else []
 
 
-def _frames(content: Any) -> list[Mapping[str, Any]]:
-    """The longest list of mappings in it, on the top or below one key; mappings by number count as a list."""
+def _frames(content: Any, depth: int = 3) -> list[Mapping[str, Any]]:
+    """The longest list of mappings in it, on the top or below some keys; mappings by number count as a list."""
     if _are_mappings(content):
         return list(content)
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not depth:
         return []
-    inside = [value for value in content.values() if _are_mappings(value)]
-    numbered = [
-        [value[key] for key in sorted(value, key=int)]
-        for value in (content, *(value for value in content.values() if isinstance(value, Mapping)))
-        if value and all(str(key).isdigit() for key in value) and _are_mappings(list(value.values()))
-    ]
+    if content and all(str(key).isdigit() for key in content) and _are_mappings(list(content.values())):
+        return [content[key] for key in sorted(content, key=int)]
     if any(_persons(content)):  # a single frame
         return [content]
-    return max([*inside, *numbered], key=len, default=[])
+    return max((_frames(value, depth - 1) for value in content.values()), key=len, default=[])
 
 
 def _are_mappings(value: Any) -> bool:
@@ -139,10 +143,12 @@ def _joints(person: Mapping[str, Any]) -> Joints:
 def _place(value: Any) -> Place | None:
     """What stands for a joint; None of anything else."""
     if isinstance(value, list):
-        if not 2 <= len(value) <= 4 or not all(map(_is_scalar, value)):
+        try:
+            numbers = list(map(_scalar, value)) if 2 <= len(value) <= 4 else []
+        except (TypeError, ValueError):  # of something else
             return None
-        x, y, z, score = [*map(_scalar, value), np.nan, np.nan][:4]
-        return x, y, z, score
+        x, y, z, score = (numbers + [np.nan] * 2)[:4] if numbers else [np.nan] * 4
+        return (x, y, z, score) if numbers else None
     if not isinstance(value, Mapping):
         return None
     lowered = _lower(value)
@@ -160,14 +166,26 @@ def _array(content: Any) -> tuple[list[str] | None, np.ndarray] | None:
     if not isinstance(content, Mapping):
         return None
     names = next((value for key in _NAMES if _are_names(value := _lower(content).get(key))), None)
+    inside = _first_of(_lower(content), _JOINTS)
+    if names is None and (each := joint_by_joint(_tracks(inside if isinstance(inside, Mapping) else content))):
+        return each
     arrays = [array for value in content.values() if isinstance(value, list) and (array := _numbers(value)) is not None]
-    array = max(arrays, key=lambda one: one.size, default=None)
-    if array is None or array.ndim < 3:
+    array = max((one for one in arrays if one.ndim in (3, 4)), key=lambda one: one.size, default=None)
+    if array is None or (names is not None and array.shape[-2] != len(names)):
         return None
-    if names is None:
-        return (None, array) if array.ndim in (3, 4) else None
-    fits = array.ndim in (3, 4) and array.shape[-2] == len(names) and array.shape[-1] in (2, 3, 4)
-    return (names, array) if fits else None
+    return names, array
+
+
+def _tracks(joints: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """(frames, 2 or 3) by name, of lists of places or lists of each axis."""
+    tracks = {}
+    for name, value in joints.items():
+        if isinstance(value, Mapping) and {"x", "y"} <= (axes := _lower(value)).keys():
+            lists = [axes[axis] for axis in "xyz" if isinstance(axes.get(axis), list)]
+            value = [list(place) for place in zip(*lists, strict=False)]
+        if isinstance(value, list) and (track := _numbers(value)) is not None:
+            tracks[str(name)] = track
+    return tracks
 
 
 def _numbers(value: list[Any]) -> np.ndarray | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -100,6 +101,17 @@ def named_array(names: Sequence[str], array: np.ndarray, options: ReadOptions) -
         if place is not None:
             joints[:, :, place] = persons[:, :, number]
     return named_recording(joints, layout, None, joints.shape[3] == 4, options, names)
+
+
+def joint_by_joint(arrays: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray] | None:
+    """(names, (frames, joints, 2 to 4)) of arrays (frames, 2 to 4) by joint; None where too few are known joints."""
+    shapes = Counter(array.shape for array in arrays.values() if array.ndim == 2 and array.shape[1] in (2, 3, 4))
+    if not shapes:
+        return None
+    shape = shapes.most_common(1)[0][0]
+    names = [name for name, array in arrays.items() if array.shape == shape]
+    known = sum(joint is not None for joint in standard_joints(names))
+    return (names, np.stack([arrays[name] for name in names], 1)) if known >= _FEWEST else None
 
 
 def seconds_of(times: np.ndarray | None) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from llm_action.modeling.skeleton_recording import CONVENTIONS, SkeletonRecordin
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .files import bad_file, check_unpacked
-from .named_skeletons import named_array
+from .named_skeletons import joint_by_joint, named_array
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
 from .options import ReadOptions
 
@@ -48,6 +48,9 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
     if is_ntu_archive(arrays):
         raise ValueError("expected one recording, found a whole data set (x_train ...); read it with read_clips(path)")
     joints = next((arrays[name] for name in _JOINTS if _is_joints(name, arrays)), None)
+    if joints is None and (each := joint_by_joint(arrays)) is not None:
+        arrays = {**arrays, "joint_names": np.array(each[0])}
+        joints = each[1]
     if joints is None:
         found = ", ".join(arrays) or "nothing"
         remedy = next((remedy for keys, remedy in _OTHER_ARCHIVES if keys & arrays.keys()), None)

@@ -8,6 +8,7 @@ read from there: the commonest number of cells is the table's width, and its row
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ _UNITS = {
 _UNIT = re.compile(rf"[\s_]*[\[(]({'|'.join(_UNITS)}|s|ms|sec|seconds)[\])]$", re.IGNORECASE)
 _RATE = re.compile(r"(?:frame ?rate|frequency|sampl\w+ rate|data ?rate|fps)\W{1,4}(\d+(?:\.\d+)?)", re.IGNORECASE)
 _AXIS_CELL = re.compile(r"([XYZxyz])\d*")
+_VECTOR = re.compile(r"[(\[]\s*[-+.\d]")
+_MISSING = {"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "--"}
 _NO_PLACE = re.compile(r"rot(?:ation)?|quat\w*|mean marker error", re.IGNORECASE)
 
 
@@ -70,7 +73,7 @@ def table_text(path: Path, text: str, plain: bool = True) -> TableText:
 
 
 def numbers_of(path: Path, cells: Sequence[Sequence[str]]) -> np.ndarray:
-    """(rows, columns) float64, NaN for empty cells.
+    """(rows, columns) float64, NaN for empty cells and those that say so (null, None, n/a, - ...).
 
     Raises:
         ValueError: no rows, or cells that are no numbers.
@@ -78,18 +81,18 @@ def numbers_of(path: Path, cells: Sequence[Sequence[str]]) -> np.ndarray:
     if not cells:
         raise bad_file(path, "rows of numbers", "none", _CUT_SHORT)
     try:
-        return np.array([[float(cell) if cell else np.nan for cell in row] for row in cells])
+        return np.array([[np.nan if cell.lower() in _MISSING else float(cell) for cell in row] for row in cells])
     except ValueError as error:
         remedy = f"{_CUT_SHORT}, or say what its columns are with columns="
         raise bad_file(path, "a table of numbers", str(error), remedy) from None
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, or empty."""
+    """Whether a cell is a number, or says that there is none."""
     try:
         float(cell)
     except ValueError:
-        return cell == ""
+        return cell.lower() in _MISSING
     return True
 
 
@@ -121,6 +124,8 @@ def _split(path: Path, text: str) -> TableText:
     rows = [_cells(line, mark) for line in lines]
     if mark != "," and "," in text:  # decimal commas
         rows = [[cell.replace(",", ".") if is_number(cell.replace(",", ".")) else cell for cell in row] for row in rows]
+    if any(map(_VECTOR.match, rows[len(rows) // 2])):
+        rows = _without_vectors(rows)
     width = Counter(map(len, rows)).most_common(1)[0][0]
     first = next((number for number, row in enumerate(rows) if len(row) == width and _is_data(row)), 1)
     above, rows = rows[:first], rows[first:]
@@ -137,6 +142,33 @@ def _split(path: Path, text: str) -> TableText:
     said = " \n".join(" ".join(row) for row in above)
     rate = _RATE.search(said)
     return TableText(header, rows, _unit_above(above), float(rate[1]) if rate else None)
+
+
+def _without_vectors(rows: list[list[str]]) -> list[list[str]]:
+    """Cells like "(0.1, 0.2, 0.3)", parted by commas or not, as three; their columns' names get axes."""
+    parted = [_parted(row) for row in rows]
+    counts = [len(group) for group in parted[len(rows) // 2]]
+    header = next((row for row in rows if len(row) == len(counts) and not any(map(_VECTOR.match, row))), None)
+    named = [
+        [f"{name}_{axis}" for axis in "xyzw"[:count]] if 2 <= count <= 4 else [name] * count
+        for name, count in zip(header or (), counts, strict=False)
+    ]
+    grouped = (named if row is header else groups for row, groups in zip(rows, parted, strict=True))
+    return [list(itertools.chain(*groups)) for groups in grouped]
+
+
+def _parted(row: list[str]) -> list[list[str]]:
+    """The cells of a row in groups: those of a vector together, without brackets."""
+    groups: list[list[str]] = []
+    inside = False
+    for cell in row:
+        numbers = [part for part in re.split(r"[,;\s]+", cell.strip("()[] ")) if part]
+        if inside:
+            groups[-1] += numbers
+        else:
+            groups.append(numbers if _VECTOR.match(cell) else [cell])
+        inside = (inside or bool(_VECTOR.match(cell))) and not cell.endswith((")", "]"))
+    return groups
 
 
 def _mark(line: str) -> str | None:

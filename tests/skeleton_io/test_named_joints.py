@@ -2,12 +2,14 @@
 
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from motion import IMAGE, motion, pixels
 
 from llm_action.modeling.skeleton_layouts import get_layout
+from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import read_skeleton, recordings_in
 
 PLACES = motion("kinect20").round(4)
@@ -97,6 +99,12 @@ def test_arrays_with_names_and_numbers_alone(tmp_path):
         "names beside": {"fps": RATE, "joint_names": NAMES, "positions": PLACES.tolist()},
         "numbers": PLACES.tolist(),
         "numbers below a key": {"poses": PLACES.tolist()},
+        "joint by joint": {"fps": RATE, "joints": {n: PLACES[:, j].tolist() for j, n in enumerate(NAMES)}},
+        "axis by axis": {
+            n: {axis: PLACES[:, j, i].tolist() for i, axis in enumerate("xyz")} for j, n in enumerate(NAMES)
+        },
+        "numbers as texts": [{n: [str(v) for v in p] for n, p in zip(NAMES, f.tolist())} for f in PLACES],
+        "deep down": {"take": {"meta": {"fps": RATE}, "frames": frames(lambda joints: joints)}},
         "pandas' records": records,
         "pandas' columns": {name: {str(n): v for n, v in enumerate(rows[:, c])} for c, name in enumerate(flat)},
         "columns": {name: rows[:, column].tolist() for column, name in enumerate(flat)},
@@ -111,11 +119,13 @@ def test_arrays_with_names_and_numbers_alone(tmp_path):
 def test_archives_and_pickles_of_one_s_own(tmp_path):
     np.savez(tmp_path / "names.npz", keypoints_3d=PLACES, joint_names=NAMES, framerate=RATE)
     np.savez(tmp_path / "nameless.npz", PLACES)
+    np.savez(tmp_path / "each.npz", **{name: PLACES[:, number] for number, name in enumerate(NAMES)})
     (tmp_path / "dict.pkl").write_bytes(pickle.dumps({"joints": PLACES, "fps": RATE}))
     (tmp_path / "array.pkl").write_bytes(pickle.dumps(PLACES))
     (tmp_path / "named.pkl").write_bytes(pickle.dumps(WAYS["places by name"]))
     for name, options in {
         "names.npz": {},
+        "each.npz": {},
         "nameless.npz": {"layout": "kinect20"},
         "dict.pkl": {"layout": "kinect20"},
         "array.pkl": {"layout": "kinect20"},
@@ -200,7 +210,13 @@ def two_rows():
     return head + [",".join(cells(frame, number)[1:]) for number, frame in enumerate(PLACES)]
 
 
-@pytest.mark.parametrize("program", [optitrack, qualisys, opensim, vicon, commented, two_rows])
+def unity():
+    head = ",".join(["Time", *NAMES])
+    vectors = [["({:.4f}, {:.4f}, {:.4f})".format(*place) for place in frame] for frame in PLACES]
+    return [head, *(",".join([f"{number / RATE:.4f}", *row]) for number, row in enumerate(vectors))]
+
+
+@pytest.mark.parametrize("program", [optitrack, qualisys, opensim, vicon, commented, two_rows, unity])
 def test_motion_capture_tables(tmp_path, program):
     suffix = {opensim: ".trc", qualisys: ".tsv"}.get(program, ".csv")
     path = tmp_path / f"clip{suffix}"
@@ -210,6 +226,29 @@ def test_motion_capture_tables(tmp_path, program):
     np.testing.assert_allclose(sequence.joints[0], PLACES, atol=2e-3)
     assert sequence.fps == (None if program is vicon else pytest.approx(RATE, abs=0.01))
     assert recordings_in(tmp_path) == [path]
+
+
+@pytest.mark.parametrize("mark", ["", "NaN", "NULL", "None", "n/a", "#N/A", "-"])
+def test_cells_that_say_that_a_joint_is_missing(tmp_path, mark):
+    header = ["time", *(f"{name}_{axis}" for name in NAMES for axis in "xyz")]
+    rows = [[f"{number / RATE:.4f}", *(f"{value:.4f}" for value in f.ravel())] for number, f in enumerate(PLACES)]
+    for row in rows[2:5]:
+        row[-3:] = [mark] * 3
+    (tmp_path / "clip.csv").write_text("\n".join(map(",".join, [header, *rows])))
+    joints = read_skeleton(tmp_path / "clip.csv").joints[0]
+    assert np.isnan(joints[2:5, -1]).all()
+    np.testing.assert_allclose(joints[:, :-1], PLACES[:, :-1], atol=1e-4)
+
+
+def test_one_who_stands_still_beside_one_who_moves(tmp_path):
+    """No warning of a recording without motion, whoever is seen longer."""
+    still = np.repeat(PLACES[:1], len(PLACES), 0) + np.array([1.5, 0, 0])
+    np.savez(tmp_path / "clip.npz", joints=np.stack([PLACES, still]), layout="kinect20")
+    for people in ([PLACES, still], [still, PLACES]):
+        np.savez(tmp_path / "clip.npz", joints=np.stack(people), layout="kinect20")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RecordingWarning)
+            assert read_skeleton(tmp_path / "clip.npz").num_persons == 2
 
 
 def test_excel_s_unicode_text(tmp_path):
