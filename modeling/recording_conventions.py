@@ -32,7 +32,7 @@ from .skeleton_layouts import SkeletonLayout, get_layout, map_joints
 
 UNITS = (*METRES, "px", "image")
 _FEWEST_FRAMES = 8  # fewer say nothing about motion
-_MOST_PERSONS = 12  # seen at once in one array
+MOST_PERSONS = 12  # seen at once in one array
 _LEGS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in ("knee", "ankle", "foot"))
 _APART = 0.5  # torso lengths between the middles of two persons; nearer ones stand within each other
 
@@ -195,7 +195,7 @@ def _refuse_batch(guess: Guess) -> None:
     nearest = np.where(np.isnan(apart), np.inf, apart).min(axis=1)
     within = np.median(nearest[np.isfinite(nearest)]) < _APART
     persons = int(seen.sum(axis=0).max())
-    if persons > _MOST_PERSONS or within:
+    if persons > MOST_PERSONS or within:
         raise Refusal(
             f"expected one recording, came what looks like {persons} recordings (shape "
             f"{guess.joints.shape}): {'they stand within each other' if within else 'too many to be persons'}; pass a "

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from llm_action.modeling.recording_conventions import MOST_PERSONS
 from llm_action.modeling.skeleton_layouts import get_layout, own_layout
 from llm_action.modeling.skeleton_recording import CONVENTIONS, SkeletonRecording, recording_from_array
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
@@ -73,13 +74,8 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         recording.fps = fps
         return recording
     axes = said.pop("axes", None)
-    if (
-        axes is None
-        and layout is not None
-        and joints.shape[-2:-1] == (get_layout(layout).num_joints,)
-        and joints.ndim in (3, 4)
-    ):
-        axes = "MTVC"[-joints.ndim :]  # the package's own files
+    if axes is None and layout is not None and _is_our_own(joints, get_layout(layout).num_joints):
+        axes = "MTVC"[-joints.ndim :]
     return read_array(joints, options, layout=layout, axes=axes, fps=fps, scores=arrays.get("scores"), **said)
 
 
@@ -97,6 +93,13 @@ def _is_joints(name: str, arrays: dict[str, np.ndarray]) -> bool:
     if array is None or name == "joints":
         return array is not None
     return array.ndim >= 3 and np.issubdtype(array.dtype, np.number)
+
+
+def _is_our_own(joints: np.ndarray, num_joints: int) -> bool:
+    """Whether axes are those of the package's own files; so many persons as no scene has are recordings."""
+    if joints.shape[-2:-1] != (num_joints,):
+        return False
+    return joints.ndim == 3 or (joints.ndim == 4 and len(joints) <= MOST_PERSONS)
 
 
 _OTHER_ARCHIVES = (
@@ -130,7 +133,8 @@ def write_npz(sequence: SkeletonSequence, path: str | os.PathLike[str]) -> None:
     own = own_layout(sequence.layout)
     layout = sequence.layout if own is None else json.dumps(own)
     up = "y" if sequence.joints.shape[-1] == 3 else "-y"
-    arrays: dict[str, Any] = {"joints": sequence.joints, "layout": np.array(layout), "up": np.array(up)}
+    said = {"layout": layout, "axes": "MTVC", "up": up}
+    arrays: dict[str, Any] = {"joints": sequence.joints, **{name: np.array(text) for name, text in said.items()}}
     if sequence.fps is not None:
         arrays["fps"] = np.array(sequence.fps)
     if sequence.scores is not None:

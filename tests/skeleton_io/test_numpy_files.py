@@ -51,6 +51,16 @@ def test_an_archive_says_what_a_mapping_may_say(tmp_path, change, said):
     assert np.isnan(found[0, :, 5]).all() == ("missing" in said)
 
 
+def test_many_recordings_in_one_array_are_no_crowd(tmp_path):
+    clips = np.stack([motion("kinect20", 12, shift) for shift in range(16)])
+    np.savez(tmp_path / "clips.npz", joints=clips, layout="kinect20")
+    with pytest.raises(ValueError, match="16 recordings.*axes=MTVC"):
+        read_skeleton(tmp_path / "clips.npz")
+    crowd = read_skeleton(tmp_path / "clips.npz", axes="MTVC")
+    write_npz(crowd, tmp_path / "crowd.npz")
+    assert read_skeleton(tmp_path / "crowd.npz").num_persons == crowd.num_persons == 16
+
+
 def test_write_npz_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
     write_npz(SkeletonSequence(joints(5, 17, 2), "coco17"), tmp_path / "clip.npz")
 
