@@ -5,6 +5,7 @@ A way is an order of axes, a layout, and what the third and fourth channel are.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
@@ -27,6 +28,7 @@ from .skeleton_layouts import SkeletonLayout
 
 _WORST = 9.0
 _TELLING = 8  # bones; fewer fit noise
+_LEAP = 5.0  # times the steps of x and y, as shares of the extents
 _NEUTRAL = 0.3  # what a layout without named joints counts instead of its proportions
 
 
@@ -208,10 +210,11 @@ def _read_channels(
             return None
     elif view.shape[3] == 3:
         kind = _third_channel(joints, layout)
-        if kind == "score":
-            given, joints, channels = joints[..., 2], joints[..., :2], "xys"
+        if kind in ("score", "percent"):
+            whole = 1 if kind == "score" else 100
+            given, joints, channels = joints[..., 2] / whole, joints[..., :2], "xys"
             notes.append(
-                "The third channel is read as a score: it lies within 0..1 and is unlike a depth beside x and y."
+                f"The third channel is read as a score: it lies within 0..{whole} and is unlike a depth beside x and y."
             )
         elif kind == "constant":
             joints, channels = joints[..., :2], "xy"
@@ -239,7 +242,9 @@ def _fitting_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.nda
     return scores.reshape(shape) if scores.size == np.prod(shape) else None
 
 
-def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth", "score", "constant", "thin"]:
+def _third_channel(
+    joints: np.ndarray, layout: SkeletonLayout
+) -> Literal["depth", "score", "percent", "constant", "thin"]:
     placed = ~in_all_channels(joints[..., :2] == 0)
     seen = in_all_channels(np.isfinite(joints)) & placed
     third = joints[..., 2][seen]
@@ -250,19 +255,39 @@ def _third_channel(joints: np.ndarray, layout: SkeletonLayout) -> Literal["depth
     if low == high:
         return "constant"
     marks = low >= 0 and high <= 2 and np.isin(third, (0, 1, 2)).all()
+    cleaned = np.where(seen[..., None], joints, np.nan)
+    if not marks and low >= 0 and 1.001 < high <= 100:
+        flat, deep = _flat_and_deep(cleaned, layout)
+        unlike = flat.strangeness + LIMITS.margin < deep.strangeness or _jumps(most_seen(cleaned))
+        if flat.unit > LIMITS.pixels and unlike:
+            return "percent"
     if not marks and not (low >= 0 and high <= 1.001):
         wide = np.ptp(third) / LIMITS.flat  # that x and y would have to be
         if np.ptp(joints[..., :2]) <= wide:
             return "depth"
         return "thin" if np.ptp(joints[..., :2][seen], axis=0).max() > wide else "depth"
-    cleaned = np.where(seen[..., None], joints, np.nan)
     if _scaled_apart(cleaned):
         return "depth"
-    body = cleaned[np.argmax(seen.sum(axis=(1, 2)))]
-    flat, deep = (measure_body(body[..., :count], layout) for count in (2, 3))
+    flat, deep = _flat_and_deep(cleaned, layout)
     if flat.unit > LIMITS.pixels:
         return "score"
     return "score" if not marks and flat.strangeness + LIMITS.margin < deep.strangeness else "depth"
+
+
+def _jumps(body: np.ndarray) -> bool:
+    """Whether the third channel of (frames, joints, 3) leaps from frame to frame while x and y do not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of joints never seen
+        steps = np.nanmedian(np.abs(np.diff(body, axis=0)), axis=(0, 1))
+        extents = np.nanmax(body, axis=(0, 1)) - np.nanmin(body, axis=(0, 1))
+    x, y, third = steps / np.maximum(extents, 1e-9)
+    return bool(third > _LEAP * max(x, y))
+
+
+def _flat_and_deep(joints: np.ndarray, layout: SkeletonLayout) -> tuple[BodyMeasures, BodyMeasures]:
+    """What the person seen most measures without the third channel and with it."""
+    body = most_seen(joints)
+    return measure_body(body[..., :2], layout), measure_body(body, layout)
 
 
 def choose_guess(

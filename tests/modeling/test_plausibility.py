@@ -219,10 +219,11 @@ def test_who_lies_is_doubted_and_never_refused_and_who_falls_is_right():
     assert result.verdict == "right" and same_motion(result.joints[0], falling)
 
 
-def test_a_score_is_no_depth():
+@pytest.mark.parametrize("whole", [1, 100])
+def test_a_score_is_no_depth(whole):
     flat = pixels(as_layout(recording(), "coco17"))
     scores = np.random.default_rng(0).uniform(0.6, 1, flat.shape[:2])
-    scored = np.concatenate([flat, scores[..., None]], axis=-1)
+    scored = np.concatenate([flat, whole * scores[..., None]], axis=-1)
     scored[:, 3] = 0
     result = infer_conventions(scored, LAYOUTS, layout="coco17")
     assert result.verdict == "right" and result.conventions.channels == "xys"
@@ -236,6 +237,9 @@ def test_a_depth_is_no_score():
     joints[..., 2] += 0.5 - joints[..., 2].mean()
     assert joints[..., 2].min() > 0 and joints[..., 2].max() < 1
     assert infer_conventions(joints, LAYOUTS, layout="ntu25").conventions.channels == "xyz"
+    in_pixels = (joints - joints.min((0, 1))) * 300  # 0..100 of depth
+    in_pixels[..., 2] *= 100 / in_pixels[..., 2].max()
+    assert infer_conventions(in_pixels, LAYOUTS, layout="ntu25").conventions.channels == "xyz"
 
 
 def test_pixels_are_right_and_shares_of_a_picture_are_doubted():
