@@ -39,6 +39,7 @@ from llm_action.modeling.student import STUDENT_FOLDER, ActionStudent, SenseInpu
 from llm_action.training.sense_examples import SenseExamples
 
 _SCORED_AT_ONCE = 32
+_MOST_SENTENCES = 6000  # that the language model is asked about: minutes, whatever the size of the data
 _POSTERIORS = "teacher-{}.safetensors"
 
 
@@ -48,7 +49,8 @@ class Distillation:
 
     Args:
         steps: of AdamW with a one-cycle schedule, batches of 32.
-        versions: augmented sentences of each training recording that the language model reads, beside the plain one.
+        versions: augmented sentences of each training recording that the language model reads, beside the plain one;
+            fewer of many recordings: it reads 6,000 sentences at most, or each recording once.
         share: of the language model's posterior in the loss; the rest is the labels'.
 
     Raises:
@@ -135,7 +137,8 @@ def distill_recognizer(
             "(recognizer.senses), which has no student"
         )
     recordings = Recordings(experiment, split, recognize.processor.feature_extractor)
-    posteriors = _kept_posteriors(experiment, recognize, recordings, senses, settings.versions, work)
+    versions = min(settings.versions, max(0, _MOST_SENTENCES // len(recordings.sequences) - 1))
+    posteriors = _kept_posteriors(experiment, recognize, recordings, senses, versions, work)
     # its labels are the model's: spelled as results spell them, without those that training left out
     numbers = {split.labels.index(label): number for number, label in enumerate(split.trained_labels)}
     targets = torch.tensor([numbers[target] for target in recordings.targets.tolist()])

@@ -287,3 +287,17 @@ def test_a_student_travels_with_its_model(taught, tmp_path):
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match="Expected steps"):
         Distillation(**settings)
+
+
+def test_many_recordings_are_asked_about_less_often(tiny_export, recordings, tmp_path, monkeypatch):
+    """Each is asked about once, whatever its number, and as often as wished only while there are few."""
+    asked = []
+    monkeypatch.setattr(module, "fit_averaged", lambda student, *_, **__: student)
+    monkeypatch.setattr(module, "teacher_posteriors", lambda *given: asked.append(given[-1]) or torch.ones(1, 1))
+    experiment = load_experiment(tiny_export / "training" / "experiment.yaml")
+    recognize = pipeline(TASK, model=str(tiny_export))
+    count = len(load_split(experiment, str(recordings)).train)
+    for most in (6000, 3 * count, count // 2):
+        monkeypatch.setattr(module, "_MOST_SENTENCES", most)
+        module.distill_recognizer(experiment, str(recordings), recognize)
+    assert asked == [3, 2, 0]
