@@ -3,7 +3,8 @@
 What is read, whatever the keys around it are called:
 
 - frames: a list of mappings (JSON Lines, too), under any key, or mappings by frame number.
-- persons of a frame: a list or a mapping under `bodies`, `people`, `persons` ...; without one the frame is a person.
+- persons of a frame: a list or a mapping under `bodies`, `people`, `persons` ..., or the frame is a list of them;
+  without one the frame is a person.
 - joints of a person: `{"LeftHand": place, ...}` or `[{"name": "LeftHand", ...place}, ...]`; a place is `[x, y, z]`,
   `{"x", "y", "z"}` or a mapping with one of these as `position`, and a score, if it has one, is `confidence` ...
 - rows of a table, `{"time": 0.1, "LeftHand_x": ...}`, and columns, `{"LeftHand_x": [...]}`, as pandas writes them.
@@ -26,7 +27,19 @@ from .options import ReadOptions
 from .tables import read_wide
 
 _PERSONS = ("bodies", "people", "persons", "skeletons", "users", "players", "subjects", "body", "skeleton", "person")
-_JOINTS = ("joints", "keypoints", "landmarks", "bones", "positions", "joint_positions", "pose", "markers")
+_JOINTS = (
+    "keypoints3d",
+    "keypoints_3d",
+    "joints3d",
+    "joints",
+    "keypoints",
+    "landmarks",
+    "bones",
+    "positions",
+    "joint_positions",
+    "pose",
+    "markers",
+)
 _NAME = ("name", "joint", "joint_name", "jointname", "joint_type", "jointtype", "type", "part", "bone", "landmark")
 _PLACE = ("position", "pos", "coords", "coordinates", "location", "point", "xyz", "translation", "world", "place")
 _SCORE = ("confidence", "score", "visibility", "likelihood", "conf", "tracked", "trackingstate", "state")
@@ -106,6 +119,8 @@ def _frames(content: Any, depth: int = 3) -> list[Mapping[str, Any]]:
     """The longest list of mappings in it, on the top or below some keys; mappings by number count as a list."""
     if _are_mappings(content):
         return list(content)
+    if isinstance(content, list) and any(map(_are_mappings, content)) and all(isinstance(one, list) for one in content):
+        return [{"people": one} for one in content]
     if not isinstance(content, Mapping) or not depth:
         return []
     if content and all(str(key).isdigit() for key in content) and _are_mappings(list(content.values())):
@@ -136,6 +151,8 @@ def _joints(person: Mapping[str, Any]) -> Joints:
     if _are_mappings(inside):
         named = ((_first_of(_lower(one), _NAME), one) for one in inside)
         return {str(name): place for name, one in named if name is not None and (place := _place(one))}
+    if isinstance(inside, Mapping) and (below := _joints(inside)):
+        return below
     joints = inside if isinstance(inside, Mapping) else person
     return {str(name): place for name, value in joints.items() if (place := _place(value))}
 

@@ -11,6 +11,7 @@ from motion import IMAGE, motion, pixels
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_recording import RecordingWarning
 from llm_action.skeleton_io import read_skeleton, recordings_in
+from llm_action.skeleton_io.joint_names import standard_joints
 
 PLACES = motion("kinect20").round(4)
 NAMES = ["".join(word.capitalize() for word in joint.split("_")) for joint in get_layout("kinect20").joints]
@@ -89,6 +90,49 @@ def test_named_pixels_are_pixels(tmp_path):
     sequence = read_skeleton(tmp_path / "clip.json", image_size=IMAGE)
     np.testing.assert_allclose(sequence.joints[0], shown, rtol=1e-5)
     assert sequence.scores[0].min() == pytest.approx(0.8)
+
+
+COCO = motion("coco17").round(4)
+
+
+def test_what_pose_models_in_browsers_give(tmp_path):
+    """TensorFlow.js and ml5: lists of poses a frame, keypoints with names, pixels beside metres."""
+    joints = get_layout("coco17").joints
+    camel = [joint.split("_")[0] + "".join(word.capitalize() for word in joint.split("_")[1:]) for joint in joints]
+    shown = pixels(COCO)
+    points = [[{**point(p), "score": 0.9, "name": n} for n, p in zip(joints, f)] for f in shown]
+    parts = [[{"part": n, "score": 0.9, "position": point(p)} for n, p in zip(camel, f)] for f in shown]
+    contents = {
+        "lists of poses": [[{"score": 0.9, "keypoints": one}] for one in points],
+        "with a frame of nobody": [[], *([{"keypoints": one}] for one in points)],
+        "a pose a frame": [{"keypoints": one} for one in points],
+        "ml5": [[{"pose": {"score": 0.9, "keypoints": one}, "skeleton": []}] for one in parts],
+    }
+    for way, content in contents.items():
+        (tmp_path / "clip.json").write_text(json.dumps(content))
+        found = read_skeleton(tmp_path / "clip.json")
+        np.testing.assert_allclose(found.joints[0], shown, rtol=1e-5, err_msg=way)
+        assert found.layout == "coco17", way
+    metres = [[{**point(p), "name": n} for n, p in zip(joints, f)] for f in COCO * [-1, -1, 1]]
+    both = [{"keypoints": flat, "keypoints3D": deep} for flat, deep in zip(points, metres)]
+    (tmp_path / "clip.json").write_text(json.dumps(both))
+    np.testing.assert_allclose(read_skeleton(tmp_path / "clip.json").joints[0], COCO, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("names", "joints"),
+    [
+        ("hips_joint left_upLeg_joint left_leg_joint left_foot_joint", "hip_center left_hip left_knee left_ankle"),
+        ("left_shoulder_1_joint left_arm_joint left_forearm_joint", "left_clavicle left_shoulder left_elbow"),
+        ("Robot_Hips Robot_LeftUpLeg Robot_LeftLeg Robot_Head", "hip_center left_hip left_knee head"),
+        ("LHJC RKJC LAJC RSJC LEJC RWJC", "left_hip right_knee left_ankle right_shoulder left_elbow right_wrist"),
+        ("centerShoulder centerHead topHead leftWrist", "shoulder_center head head_top left_wrist"),
+        ("left_hip left_knee left_ankle", "left_hip left_knee left_ankle"),
+        ("Waist Torso LeftCollar LeftHand LeftWrist", "hip_center spine left_collar left_hand left_wrist"),
+    ],
+)
+def test_names_of_arkit_rigs_and_joint_centres(names, joints):
+    assert standard_joints(names.split()) == joints.split()
 
 
 def test_arrays_with_names_and_numbers_alone(tmp_path):
