@@ -7,6 +7,7 @@ What is read, whatever the keys around it are called:
   without one the frame is a person.
 - joints of a person: `{"LeftHand": place, ...}` or `[{"name": "LeftHand", ...place}, ...]`; a place is `[x, y, z]`,
   `{"x", "y", "z"}` or a mapping with one of these as `position`, and a score, if it has one, is `confidence` ...
+- joints without names, `[[x, y, z], ...]` or one row of numbers, where the number of joints, or `layout=`, tells them.
 - rows of a table, `{"time": 0.1, "LeftHand_x": ...}`, and columns, `{"LeftHand_x": [...]}`, as pandas writes them.
 - `{"joint_names": [...], "positions": numbers (frames, joints, 2 or 3)}`, joint by joint `{"LeftHand": numbers (frames,
   2 or 3), ...}` or `{"LeftHand": {"x": [...], ...}, ...}`, and numbers alone.
@@ -19,29 +20,25 @@ from typing import Any
 
 import numpy as np
 
+from llm_action.modeling.skeleton_layouts import layouts_with
 from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
 
 from .files import check_room
-from .named_skeletons import joint_by_joint, named_array, named_recording, placed
+from .named_skeletons import in_layout, joint_by_joint, named_array, named_recording, seconds_of
 from .options import ReadOptions
 from .tables import read_wide
+from .time_stamps import timed
 
-_PERSONS = ("bodies", "people", "persons", "skeletons", "users", "players", "subjects", "body", "skeleton", "person")
+_PERSONS = (
+    "bodies", "body_list", "people", "persons", "skeletons", "users", "players", "subjects", "body", "skeleton",
+    "person",
+)  # fmt: skip
 _JOINTS = (
-    "keypoints3d",
-    "keypoints_3d",
-    "joints3d",
-    "joints",
-    "keypoints",
-    "landmarks",
-    "bones",
-    "positions",
-    "joint_positions",
-    "pose",
-    "markers",
-)
+    "keypoints3d", "keypoints_3d", "joints3d", "joints", "keypoints", "keypoint", "landmarks", "bones", "positions",
+    "joint_positions", "pose", "markers", "joints19",
+)  # fmt: skip
 _NAME = ("name", "joint", "joint_name", "jointname", "joint_type", "jointtype", "type", "part", "bone", "landmark")
-_PLACE = ("position", "pos", "coords", "coordinates", "location", "point", "xyz", "translation", "world", "place")
+_PLACE = ("position", "pos", "coords", "coordinates", "location", "point", "xyz", "translation", "worldposition")
 _SCORE = ("confidence", "score", "visibility", "likelihood", "conf", "tracked", "trackingstate", "state")
 _ID = ("id", "track_id", "tracking_id", "trackingid", "body_id", "bodyid", "person_id", "user_id", "index")
 _TIME = ("time", "timestamp", "t", "seconds", "timestamp_ms", "time_ms", "time_stamp", "relativetime", "ticks")
@@ -88,24 +85,27 @@ def _rate(content: Any, depth: int = 3) -> float | None:
 def _of_frames(frames: list[tuple[Any, list[tuple[Any, Joints]]]], options: ReadOptions) -> SkeletonRecording:
     """Of (time, [(id, joints)]) a frame."""
     names = list(dict.fromkeys(name for _, persons in frames for _, joints in persons for name in joints))
-    layout, places = placed(names, options)
-    place_of = dict(zip(names, places, strict=True))
+    place_of = {name: number for number, name in enumerate(names)}
     rows: dict[Any, int] = {}
     for _, persons in frames:
         for number, (key, _) in enumerate(persons):
             rows.setdefault(number if key is None else ("id", key), len(rows))
-    check_room(len(rows), len(frames), layout.num_joints * 4, sum(len(persons) for _, persons in frames))
-    array = np.full((len(rows), len(frames), layout.num_joints, 4), np.nan)
+    check_room(len(rows), len(frames), len(names) * 4, sum(len(persons) for _, persons in frames))
+    array = np.full((len(rows), len(frames), len(names), 4), np.nan)
     for frame, (_, persons) in enumerate(frames):
         for number, (key, joints) in enumerate(persons):
             row = rows[number if key is None else ("id", key)]
             for name, place in joints.items():
-                if (joint := place_of[name]) is not None:
-                    array[row, frame, joint] = place
+                array[row, frame, place_of[name]] = place
+    said = ~np.isnan(array).all(axis=(0, 1, 2))  # of a picture there is no z
     times = [time for time, _ in frames]
     stamps = np.array(times, np.float64) if all(_is_number(time) for time in times) else None
-    said = ~np.isnan(array).all(axis=(0, 1, 2))  # of a picture there is no z
-    return named_recording(array[..., said], layout, stamps, bool(said[3]), options, names)
+    if names != [str(number) for number in range(len(names))]:
+        layout, array = in_layout(names, array[..., said], options)
+        return named_recording(array, layout, stamps, bool(said[3]), options, names)
+    recording = recording_from_array(array[..., said], options.layout, "MTVC", image_size=options.image_size)
+    seconds = seconds_of(stamps)
+    return recording if seconds is None else timed(recording, seconds)
 
 
 def _persons_seen(content: Any) -> list[tuple[Any, list[tuple[Any, Joints]]]]:
@@ -153,8 +153,19 @@ def _joints(person: Mapping[str, Any]) -> Joints:
         return {str(name): place for name, one in named if name is not None and (place := _place(one))}
     if isinstance(inside, Mapping) and (below := _joints(inside)):
         return below
+    if isinstance(inside, list):
+        return {str(number): place for number, place in enumerate(_places(inside))}
     joints = inside if isinstance(inside, Mapping) else person
     return {str(name): place for name, value in joints.items() if (place := _place(value))}
+
+
+def _places(numbers: list[Any]) -> list[Place]:
+    """Places without names, one after the other or in one row of numbers; nothing of anything else."""
+    if numbers and all(map(_is_number, numbers)):
+        counts = [count for count in (3, 4, 2) if len(numbers) % count == 0 and layouts_with(len(numbers) // count)]
+        numbers = np.reshape(numbers, (-1, counts[0])).tolist() if counts else []
+    found = list(map(_place, numbers))
+    return [place for place in found if place is not None] if None not in found else []
 
 
 def _place(value: Any) -> Place | None:

@@ -94,13 +94,18 @@ def named_array(names: Sequence[str], array: np.ndarray, options: ReadOptions) -
             f"expected joints of shape (frames, {len(names)}, 2 or 3), for there are {len(names)} names, found "
             f"{array.shape}"
         )
+    layout, joints = in_layout(names, array.reshape(-1, *array.shape[-3:]), options)
+    return named_recording(joints, layout, None, joints.shape[3] == 4, options, names)
+
+
+def in_layout(names: Sequence[str], array: np.ndarray, options: ReadOptions) -> tuple[SkeletonLayout, np.ndarray]:
+    """The layout of named joints (persons, frames, names, channels), and these in it, NaN where it has others."""
     layout, places = placed(names, options)
-    persons = array.reshape(-1, *array.shape[-3:])
-    joints = np.full((*persons.shape[:2], layout.num_joints, persons.shape[3]), np.nan)
+    joints = np.full((*array.shape[:2], layout.num_joints, array.shape[3]), np.nan)
     for number, place in enumerate(places):
         if place is not None:
-            joints[:, :, place] = persons[:, :, number]
-    return named_recording(joints, layout, None, joints.shape[3] == 4, options, names)
+            joints[:, :, place] = array[:, :, number]
+    return layout, joints
 
 
 def joint_by_joint(arrays: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray] | None:

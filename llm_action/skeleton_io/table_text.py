@@ -29,6 +29,7 @@ _UNIT = re.compile(rf"[\s_]*[\[(]({'|'.join(_UNITS)}|s|ms|sec|seconds)[\])]$", r
 _RATE = re.compile(r"(?:frame ?rate|frequency|sampl\w+ rate|data ?rate|fps)\W{1,4}(\d+(?:\.\d+)?)", re.IGNORECASE)
 _AXIS_CELL = re.compile(r"([XYZxyz])\d*")
 _VECTOR = re.compile(r"[(\[]\s*[-+.\d]")
+_VECTOR_NAME, _TURN = re.compile(r"[ _.]?pos(?:ition)?$", re.IGNORECASE), re.compile(r"rot|quat", re.IGNORECASE)
 _MISSING = {"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "--"}
 _NO_PLACE = re.compile(r"rot(?:ation)?|quat\w*|mean marker error", re.IGNORECASE)
 
@@ -128,7 +129,7 @@ def _split(path: Path, text: str) -> TableText:
         rows = _without_vectors(rows)
     width = Counter(map(len, rows)).most_common(1)[0][0]
     first = next((number for number, row in enumerate(rows) if len(row) == width and _is_data(row)), 1)
-    above, rows = rows[:first], rows[first:]
+    above, rows = rows[:first], [row for row in rows[first:] if _has_numbers(row)]
     if width > 1 and {row[-1] for row in rows if len(row) == width} == {""}:  # a mark at the end of each line
         width -= 1
         rows = [row[:-1] if len(row) > width and row[-1] == "" else row for row in rows]
@@ -150,7 +151,11 @@ def _without_vectors(rows: list[list[str]]) -> list[list[str]]:
     counts = [len(group) for group in parted[len(rows) // 2]]
     header = next((row for row in rows if len(row) == len(counts) and not any(map(_VECTOR.match, row))), None)
     named = [
-        [f"{name}_{axis}" for axis in "xyzw"[:count]] if 2 <= count <= 4 else [name] * count
+        [name]
+        if count == 1
+        else [f"{_VECTOR_NAME.sub('', name)}_{axis}" for axis in "xyz"[:count]]
+        if count in (2, 3) and not _TURN.search(name)
+        else ["_"] * count
         for name, count in zip(header or (), counts, strict=False)
     ]
     grouped = (named if row is header else groups for row, groups in zip(rows, parted, strict=True))
@@ -173,7 +178,7 @@ def _parted(row: list[str]) -> list[list[str]]:
 
 def _mark(line: str) -> str | None:
     """What parts the cells of a line; None: spaces."""
-    return next((mark for mark in (";", "\t", ",") if mark in line), None)
+    return next((mark for mark in (";", "\t", ",", "|") if mark in line), None)
 
 
 def _cells(line: str, mark: str | None) -> list[str]:
@@ -183,6 +188,11 @@ def _cells(line: str, mark: str | None) -> list[str]:
 def _is_data(row: Sequence[str]) -> bool:
     """Whether a row is no header: half of its cells or more are numbers, and one has something in it."""
     return any(row) and sum(map(is_number, row)) >= max(1, 0.5 * len(row)) and any(map(_is_filled_number, row))
+
+
+def _has_numbers(row: Sequence[str]) -> bool:
+    """Whether a row is no remark below the rows, nor a header once more; an empty one shows nobody."""
+    return not any(row) or any(map(_is_filled_number, row))
 
 
 def _is_filled_number(cell: str) -> bool:

@@ -45,7 +45,11 @@ _ROLES = {
 }
 _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 _AXIS_WORDS = {
-    **{name: axis for axis in "xyz" for name in (axis, f"pos{axis}", f"position{axis}", f"p{axis}", f"{axis}pos")},
+    **{
+        name: axis
+        for axis in "xyz"
+        for name in (axis, f"pos{axis}", f"position{axis}", f"p{axis}", f"{axis}pos", f"t{axis}")
+    },
     **dict.fromkeys(
         [
             "score",

@@ -160,6 +160,22 @@ def test_arrays_with_names_and_numbers_alone(tmp_path):
         np.testing.assert_allclose(found.joints[0], PLACES, atol=1e-4, err_msg=way)
 
 
+def test_joints_without_names_frame_by_frame(tmp_path):
+    lists = PLACES.tolist()
+    contents = {
+        "arrays": [{"time": number / RATE, "joints": frame} for number, frame in enumerate(lists)],
+        "a row of numbers": [{"landmarks": frame.ravel().tolist()} for frame in PLACES],
+        "ZED": {str(40 * n): {"body_list": [{"id": 1, "keypoint": frame}]} for n, frame in enumerate(lists)},
+        "Panoptic": [{"bodies": [{"id": 0, "joints19": [[*p, 0.9] for p in frame]}]} for frame in lists],
+    }
+    for way, content in contents.items():
+        (tmp_path / "clip.json").write_text(json.dumps(content))
+        found = read_skeleton(tmp_path / "clip.json", layout="kinect20")
+        np.testing.assert_allclose(found.joints[0], PLACES, atol=1e-4, err_msg=way)
+        alone = read_skeleton(tmp_path / "clip.json")  # bones tell which of three layouts with as many joints it is
+        np.testing.assert_allclose(alone.to_layout("kinect20").joints[0], PLACES, atol=1e-4, err_msg=way)
+
+
 def test_archives_and_pickles_of_one_s_own(tmp_path):
     np.savez(tmp_path / "names.npz", keypoints_3d=PLACES, joint_names=NAMES, framerate=RATE)
     np.savez(tmp_path / "nameless.npz", PLACES)
@@ -260,7 +276,23 @@ def unity():
     return [head, *(",".join([f"{number / RATE:.4f}", *row]) for number, row in enumerate(vectors))]
 
 
-@pytest.mark.parametrize("program", [optitrack, qualisys, opensim, vicon, commented, two_rows, unity])
+def turned_too():
+    head = ",".join(["Time", *(f"{name}{what}" for name in NAMES for what in ("Pos", "Rot"))])
+    vectors = [['"({:.4f}, {:.4f}, {:.4f})","(0.0, 0.0, 0.0, 1.0)"'.format(*place) for place in f] for f in PLACES]
+    return [head, *(",".join([f"{number / RATE:.4f}", *row]) for number, row in enumerate(vectors))]
+
+
+def remarks():
+    head = "|".join(f"{name}:T{axis}" for name in ["Time", *NAMES] for axis in "XYZ").replace(
+        "Time:TX|Time:TY|Time:TZ", "Time"
+    )
+    rows = ["|".join(cells(frame, number)[1:]) for number, frame in enumerate(PLACES)]
+    return [head, *rows[:5], head, *rows[5:], "# end of the take"]
+
+
+@pytest.mark.parametrize(
+    "program", [optitrack, qualisys, opensim, vicon, commented, two_rows, unity, turned_too, remarks]
+)
 def test_motion_capture_tables(tmp_path, program):
     suffix = {opensim: ".trc", qualisys: ".tsv"}.get(program, ".csv")
     path = tmp_path / f"clip{suffix}"
