@@ -24,10 +24,10 @@ from llm_action.modeling.skeleton_layouts import layouts_with
 from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
 
 from .files import check_room
-from .named_skeletons import in_layout, joint_by_joint, named_array, named_recording, seconds_of
+from .named_skeletons import in_layout, joint_by_joint, named_array, named_recording
 from .options import ReadOptions
 from .tables import read_wide
-from .time_stamps import timed
+from .time_stamps import seconds_of, timed
 
 _PERSONS = (
     "bodies", "body_list", "people", "persons", "skeletons", "users", "players", "subjects", "body", "skeleton",
@@ -52,7 +52,7 @@ Joints = dict[str, Place]
 
 def is_named_json(content: Any) -> bool:
     """Whether joints are found in it."""
-    return _array(content) is not None or bool(_persons_seen(content)) or bool(_columns(content))
+    return _array(content) is not None or bool(_persons_seen(content)) or bool(table_columns(content))
 
 
 def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
@@ -64,22 +64,22 @@ def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
     if (found := _array(content)) is not None:
         names, array = found
         recording = named_array(names, array, options) if names else recording_from_array(array, options.layout)
-    elif columns := _columns(content):
+    elif columns := table_columns(content):
         recording = read_wide(list(columns), np.array(list(columns.values()), np.float64).T, options)
     else:
         recording = _of_frames(_persons_seen(content), options)
-    recording.fps = recording.fps or _rate(content)
+    recording.fps = recording.fps or rate_said(content)
     return recording
 
 
-def _rate(content: Any, depth: int = 3) -> float | None:
+def rate_said(content: Any, depth: int = 3) -> float | None:
     """Frames a second, where a key on the top or below some others says so."""
     if not isinstance(content, Mapping) or not depth:
         return None
     rate = _first_of(_lower(content), _RATE)
     if _is_number(rate) and rate > 0:
         return float(rate)
-    return next((found for value in content.values() if (found := _rate(value, depth - 1))), None)
+    return next((found for value in content.values() if (found := rate_said(value, depth - 1))), None)
 
 
 def _of_frames(frames: list[tuple[Any, list[tuple[Any, Joints]]]], options: ReadOptions) -> SkeletonRecording:
@@ -225,7 +225,7 @@ def _numbers(value: list[Any]) -> np.ndarray | None:
     return array if np.issubdtype(array.dtype, np.number) and array.size else None
 
 
-def _columns(content: Any) -> dict[str, list[float]]:
+def table_columns(content: Any, fewest: int = 2 * _FEWEST) -> dict[str, list[float]]:
     """Columns of numbers by name: of records, of lists or of pandas' mappings by row; empty of anything else."""
     if _are_mappings(content):
         columns = {name: [row.get(name) for row in content] for name in content[0]}
@@ -239,7 +239,7 @@ def _columns(content: Any) -> dict[str, list[float]]:
         if isinstance(one, list) and all(map(_is_scalar, one))
     }
     even = len({len(one) for one in numbers.values()}) == 1
-    return numbers if even and len(numbers) >= 2 * _FEWEST else {}
+    return numbers if even and len(numbers) >= fewest else {}
 
 
 def _is_scalar(value: Any) -> bool:

@@ -14,7 +14,7 @@ from llm_action.modeling.skeleton_recording import SkeletonRecording, layout_for
 from .azure_kinect import in_azure_frame
 from .joint_names import standard_joints
 from .options import ReadOptions
-from .time_stamps import timed
+from .time_stamps import seconds_of, timed
 
 _FEWEST = 5  # names that have to be joints'
 _SDK_NAME = re.compile(r"spine[ _]?base", re.IGNORECASE)  # Kinect v2's own
@@ -117,14 +117,3 @@ def joint_by_joint(arrays: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndar
     names = [name for name, array in arrays.items() if array.shape == shape]
     known = sum(joint is not None for joint in standard_joints(names))
     return (names, np.stack([arrays[name] for name in names], 1)) if known >= _FEWEST else None
-
-
-def seconds_of(times: np.ndarray | None) -> np.ndarray | None:
-    """From time stamps in seconds, milliseconds, microseconds or .NET ticks (100 ns), told by their step."""
-    if times is None or len(np.unique(times)) < 2:
-        return None
-    step = float(np.median(np.diff(np.unique(times))))
-    if not np.isfinite(step) or step <= 0:
-        return None
-    parts = next((parts for above, parts in ((150_000.0, 1e7), (3000.0, 1e6), (2.0, 1e3)) if step > above), 1.0)
-    return times / parts

@@ -1,8 +1,7 @@
-"""Files of other senses: `.mat` as UTD-MHAD has it, `.csv` and `.tsv`, `.npy` and `.npz`."""
+"""Files of other senses: `.mat` as UTD-MHAD has it, tables as sensors' programs write them, JSON, numpy's arrays."""
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,20 @@ import numpy as np
 
 from llm_action.modeling.signal_sequence import SignalSequence
 
-from .files import bad_file, naming, read_text
+from .files import bad_file, naming, read_json, read_text
 from .matlab import load_mat
+from .named_json import rate_said, table_columns
 from .numpy_files import load_numpy
+from .table_text import numbers_of, table_text
+from .time_stamps import seconds_of, stamp_of
 
-SIGNAL_SUFFIXES = (".mat", ".csv", ".tsv", ".npy", ".npz")
+SIGNAL_SUFFIXES = (".mat", ".csv", ".tsv", ".txt", ".json", ".npy", ".npz")
 UTD_CHANNELS = ("acceleration x", "acceleration y", "acceleration z", "rotation x", "rotation y", "rotation z")
 UTD_UNIT, UTD_RATE = "g, degrees/s", 50.0
-_TIME_COLUMNS = {"time": 1.0, "times": 1.0, "timestamp": 1.0, "t": 1.0, "seconds": 1.0, "time_s": 1.0, "time_ms": 1e-3}
+_TIME_COLUMNS = {"time", "times", "timestamp", "t", "seconds", "elapsed", "seconds_elapsed", "sampletimefine"}
+_COUNTERS = {"", "index", "sample", "counter", "packetcounter"}  # columns that number the samples
+_LONGEST_STEP = 2.0  # between samples; above it stamps are no seconds
+_LONGEST_WAIT = 86_400.0  # seconds before a signal's first sample; above it stamps count from elsewhere
 _FIELDS = ("rate", "channels", "unit", "times", "start")
 
 
@@ -27,8 +32,10 @@ def read_signal(path: str | os.PathLike[str], **known: Any) -> SignalSequence:
 
     - `.mat`: UTD-MHAD's `d_iner` (acceleration in g, angular rate in degrees/s, 50 samples a second, no time stamps),
       or the only table of numbers in the file.
-    - `.csv`, `.tsv`: a row a sample, the names of the channels first. A column time (or timestamp, t, seconds; time_ms)
-      has the time stamps, in seconds from the recording's first frame.
+    - `.csv`, `.tsv`, `.txt`: a row a sample, the names of the channels first, below lines about the recording or not. A
+      column time (or timestamp, t, seconds_elapsed ...) has the time stamps, in seconds from the recording's first
+      frame (ms, us and ns are told by their step). Dates and times of day tell the rate alone.
+    - `.json`: records or columns of numbers.
     - `.npy`: (samples, channels). `.npz`: `values`, and as far as known rate, channels, unit, times, start; else the
       only array.
 
@@ -42,7 +49,13 @@ def read_signal(path: str | os.PathLike[str], **known: Any) -> SignalSequence:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    readers = {".mat": _read_mat, ".csv": _read_table, ".tsv": _read_table, ".npy": _read_npy, ".npz": _read_npz}
+    readers = {
+        ".mat": _read_mat,
+        ".json": _read_json,
+        ".npy": _read_npy,
+        ".npz": _read_npz,
+        **dict.fromkeys((".csv", ".tsv", ".txt"), _read_table),
+    }
     if path.suffix.lower() not in readers:
         raise bad_file(path, f"a signal ({', '.join(SIGNAL_SUFFIXES)})", path.suffix or "no suffix", "convert it")
     with naming(path):
@@ -62,26 +75,54 @@ def _read_mat(path: Path) -> dict[str, Any]:
 
 
 def _read_table(path: Path) -> dict[str, Any]:
-    lines = read_text(path).splitlines()
-    rows = [row for row in csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if any(row)]
+    table = table_text(path, read_text(path), plain=False)
+    names = [name.strip() for name in table.header or []]
     expected = "the names of the channels and a row of numbers for every sample"
-    if len(rows) < 2:
-        raise bad_file(path, expected, f"{len(rows)} lines", "check the file's origin")
-    names = [name.strip() for name in rows[0]]
-    try:
-        numbers = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:]])
-        if all(_is_number(name) for name in names):
-            raise ValueError("numbers in the first line")
-        if numbers.ndim != 2 or numbers.shape[1] != len(names):
-            raise ValueError(f"{len(names)} names above {numbers.shape[-1]} columns")
-    except ValueError as error:
-        raise bad_file(path, expected, str(error), "write the names of the channels into the first line") from None
-    clocks = [number for number, name in enumerate(names) if name.lower() in _TIME_COLUMNS]
-    channels = [number for number in range(len(names)) if number not in clocks[:1]]
-    fields: dict[str, Any] = {"values": numbers[:, channels], "channels": [names[number] for number in channels]}
+    if not names:
+        remedy = "write the names of the channels into the first line"
+        raise bad_file(path, expected, "numbers in the first line", remedy)
+    if not table.cells:
+        raise bad_file(path, expected, "names alone", "check the file's origin")
+    clocks = [number for number, name in enumerate(names) if _is_clock(name)]
+    kept = [number for number, name in enumerate(names) if number not in clocks and name.lower() not in _COUNTERS]
+    numbers = numbers_of(path, [[row[number] for number in kept] for row in table.cells])
+    fields: dict[str, Any] = {"values": numbers, "channels": [names[number] for number in kept], "rate": table.fps}
     if clocks:
-        fields["times"] = numbers[:, clocks[0]] * _TIME_COLUMNS[names[clocks[0]].lower()]
-    return fields
+        fields |= _clock_of(path, names[clocks[0]], [row[clocks[0]] for row in table.cells])
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Records or columns of numbers, as pandas writes them."""
+    content = read_json(path)
+    columns = table_columns(content, 1)
+    if not columns:
+        found = type(content).__name__
+        raise bad_file(path, "records or columns of numbers by channel", found, "save the signal as csv")
+    clock = next((name for name in columns if _is_clock(name)), None)
+    channels = [name for name in columns if not _is_clock(name) and name.lower() not in _COUNTERS]
+    fields = {"values": np.array([columns[name] for name in channels]).T, "channels": channels}
+    fields |= {} if (rate := rate_said(content)) is None else {"rate": rate}
+    return fields if clock is None else {**fields, **_clock_of(path, clock, list(map(repr, columns[clock])))}
+
+
+def _is_clock(name: str) -> bool:
+    return name.lower().removesuffix("_ms").removesuffix("_s") in _TIME_COLUMNS
+
+
+def _clock_of(path: Path, name: str, cells: list[str]) -> dict[str, Any]:
+    """Times of the samples, in seconds; of stamps that count from a year or a day, not from the recording, the rate."""
+    try:
+        times = np.array([stamp_of(cell) for cell in cells])
+    except ValueError as error:
+        raise bad_file(path, f"time stamps in {name!r}", str(error), "write seconds") from None
+    in_seconds = times / 1e3 if name.lower().endswith("ms") else times
+    if np.diff(times).min(initial=1.0) > 0 and np.median(np.diff(times)) > _LONGEST_STEP:
+        found = seconds_of(times)
+        in_seconds = in_seconds if found is None or name.lower().endswith("ms") else found
+    if in_seconds[0] > _LONGEST_WAIT:
+        return {"rate": float(1 / np.median(np.diff(in_seconds)))}
+    return {"times": in_seconds}
 
 
 def _read_npy(path: Path) -> dict[str, Any]:
@@ -116,11 +157,3 @@ def _table(path: Path, name: str, values: Any) -> np.ndarray:
         found = f"{values.dtype} {values.shape}"
         raise bad_file(path, f"numbers of shape (samples, channels) in {name}", found, "transpose or convert it")
     return values
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -26,7 +26,7 @@ _UNITS = {
     "centimetres": "cm", "m": "m", "meters": "m", "metres": "m", "meter": "m", "in": "in", "inches": "in",
 }  # fmt: skip
 _UNIT = re.compile(rf"[\s_]*[\[(]({'|'.join(_UNITS)}|s|ms|sec|seconds)[\])]$", re.IGNORECASE)
-_RATE = re.compile(r"(?:frame ?rate|frequency|sampl\w+ rate|data ?rate|fps)\W{1,4}(\d+(?:\.\d+)?)", re.IGNORECASE)
+_RATE = re.compile(r"(?:rate|frequency|fps)\W{1,4}(\d+(?:\.\d+)?)", re.IGNORECASE)
 _AXIS_CELL = re.compile(r"([XYZxyz])\d*")
 _VECTOR = re.compile(r"[(\[]\s*[-+.\d]")
 _VECTOR_NAME, _TURN = re.compile(r"[ _.]?pos(?:ition)?$", re.IGNORECASE), re.compile(r"rot|quat", re.IGNORECASE)

@@ -34,6 +34,7 @@ from .named_skeletons import named_recording, placed
 from .options import ReadOptions
 from .pku_mmd import is_pku_mmd, read_pku_mmd
 from .table_text import is_number, numbers_of, table_text
+from .time_stamps import stamp_of
 
 _ROLES = {
     "time": "time t timestamp timestamps seconds sec time_s ms time_ms timestamp_ms timestamp_usec timeusec",
@@ -267,8 +268,13 @@ def _numbers_of_joints(path: Path, header: Sequence[str], cells: np.ndarray | li
 
 
 def _id_number(cell: str) -> str:
-    """Ids and times that are no numbers (a date, a word) count as one."""
-    return cell if is_number(cell) else "0"
+    """Ids that are no numbers count as one; dates and times of day are seconds."""
+    if is_number(cell):
+        return cell
+    try:
+        return repr(stamp_of(cell))
+    except ValueError:
+        return "0"
 
 
 @lru_cache(maxsize=4096)

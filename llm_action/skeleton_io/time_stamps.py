@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+
 import numpy as np
 
 from llm_action.modeling.skeleton_recording import SkeletonRecording
@@ -53,3 +56,29 @@ def timed(recording: SkeletonRecording, seconds: np.ndarray) -> SkeletonRecordin
         f"{frames} frames come irregularly: by their time stamps they became {len(ticks)} at {recording.fps:g} a second"
     )
     return recording
+
+
+def seconds_of(times: np.ndarray | None) -> np.ndarray | None:
+    """From time stamps in s, ms, us, .NET ticks (100 ns) or ns, told by their step; None without steps."""
+    if times is None or len(np.unique(times)) < 2:
+        return None
+    step = float(np.median(np.diff(np.unique(times))))
+    if not np.isfinite(step) or step <= 0:
+        return None
+    units = ((4_000_000.0, 1e9), (150_000.0, 1e7), (3000.0, 1e6), (2.0, 1e3))
+    return times / next((parts for above, parts in units if step > above), 1.0)
+
+
+def stamp_of(text: str) -> float:
+    """A time stamp as written: a number, 2024-05-01T10:00:00.25Z, or 10:00:00.25, in seconds then.
+
+    Raises:
+        ValueError: something else.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        if clock := re.fullmatch(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)", text.strip()):
+            hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
+            return 3600 * hours + 60 * minutes + seconds
+        return datetime.fromisoformat(text.strip().replace("Z", "+00:00")).timestamp()

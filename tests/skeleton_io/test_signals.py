@@ -1,5 +1,7 @@
 """Files of other senses, written by other libraries than the readers use where there is one."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +42,47 @@ def test_tables_with_and_without_a_clock(tmp_path, suffix, separator):
     np.testing.assert_allclose(signal.clock, 0.25 + np.arange(40) / 25)
 
 
+TIMES = np.arange(40) / 50
+
+
+def rows(times, separator=","):
+    return [separator.join([str(time), *map(str, sample)]) for time, sample in zip(times, VALUES[:, :3])]
+
+
+PROGRAMS = {
+    "phyphox": ['"Time (s)","ax (m/s^2)","ay (m/s^2)","az (m/s^2)"', *rows(TIMES)],
+    "in German": ["Time (s);ax;ay;az", *(row.replace(".", ",") for row in rows(TIMES, ";"))],
+    "Sensor Logger": ["time,seconds_elapsed,ax,ay,az",
+                      *(f"{17e17 + 2e7 * n:.0f},{row}" for n, row in enumerate(rows(TIMES)))],
+    "Xsens DOT": ["sep=,", "OutputRate: 50Hz", "", "PacketCounter,SampleTimeFine,ax,ay,az",
+                  *(f"{n},{row}" for n, row in enumerate(rows((1e6 * TIMES).astype(int))))],
+    "dates": ["timestamp,ax,ay,az", *rows([f"2024-05-01T10:00:{time:09.6f}Z" for time in TIMES])],
+    "times of day": ["time,ax,ay,az", *rows([f"10:00:{time:06.3f}" for time in TIMES])],
+    "a remark": ["# sampling rate: 50", "index,ax,ay,az", *rows(range(40))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_sensors_programs_write(tmp_path, program):
+    (tmp_path / "worn.csv").write_text("\n".join(PROGRAMS[program]))
+    signal = read_signal(tmp_path / "worn.csv")
+    assert [name.split()[0] for name in signal.channels] == ["ax", "ay", "az"]
+    np.testing.assert_allclose(signal.values, VALUES[:, :3], rtol=1e-5)
+    assert signal.rate == pytest.approx(50, rel=1e-3)
+    if program in ("phyphox", "in German", "Xsens DOT"):  # the others count from a year or a day
+        np.testing.assert_allclose(signal.clock, TIMES, atol=1e-6)
+
+
+def test_json_of_numbers(tmp_path):
+    records = [{"t": float(t), "ax": float(x), "ay": float(y)} for t, (x, y) in zip(TIMES, VALUES[:, :2])]
+    columns = {"rate": 50, "ax": VALUES[:, 0].tolist(), "ay": VALUES[:, 1].tolist()}
+    for content in (records, columns):
+        (tmp_path / "worn.json").write_text(json.dumps(content))
+        signal = read_signal(tmp_path / "worn.json")
+        assert signal.channels == ("ax", "ay") and signal.rate == pytest.approx(50)
+        np.testing.assert_allclose(signal.values, VALUES[:, :2], rtol=1e-5)
+
+
 def test_numpy_files(tmp_path):
     np.save(tmp_path / "worn.npy", VALUES)
     np.testing.assert_array_equal(read_signal(tmp_path / "worn.npy").values, VALUES)
@@ -60,7 +103,8 @@ def test_what_cannot_be_read_is_named_with_a_remedy(tmp_path):
         "numbers.csv": (b"1,2\n3,4\n", "names of the channels into the first line"),
         "words.csv": (b"x,y\n1,left\n", "could not convert"),
         "gap.csv": (b"x,y\n1,2\n3,\n", "nan in channel 'y' at sample 1"),
-        "empty.csv": (b"x,y\n", "1 lines"),
+        "empty.csv": (b"x,y\n", "names alone"),
+        "words.json": (b'["left", "right"]', "records or columns of numbers"),
         "object.npy": (b"\x93NUMPY", "arrays saved by numpy"),
     }
     for name, (content, message) in files.items():
