@@ -150,16 +150,18 @@ def _without_vectors(rows: list[list[str]]) -> list[list[str]]:
     parted = [_parted(row) for row in rows]
     counts = [len(group) for group in parted[len(rows) // 2]]
     header = next((row for row in rows if len(row) == len(counts) and not any(map(_VECTOR.match, row))), None)
-    named = [
-        [name]
-        if count == 1
-        else [f"{_VECTOR_NAME.sub('', name)}_{axis}" for axis in "xyz"[:count]]
-        if count in (2, 3) and not _TURN.search(name)
-        else ["_"] * count
-        for name, count in zip(header or (), counts, strict=False)
-    ]
+    named = [_axes_of(name, count) for name, count in zip(header or (), counts, strict=False)]
     grouped = (named if row is header else groups for row, groups in zip(rows, parted, strict=True))
     return [list(itertools.chain(*groups)) for groups in grouped]
+
+
+def _axes_of(name: str, count: int) -> list[str]:
+    """Names of the columns of a cell with so many numbers; "_" of those of a turn."""
+    if count == 1:
+        return [name]
+    if count > 3 or _TURN.search(name):
+        return ["_"] * count
+    return [f"{_VECTOR_NAME.sub('', name)}_{axis}" for axis in "xyz"[:count]]
 
 
 def _parted(row: list[str]) -> list[list[str]]:
