@@ -256,7 +256,7 @@ def _third_channel(
         return "constant"
     marks = low >= 0 and high <= 2 and np.isin(third, (0, 1, 2)).all()
     cleaned = np.where(seen[..., None], joints, np.nan)
-    if not marks and 0 <= low and 1.001 < high <= 100 and np.ptp(joints[..., :2][seen]) > LIMITS.pixels:
+    if not marks and low >= 0 and 1.001 < high <= 100 and np.ptp(joints[..., :2][seen]) > LIMITS.pixels:
         flat, deep = _flat_and_deep(cleaned, layout)
         unlike = flat.strangeness + LIMITS.margin < deep.strangeness or _jumps(most_seen(cleaned))
         if flat.unit > LIMITS.pixels and unlike:

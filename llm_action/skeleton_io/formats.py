@@ -91,12 +91,6 @@ _BINARY_SUFFIXES = {".npy": "arrays saved by numpy", ".npz": "arrays saved by nu
                     ".pkl": "a pickle", ".pickle": "a pickle"}  # fmt: skip
 
 
-_USED_BY = {
-    "axes": ("numpy", "matlab", "pickle", "json"),
-    "columns": ("text",),
-}  # what is said of files of some kinds alone
-
-
 def is_recording_folder(folder: Path) -> bool:
     """Whether a folder is one recording: a file a frame."""
     return is_openpose_folder(folder) or is_ultralytics_folder(folder)
@@ -111,8 +105,8 @@ def recording(path: Path, options: ReadOptions) -> SkeletonRecording:
     """
     kind = _kind(path)
     read = _READERS[kind](path, options)
-    for name, of in _USED_BY.items():
-        if (said := getattr(options, name)) is not None and kind not in of:
+    for name, counts in {"axes": read.axes == options.axes, "columns": kind == "text"}.items():
+        if (said := getattr(options, name)) is not None and not counts:
             read.doubts.append(f"{name}={said} counts for nothing: the format of this file says what is what.")
     return read
 

@@ -63,7 +63,10 @@ def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
     """
     if (found := _array(content)) is not None:
         names, array = found
-        recording = named_array(names, array, options) if names else recording_from_array(array, options.layout)
+        if names is None:
+            recording = recording_from_array(array, options.layout, options.axes, image_size=options.image_size)
+        else:
+            recording = named_array(names, array, options)
     elif columns := table_columns(content):
         recording = read_wide(list(columns), np.array(list(columns.values()), np.float64).T, options)
     else:

@@ -97,7 +97,7 @@ class TestOptions:
             skeletons = torch.randn(2, vqvae.config.num_frames, 20, 3)
             named, plain = vqvae(skeletons), vqvae(skeletons, return_dict=False)
         assert torch.equal(logits, expected.logits)
-        assert len(plain) == 3 and all(torch.equal(plain[number], named[number]) for number in (0, 1))
+        assert len(plain) == 4 and all(torch.equal(plain[number], named[number]) for number in (0, 1, 3))
 
     def test_of_the_action_tokenizer(self, tiny_export):
         assert ActionVQVAE.from_pretrained(tiny_export, subfolder="vqvae", dtype=torch.bfloat16).dtype == torch.bfloat16

@@ -140,6 +140,7 @@ def test_arrays_with_names_and_numbers_alone(tmp_path):
     rows = PLACES.reshape(len(PLACES), -1)
     records = [{"label": "wave", **dict(zip(flat, row))} for row in rows.tolist()]
     contents = {
+        "axes said": PLACES.transpose(2, 0, 1).tolist(),
         "names beside": {"fps": RATE, "joint_names": NAMES, "positions": PLACES.tolist()},
         "numbers": PLACES.tolist(),
         "numbers below a key": {"poses": PLACES.tolist()},
@@ -155,8 +156,9 @@ def test_arrays_with_names_and_numbers_alone(tmp_path):
     }
     for way, content in contents.items():
         (tmp_path / "clip.json").write_text(json.dumps(content))
-        layout = "kinect20" if way.startswith("numbers") else None
-        found = read_skeleton(tmp_path / "clip.json", layout=layout)
+        layout = "kinect20" if way in ("axes said", "numbers", "numbers below a key") else None
+        axes = "CTV" if way == "axes said" else None
+        found = read_skeleton(tmp_path / "clip.json", layout=layout, axes=axes)
         np.testing.assert_allclose(found.joints[0], PLACES, atol=1e-4, err_msg=way)
 
 

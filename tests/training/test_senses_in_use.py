@@ -289,7 +289,7 @@ BAD = {
     "wrong channels": ("inertial", "few.csv", np.zeros((9, 5)), {}, ["expected the channels acc", "got channel 0"]),
     "gap": ("inertial", "gap.npz", np.full((9, 6), np.nan), {}, ["gap: .*nan in channel", "fill the gap"]),
     "empty": ("inertial", "empty.npz", np.zeros((0, 6)), {}, ["empty: .*at least one sample", "leave this signal out"]),
-    "no samples": ("inertial", "none.csv", np.zeros((0, 6)), {}, ["none.csv: .*1 lines", "check the file"]),
+    "no samples": ("inertial", "none.csv", np.zeros((0, 6)), {}, ["none.csv: .*names alone", "check the file"]),
     "rate missing": ("inertial", "start.npz", np.zeros((9, 6)), {"start": 1.0}, ["start: the rate is missing"]),
     "wrong rate": ("inertial", "rate.npz", np.zeros((9, 6)), {"rate": 0.0}, ["rate: expected a rate above 0"]),
     "another time": (
