@@ -121,10 +121,10 @@ def is_video_file(path: Path) -> bool:
 
 
 def holds_clips(path: Path) -> bool:
-    """Whether a file may hold many recordings: a pickle of pyskl's, or an NTU conversion."""
+    """Whether a file may hold many recordings: a pickle, which is long to read, or an NTU conversion."""
     kind = _kind(path)
     if kind != "numpy":
-        return kind == "pickle" and is_pyskl(load_pickle(path))
+        return kind == "pickle"
     content = load_numpy(path, lazily=True)
     return is_ntu_archive(content) if isinstance(content, dict) else is_ntu_array(content)
 

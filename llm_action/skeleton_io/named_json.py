@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from llm_action.modeling.skeleton_layouts import layouts_with
-from llm_action.modeling.skeleton_recording import SkeletonRecording, recording_from_array
+from llm_action.modeling.skeleton_recording import CONVENTIONS, SkeletonRecording, recording_from_array
 
 from .files import check_room
-from .named_skeletons import in_layout, joint_by_joint, named_array, named_recording
+from .named_skeletons import NAMES, RATES, in_layout, joint_by_joint, named_array, named_recording
 from .options import ReadOptions
 from .tables import read_wide
 from .time_stamps import seconds_of, timed
@@ -42,8 +42,6 @@ _PLACE = ("position", "pos", "coords", "coordinates", "location", "point", "xyz"
 _SCORE = ("confidence", "score", "visibility", "likelihood", "conf", "tracked", "trackingstate", "state")
 _ID = ("id", "track_id", "tracking_id", "trackingid", "body_id", "bodyid", "person_id", "user_id", "index")
 _TIME = ("time", "timestamp", "t", "seconds", "timestamp_ms", "time_ms", "time_stamp", "relativetime", "ticks")
-_RATE = ("fps", "framerate", "frame_rate", "rate", "frequency", "hz", "sample_rate")
-_NAMES = ("joint_names", "jointnames", "joints", "names", "keypoint_names", "landmark_names", "bone_names", "markers")
 _FEWEST = 5  # joints
 
 Place = tuple[float, float, float, float]  # x, y, z and a score, NaN where there is none
@@ -64,7 +62,10 @@ def read_named_json(content: Any, options: ReadOptions) -> SkeletonRecording:
     if (found := _array(content)) is not None:
         names, array = found
         if names is None:
-            recording = recording_from_array(array, options.layout, options.axes, image_size=options.image_size)
+            said = content if isinstance(content, Mapping) else {}
+            known = {name: said[name] for name in ("scores", *CONVENTIONS) if said.get(name) is not None}
+            axes = options.axes or known.pop("axes", None)
+            recording = recording_from_array(array, options.layout or said.get("layout"), axes, **known)
         else:
             recording = named_array(names, array, options)
     elif columns := table_columns(content):
@@ -79,7 +80,7 @@ def rate_said(content: Any, depth: int = 3) -> float | None:
     """Frames a second, where a key on the top or below some others says so."""
     if not isinstance(content, Mapping) or not depth:
         return None
-    rate = _first_of(_lower(content), _RATE)
+    rate = _first_of(_lower(content), RATES)
     if _is_number(rate) and rate > 0:
         return float(rate)
     return next((found for value in content.values() if (found := rate_said(value, depth - 1))), None)
@@ -196,7 +197,7 @@ def _array(content: Any) -> tuple[list[str] | None, np.ndarray] | None:
         return None if alone is None or alone.ndim < 2 else (None, alone)
     if not isinstance(content, Mapping):
         return None
-    names = next((value for key in _NAMES if _are_names(value := _lower(content).get(key))), None)
+    names = next((value for key in NAMES if _are_names(value := _lower(content).get(key))), None)
     inside = _first_of(_lower(content), _JOINTS)
     if names is None and (each := joint_by_joint(_tracks(inside if isinstance(inside, Mapping) else content))):
         return each

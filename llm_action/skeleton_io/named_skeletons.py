@@ -16,6 +16,9 @@ from .joint_names import standard_joints
 from .options import ReadOptions
 from .time_stamps import seconds_of, timed
 
+# what other programs call a list of joints' names, and frames a second
+NAMES = ("joint_names", "jointnames", "joints", "names", "keypoint_names", "landmark_names", "bone_names", "markers")
+RATES = ("fps", "framerate", "frame_rate", "rate", "frequency", "hz", "sample_rate")
 _FEWEST = 5  # names that have to be joints'
 _SDK_NAME = re.compile(r"spine[ _]?base", re.IGNORECASE)  # Kinect v2's own
 
@@ -83,8 +86,13 @@ def named_recording(
     return recording
 
 
-def named_array(names: Sequence[str], array: np.ndarray, options: ReadOptions) -> SkeletonRecording:
+def named_array(
+    names: Sequence[str], array: np.ndarray, options: ReadOptions, scores: np.ndarray | None = None
+) -> SkeletonRecording:
     """A recording of ([persons,] frames, joints, 2 to 4), of which each joint has a name; a fourth number is a score.
+
+    Args:
+        scores: ([persons,] frames, joints), where they lie beside the joints.
 
     Raises:
         ValueError: another shape, or names of no known joints.
@@ -94,6 +102,10 @@ def named_array(names: Sequence[str], array: np.ndarray, options: ReadOptions) -
             f"expected joints of shape (frames, {len(names)}, 2 or 3), for there are {len(names)} names, found "
             f"{array.shape}"
         )
+    if scores is not None and scores.shape == array.shape[:-1]:
+        array = np.concatenate([array[..., :3], scores[..., None]], -1)
+        layout, joints = in_layout(names, array.reshape(-1, *array.shape[-3:]), options)
+        return named_recording(joints, layout, None, True, options, names)
     layout, joints = in_layout(names, array.reshape(-1, *array.shape[-3:]), options)
     return named_recording(joints, layout, None, joints.shape[3] == 4, options, names)
 

@@ -19,7 +19,7 @@ from llm_action.modeling.skeleton_recording import CONVENTIONS, SkeletonRecordin
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 from .files import bad_file, check_unpacked
-from .named_skeletons import joint_by_joint, named_array
+from .named_skeletons import NAMES, RATES, joint_by_joint, named_array
 from .ntu_arrays import is_ntu_archive, is_ntu_array, ntu_clip
 from .options import ReadOptions
 
@@ -62,16 +62,18 @@ def read_archive(arrays: dict[str, np.ndarray], options: ReadOptions) -> Skeleto
         layout = get_layout(json.loads(layout) if layout.startswith("{") else layout).name
     if options.layout is not None and layout not in (None, options.layout):
         raise ValueError(f"expected layout {options.layout!r}, found layout {layout!r} in the file; leave layout out")
-    rate = next((arrays[name] for name in _RATES if name in arrays), None)
+    rate = next((arrays[name] for name in RATES if name in arrays), None)
     if rate is not None and (rate.size != 1 or not np.issubdtype(rate.dtype, np.number)):
         found = f"{rate.dtype} {rate.shape}"
         raise ValueError(f"expected one number as 'fps', found {found}; save a number or leave it out")
     fps = None if rate is None else float(rate.reshape(()))
     said = {name: arrays[name].tolist() for name in CONVENTIONS if name in arrays and arrays[name].size <= 2}
-    names = next((arrays[name] for name in _NAMES if name in arrays and arrays[name].dtype.kind in "US"), None)
+    names = next((list(map(str, arrays[name])) for name in NAMES if _are_names(name, arrays, joints)), None)
     if names is not None and layout is None and options.layout is None:
-        recording = named_array(list(map(str, names)), joints, options)
-        recording.fps = fps
+        recording = named_array(names, joints, options, arrays.get("scores"))
+        for name, value in {**said, "fps": fps}.items():
+            if name != "axes" and value is not None:
+                setattr(recording, name, value)
         return recording
     axes = said.pop("axes", None)
     if axes is None and layout is not None and _is_our_own(joints, get_layout(layout).num_joints):
@@ -83,8 +85,6 @@ _JOINTS = (
     "joints", "keypoints_3d", "joints_3d", "joints3d", "keypoints3d", "keypoints", "skeleton", "skeletons", "positions",
     "poses", "pose", "xyz", "kpts", "data", "arr_0",
 )  # fmt: skip
-_NAMES = ("joint_names", "names", "keypoint_names")
-_RATES = ("fps", "framerate", "frame_rate")
 
 
 def _is_joints(name: str, arrays: dict[str, np.ndarray]) -> bool:
@@ -93,6 +93,12 @@ def _is_joints(name: str, arrays: dict[str, np.ndarray]) -> bool:
     if array is None or name == "joints":
         return array is not None
     return array.ndim >= 3 and np.issubdtype(array.dtype, np.number)
+
+
+def _are_names(name: str, arrays: dict[str, np.ndarray], joints: np.ndarray) -> bool:
+    """Whether an array holds a text for each joint."""
+    array = arrays.get(name)
+    return array is not None and array.dtype.kind in "US" and array.shape == joints.shape[-2:-1]
 
 
 def _is_our_own(joints: np.ndarray, num_joints: int) -> bool:

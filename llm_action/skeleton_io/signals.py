@@ -23,7 +23,7 @@ UTD_UNIT, UTD_RATE = "g, degrees/s", 50.0
 _TIME_COLUMNS = {"time", "times", "timestamp", "t", "seconds", "elapsed", "seconds_elapsed", "sampletimefine"}
 _COUNTERS = {"", "index", "sample", "counter", "packetcounter"}  # columns that number the samples
 _LONGEST_STEP = 2.0  # between samples; above it stamps are no seconds
-_LONGEST_WAIT = 86_400.0  # seconds before a signal's first sample; above it stamps count from elsewhere
+_LONGEST_WAIT = 3600.0  # seconds before a signal's first sample; above it stamps count from elsewhere
 _FIELDS = ("rate", "channels", "unit", "times", "start")
 
 
@@ -116,13 +116,14 @@ def _clock_of(path: Path, name: str, cells: list[str]) -> dict[str, Any]:
         times = np.array([stamp_of(cell) for cell in cells])
     except ValueError as error:
         raise bad_file(path, f"time stamps in {name!r}", str(error), "write seconds") from None
-    in_seconds = times / 1e3 if name.lower().endswith("ms") else times
-    if np.diff(times).min(initial=1.0) > 0 and np.median(np.diff(times)) > _LONGEST_STEP:
+    if name.lower().endswith("_ms"):
+        times = times / 1e3
+    elif len(times) > 1 and np.median(np.diff(times)) > _LONGEST_STEP:
         found = seconds_of(times)
-        in_seconds = in_seconds if found is None or name.lower().endswith("ms") else found
-    if in_seconds[0] > _LONGEST_WAIT:
-        return {"rate": float(1 / np.median(np.diff(in_seconds)))}
-    return {"times": in_seconds}
+        times = times if found is None else found
+    if ":" in cells[0] or times[0] > _LONGEST_WAIT:
+        return {"rate": float(1 / np.median(np.diff(times)))} if len(times) > 1 else {}
+    return {"times": times}
 
 
 def _read_npy(path: Path) -> dict[str, Any]:

@@ -49,7 +49,6 @@ class VQVAETraining(nn.Module):
 
     Args:
         words: (sample, embedding_dim) word embeddings of the base model, for the MMD term.
-        trial: says how the codes are updated; default by moving averages.
 
     Raises:
         ValueError: language biases on a model of continuous features.

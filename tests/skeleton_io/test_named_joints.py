@@ -198,6 +198,25 @@ def test_archives_and_pickles_of_one_s_own(tmp_path):
         assert found.fps in (None, pytest.approx(RATE)), name
 
 
+def test_what_lies_beside_the_joints_counts(tmp_path):
+    """As in a mapping in memory: layout, what points up, the unit, scores; texts that are no joints' names do not."""
+    z_up = 1000 * PLACES[..., [0, 2, 1]] * [1, -1, 1]
+    scores = np.ones(PLACES.shape[:2])
+    scores[3, -1] = 0.1
+    said = {"up": "z", "unit": "mm", "fps": RATE}
+    np.savez(tmp_path / "names.npz", joints=z_up, joint_names=NAMES, scores=scores, **said)
+    np.savez(tmp_path / "labels.npz", joints=z_up, names=["wave", "clap"], layout="kinect20", scores=scores, **said)
+    content = {"joints": z_up.tolist(), "layout": "kinect20", "scores": scores.tolist(), **said}
+    (tmp_path / "mapping.json").write_text(json.dumps(content))
+    for name in ("names.npz", "labels.npz", "mapping.json"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RecordingWarning)
+            found = read_skeleton(tmp_path / name)
+        assert found.layout == "kinect20" and found.fps == RATE, name
+        assert np.isnan(found.joints[0, 3, -1]).all(), name
+        np.testing.assert_allclose(found.joints[0, :, :-1], PLACES[:, :-1], atol=1e-4, err_msg=name)
+
+
 def test_matlab_s_only_array(tmp_path):
     from scipy.io import savemat
 
