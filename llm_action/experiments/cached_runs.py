@@ -15,6 +15,7 @@ from typing import Any
 from llm_action.config.atomic_files import write_json
 from llm_action.config.experiment import Experiment
 from llm_action.config.reading import read_json
+from llm_action.config.sections import RecognizerStage
 from llm_action.datasets.split import Split
 from llm_action.experiments.controls import fitted_recognizer
 from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
@@ -46,16 +47,24 @@ def settings(experiment: Experiment, data_dir: str | None, *without: str) -> dic
 
 
 def trained_tokenizer(experiment: Experiment, data_dir: str | None, work: Path) -> Path:
-    """The run folder of stage 1 below `work`, with `processor` and `seconds.json`; trained unless it is there."""
+    """The run folder of stage 1 below `work`, with `processor` and `seconds.json`; trained unless it is there.
+
+    Runs that differ in further senses share the skeletons' tokenizer.
+    """
     run = _folder(work / "vqvae", experiment, data_dir, "recognizer")
     record = run / "seconds.json"
-    if not record.is_file():
-        started = time.perf_counter()
-        alone = dataclasses.replace(experiment, hub_model_id=None)
-        train_vqvae(alone, data_dir, run)
-        if experiment.senses:
-            train_senses(alone, data_dir, run)
-        write_json({"train_vqvae": round(time.perf_counter() - started, 1)}, record)
+    if record.is_file():
+        return run
+    seconds: dict[str, float] = {}
+    train = train_vqvae
+    if experiment.senses:
+        of_skeletons = dataclasses.replace(experiment, senses={}, recognizer=RecognizerStage())
+        skeletons = trained_tokenizer(of_skeletons, data_dir, work)
+        _copy_processor(skeletons, run)
+        seconds, train = read_json(skeletons / "seconds.json"), train_senses
+    started = time.perf_counter()
+    train(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
+    write_json({**seconds, train.__name__: round(time.perf_counter() - started, 1)}, record)
     return run
 
 
@@ -67,10 +76,8 @@ def trained_recognizer(experiment: Experiment, data_dir: str | None, work: Path)
     run = _folder(work / "recognizer", experiment, data_dir)
     if not (run / "processor").is_dir():
         tokenizer = trained_tokenizer(experiment, data_dir, work)
-        copy = run / "processor.tmp"
-        shutil.copytree(tokenizer / "processor", copy, dirs_exist_ok=True)
         shutil.copy(tokenizer / "seconds.json", run)
-        os.replace(copy, run / "processor")
+        _copy_processor(tokenizer, run)
     started = time.perf_counter()
     parts = fitted_recognizer(dataclasses.replace(experiment, hub_model_id=None), data_dir, run)
     unrecorded = time.perf_counter() - started if experiment.recognizer.is_control else 0
@@ -91,6 +98,13 @@ def trained_student(experiment: Experiment, data_dir: str | None, work: Path) ->
 def training_seconds(run: Path) -> float:
     """Wall-clock seconds of a run's stages."""
     return sum(read_json(run / "seconds.json").values())
+
+
+def _copy_processor(of: Path, run: Path) -> None:
+    if not (run / "processor").is_dir():
+        copy = run / "processor.tmp"
+        shutil.copytree(of / "processor", copy, dirs_exist_ok=True)
+        os.replace(copy, run / "processor")
 
 
 def _folder(parent: Path, experiment: Experiment, data_dir: str | None, *without: str) -> Path:
