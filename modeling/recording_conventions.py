@@ -51,6 +51,7 @@ class Conventions:
             it; sizes are normalised later.
         mirrored: left-handed axes.
         missing: the numbers that mark a missing joint besides NaN.
+        whole: what the surest score of the last channel could be: 1, or 100 of percentages.
         matrix: (2, 2) or (3, 3); coordinates times it are in the package's convention.
     """
 
@@ -61,6 +62,7 @@ class Conventions:
     unit: str = ""
     mirrored: bool = False
     missing: tuple[float, ...] = SENTINELS
+    whole: int = 1
     matrix: np.ndarray = field(default_factory=lambda: np.eye(3), compare=False)
 
     def applied(self, array: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ class Conventions:
             array: (persons, frames, joints, channels) with the channels that the conventions name.
         """
         joints = np.array(array[..., : len(self.matrix)], np.float64)
-        scores = array[..., -1] if self.channels.endswith("s") else None
+        scores = array[..., -1] / self.whole if self.channels.endswith("s") else None
         mark_missing(joints, get_layout(self.layout), scores, self.missing)
         return (joints @ self.matrix).astype(np.float32)
 
@@ -147,7 +149,7 @@ def infer_conventions(
         return Interpretation("refused", refusal=str(refusal))
     marks = SENTINELS if missing is None else (0.0, missing)
     conventions = Conventions(
-        guess.axes, guess.known.name, guess.channels, direction, unit, left_handed, marks, guess.matrix
+        guess.axes, guess.known.name, guess.channels, direction, unit, left_handed, marks, guess.whole, guess.matrix
     )
     return Interpretation(
         "doubtful" if guess.warnings else "right",

@@ -23,7 +23,7 @@ from .plausibility import (
     most_seen,
 )
 from .recording_axes import AXIS_NAMES, DOCUMENTED_ORDERS, arrangements
-from .skeleton_cleaning import SENTINELS, in_all_channels, mark_missing
+from .skeleton_cleaning import SENTINELS, in_all_channels, mark_missing, whole_score
 from .skeleton_layouts import SkeletonLayout
 
 _WORST = 9.0
@@ -45,6 +45,7 @@ class Guess:
     scores: np.ndarray | None
     channels: str
     matrix: np.ndarray  # (channels, channels): what the coordinates have been multiplied by so far
+    whole: int = 1  # what the surest score could be, 100 of percentages
     by_count: bool = False  # the layout follows from nothing but the number of joints
     layout: SkeletonLayout | None = None
     measures: BodyMeasures | None = None
@@ -127,7 +128,9 @@ def all_guesses(
         guesses += [guess for guess in found_here if not by_names or guess.telling]
     if not guesses:
         if all(view.shape[3] == 4 for _, view in orders):
-            raise Refusal("expected 2 or 3 channels, or a fourth that is a score 0..1, came another fourth channel")
+            raise Refusal(
+                "expected 2 or 3 channels, or a fourth that is a score (0..1 or 0..100), came another fourth channel"
+            )
         raise Refusal("expected a person, but no joint was seen: all are missing; leave this recording out")
     return guesses
 
@@ -199,7 +202,7 @@ def _read_channels(
     letters: str, view: np.ndarray, layout: SkeletonLayout, missing: float | None, scores: np.ndarray | None
 ) -> Guess | None:
     """The view's joints and scores: a fourth channel is a score, a third one where it is unlike a depth."""
-    notes, doubts = [], []
+    notes, doubts, whole = [], [], 1
     given = _fitting_scores(scores, view.shape[:3])
     joints = view[..., : min(view.shape[3], 3)]
     channels = "xyz"[: joints.shape[3]]
@@ -207,12 +210,14 @@ def _read_channels(
         given, channels = view[..., 3], "xyzs"
         seen = given[(joints != 0).any(axis=-1) & np.isfinite(given)]
         if len(seen) and not (seen.min() >= 0 and (seen.max() <= 1.001 or np.isin(seen, (0, 1, 2)).all())):
-            return None
+            if (whole := whole_score(seen)) == 1 or _counts(given):
+                return None
+            notes.append("The fourth channel is read as a score in percent.")
     elif view.shape[3] == 3:
         kind = _third_channel(joints, layout)
         if kind in ("score", "percent"):
             whole = 1 if kind == "score" else 100
-            given, joints, channels = joints[..., 2] / whole, joints[..., :2], "xys"
+            given, joints, channels = joints[..., 2], joints[..., :2], "xys"
             notes.append(
                 f"The third channel is read as a score: it lies within 0..{whole} and is unlike a depth beside x and y."
             )
@@ -227,12 +232,12 @@ def _read_channels(
             )
     cleaned = np.array(joints, np.float64)
     sentinels = SENTINELS if missing is None else (0.0, missing)
-    given, found = mark_missing(cleaned, layout, given, sentinels)
+    given, found = mark_missing(cleaned, layout, given if given is None else given / whole, sentinels)
     if not in_all_channels(~np.isnan(cleaned)).any():
         return None
     notes += [f"{note[0].upper()}{note[1:]}." for note in found]
     matrix = np.eye(cleaned.shape[3])
-    return Guess(letters, cleaned, given, channels, matrix, layout=layout, notes=notes, warnings=doubts)
+    return Guess(letters, cleaned, given, channels, matrix, whole, layout=layout, notes=notes, warnings=doubts)
 
 
 def _fitting_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -240,6 +245,11 @@ def _fitting_scores(scores: np.ndarray | None, shape: tuple[int, ...]) -> np.nda
         return None
     scores = np.asarray(scores, np.float64)
     return scores.reshape(shape) if scores.size == np.prod(shape) else None
+
+
+def _counts(channel: np.ndarray) -> bool:
+    """Whether (persons, frames, joints) numbers frames or joints: alike in all joints, or in all frames."""
+    return not np.nan_to_num(np.ptp(channel, axis=2)).any() or not np.nan_to_num(np.ptp(channel, axis=1)).any()
 
 
 def _third_channel(

@@ -12,8 +12,9 @@ import numpy as np
 from .skeleton_layouts import SkeletonLayout
 
 MIN_SCORE = 0.3  # joints less sure than this are missing
-# what stands for "missing" in files: a joint whose coordinates are all one of these
+_PERCENT = (20, 100)  # scores whose highest lies between are percentages; estimators' own reach somewhat beyond 1
 _TRUNK = ("hip_center", "spine", "spine1", "spine2", "spine3", "chest", "shoulder_center", "neck")
+# what stands for "missing" in files: a joint whose coordinates are all one of these
 SENTINELS = (0.0, -1.0, -999.0, 999.0, -9999.0, 9999.0)
 
 
@@ -28,11 +29,11 @@ def mark_missing(
     Args:
         joints: (persons, frames, joints, 2 or 3).
         layout: of the joints.
-        scores: (persons, frames, joints), 0..1.
+        scores: (persons, frames, joints), 0..1 or percentages.
         sentinels: numbers that mark a missing joint where all its coordinates are one of them.
 
     Returns:
-        The scores, None where they say nothing, and notes on what was done.
+        The scores, 0..1, None where they say nothing, and notes on what was done.
     """
     notes = []
     joints[~in_all_channels(np.isfinite(joints))] = np.nan
@@ -52,6 +53,9 @@ def mark_missing(
     if scores is None:
         return None, notes
     seen = in_all_channels(~np.isnan(joints))
+    if (whole := whole_score(scores[seen])) != 1:
+        scores = scores / whole
+        notes.append("scores of 0..100 are read as percentages")
     unsure = seen & ~(scores >= MIN_SCORE)
     if unsure.any():
         sure = scores[seen]
@@ -60,6 +64,13 @@ def mark_missing(
         joints[unsure] = np.nan
         notes.append(f"joints with a score below {MIN_SCORE:g} ({unsure.mean():.0%}) are missing")
     return scores, notes
+
+
+def whole_score(scores: np.ndarray) -> int:
+    """What scores of joints that were seen call sure: 1, or 100 where they are percentages."""
+    sure = scores[np.isfinite(scores)]
+    least, most = _PERCENT
+    return 100 if len(sure) and sure.min() >= 0 and least < sure.max() <= most else 1
 
 
 def in_all_channels(there: np.ndarray) -> np.ndarray:

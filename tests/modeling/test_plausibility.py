@@ -232,6 +232,37 @@ def test_a_score_is_no_depth(whole):
     np.testing.assert_allclose(result.scores[0, :, 5:], scores[:, 5:], rtol=1e-5)
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("apart", [False, True], ids=["channel", "apart"])
+def test_scores_may_be_percentages(dimensions, apart):
+    joints = recording() if dimensions == 3 else pixels(recording())
+    shares = np.random.default_rng(0).uniform(0.4, 1, joints.shape[:2]).round(2)
+    shares[5:9, 7] = 0.12
+    shares[20] *= 0.1
+    given = {"scores": 100 * shares[None]} if apart else {}
+    array = joints if apart else np.concatenate([joints, 100 * shares[..., None]], axis=-1)
+    result = infer_conventions(array, LAYOUTS, layout="ntu25", up="y" if dimensions == 3 else None, **given)
+    assert result.verdict == "right" and result.joints.shape[3] == dimensions
+    np.testing.assert_allclose(result.scores[0], shares, rtol=1e-5)
+    np.testing.assert_array_equal(np.isnan(result.joints[0]).any(-1), shares < 0.3)
+    sequence = SkeletonSequence(joints, "ntu25", scores=100 * shares)
+    np.testing.assert_allclose(sequence.scores[0], shares, rtol=1e-5)
+    np.testing.assert_array_equal(np.isnan(sequence.joints[0]).any(-1), shares < 0.3)
+    if not apart:
+        one_frame = result.conventions.applied(array[None, 20:21])
+        assert np.isnan(one_frame).all(), "a frame of a stream, in which nothing is sure"
+
+
+@pytest.mark.parametrize("numbers", ["frames", "joints", "seconds"])
+def test_a_fourth_channel_that_counts_is_no_score(numbers):
+    joints = recording()
+    frames, count = joints.shape[:2]
+    channel = {"frames": np.arange(frames)[:, None], "joints": np.arange(count), "seconds": np.full(1, 60.0)}[numbers]
+    array = np.concatenate([joints, np.broadcast_to(channel, (frames, count))[..., None]], axis=-1)
+    result = infer_conventions(array[:90], LAYOUTS, layout="ntu25")
+    assert result.verdict == "refused" and "a fourth that is a score" in result.refusal
+
+
 def test_a_depth_is_no_score():
     joints = recording() / 4 + [0.5, 0.5, 0.0]
     joints[..., 2] += 0.5 - joints[..., 2].mean()
