@@ -214,9 +214,12 @@ class SkeletonActionRecognitionPipeline(HubUpload, Pipeline):
     def _recognize_with_student(self, inputs: Any, **kwargs) -> Any:
         """What the student says, or its mean with what the language model says."""
         if not is_several(inputs):
-            return self._recognize_with_student([inputs], **kwargs)[0]
+            return self._answers_of_student([inputs], **kwargs)[0]
         if not isinstance(inputs, Sequence):
-            return (self._recognize_with_student([one], **kwargs)[0] for one in inputs)
+            return (self._answers_of_student([one], **kwargs)[0] for one in inputs)
+        return self._answers_of_student(inputs, **kwargs)
+
+    def _answers_of_student(self, inputs: Sequence[Any], **kwargs) -> list:
         assert self.student is not None
         options = {name: value for name, value in kwargs.items() if name not in ("batch_size", "num_workers")}
         read, score, rank = self._sanitize_parameters(**options)

@@ -18,6 +18,8 @@ from .skeleton_layouts import SkeletonLayout
 _MOST_FRAMES = 64  # a body's bones are the same in every frame: a sample of the frames tells them
 _CLIP = 2.0  # no single bone counts more than this (log ratio)
 
+_ORDERED, _FEWEST_ORDERED = 128, 16  # frames that tell whether they are in order
+_MOVES = 0.1  # of the body's extent
 _SHORT = 0.2  # torso lengths: between joints nearer than this only a length far too great says something
 
 
@@ -36,6 +38,7 @@ class Limits:
     margin: float = 0.08  # kinect20's trunk read upside down as kinect20_utd's adds 0.12 to every recording
     unsteady: float = 0.70  # right 0.40; noise 0.6 to 0.9
     step: float = 0.45  # right 0.40 (NW-UCLA has few frames a second), but for three that hold two persons in turn
+    disorder: float = 0.7  # `disorder`: right 0.44 at most, at 5 frames a second 0.6; frames shuffled: 5 % lie below
     reach: float = 6.0  # right 4.5; a joint at the origin or far off lies beyond
     upright: float = 0.60  # right 0.85 (share of up in the direction of torso and legs)
     along: float = 0.80  # right 0.52 for any axis but up
@@ -115,6 +118,25 @@ def measure_body(body: np.ndarray, layout: SkeletonLayout) -> BodyMeasures:
             step=finite_quantile(_lengths(following - sample) / unit, 0.5),
             bones=int(np.isfinite(typical).sum()),
         )
+
+
+def disorder(body: np.ndarray) -> float:
+    """How unlike neighbouring frames are, as a share of how unlike distant ones are, in the joint that moves most.
+
+    About 1 where frames are shuffled. 0 where there are too few frames to tell, or where next to nothing moves.
+
+    Args:
+        body: (frames, joints, 2 or 3), NaN where missing; joints seen in all of the first 128 frames count.
+    """
+    body = body[:_ORDERED]
+    body = body[:, np.isfinite(body).all(axis=(0, 2))]
+    if len(body) < _FEWEST_ORDERED or not body.shape[1]:
+        return 0.0
+    lags = (1, *(len(body) // part for part in (6, 3)))
+    near, *distant = (_lengths(body[lag:] - body[:-lag]).mean(axis=0) for lag in lags)
+    far = np.max(distant, axis=0)
+    most = far.argmax()
+    return float(near[most] / far[most]) if far[most] > _MOVES * np.ptp(body[0], axis=0).max() else 0.0
 
 
 def disproportion(body: np.ndarray, layout: SkeletonLayout) -> float:

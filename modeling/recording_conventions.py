@@ -15,7 +15,7 @@ import numpy as np
 
 from .body_segments import HIPS
 from .missing_parts import moves_with_the_body
-from .plausibility import LIMITS
+from .plausibility import LIMITS, disorder
 from .recording_axes import AXIS_NAMES, axis_groups
 from .recording_directions import (
     METRES,
@@ -235,6 +235,11 @@ def _judge(guess: Guess, stated: bool) -> None:
     if leaps:
         guess.warnings.append(
             f"Joints leap {measures.step:.1f} torso lengths between frames: noise, frames out of order, or far too few."
+        )
+    elif disorder(guess.body) > LIMITS.disorder:
+        guess.warnings.append(
+            "Neighbouring frames are hardly more alike than distant ones: frames are out of order, or far too few a "
+            "second; sort them by time."
         )
     if measures.reach > LIMITS.reach:
         guess.warnings.append(

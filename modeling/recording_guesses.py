@@ -23,12 +23,13 @@ from .plausibility import (
     most_seen,
 )
 from .recording_axes import AXIS_NAMES, DOCUMENTED_ORDERS, arrangements
-from .skeleton_cleaning import SENTINELS, in_all_channels, mark_missing, whole_score
+from .skeleton_cleaning import MIN_SCORE, SENTINELS, in_all_channels, mark_missing, whole_score
 from .skeleton_layouts import SkeletonLayout
 
 _WORST = 9.0
 _TELLING = 8  # bones; fewer fit noise
 _LEAP = 5.0  # times the steps of x and y, as shares of the extents
+_EVER_SURE = 0.1  # of the joints; an estimator that is sure of fewer saw nobody
 _NEUTRAL = 0.3  # what a layout without named joints counts instead of its proportions
 
 
@@ -266,7 +267,7 @@ def _third_channel(
         return "constant"
     marks = low >= 0 and high <= 2 and np.isin(third, (0, 1, 2)).all()
     cleaned = np.where(seen[..., None], joints, np.nan)
-    if not marks and low >= 0 and 1.001 < high <= 100 and np.ptp(joints[..., :2][seen]) > LIMITS.pixels:
+    if whole_score(third) == 100 and np.ptp(joints[..., :2][seen]) > LIMITS.pixels:
         flat, deep = _flat_and_deep(cleaned, layout)
         unlike = flat.strangeness + LIMITS.margin < deep.strangeness or _jumps(most_seen(cleaned))
         if flat.unit > LIMITS.pixels and unlike:
@@ -281,6 +282,7 @@ def _third_channel(
     flat, deep = _flat_and_deep(cleaned, layout)
     if flat.unit > LIMITS.pixels:
         return "score"
+    marks = marks or np.mean(third >= MIN_SCORE) < _EVER_SURE
     return "score" if not marks and flat.strangeness + LIMITS.margin < deep.strangeness else "depth"
 
 

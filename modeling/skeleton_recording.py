@@ -124,12 +124,9 @@ def recording_from_array(array: Any, layout: Any = None, axes: str | None = None
     Raises:
         ValueError: no numbers, a layout or a size of an image that is none.
     """
-    try:
-        joints = np.asarray(array)
-    except ValueError:  # lists of unequal lengths
-        joints = np.asarray(None)
-    if not (np.issubdtype(joints.dtype, np.number) or joints.dtype == bool):
-        raise ValueError(f"expected numbers, got {joints.dtype} of shape {joints.shape}: {array!r:.80}")
+    joints = _numbers(array)
+    if joints is None:
+        raise ValueError(f"expected numbers, got {type(array).__name__}: {array!r:.80}")
     known["image_size"] = parse_image_size(known.get("image_size"))
     name = None if layout is None else get_layout(layout).name
     return SkeletonRecording(joints, name, axes=axes, **known)
@@ -174,11 +171,8 @@ def recording_of(given: Any, layout: Any = None, **known: Any) -> SkeletonSequen
         return recording_from_mapping(given, layout, **known).to_sequence()
     if hasattr(given, "detach"):  # a tensor
         given = given.detach().float().cpu().numpy()
-    try:
-        array = np.asarray(given)
-    except ValueError:  # lists of unequal lengths
-        array = np.asarray(None)
-    if not np.issubdtype(array.dtype, np.number) or array.ndim < 2:
+    array = _numbers(given)
+    if array is None or array.dtype == bool or array.ndim < 2:
         raise ValueError(
             "Expected a recording: a SkeletonSequence, a mapping with joints, a numeric array, or, where files are "
             f"read, a path; got {given!r:.80}."
@@ -186,13 +180,25 @@ def recording_of(given: Any, layout: Any = None, **known: Any) -> SkeletonSequen
     return recording_from_array(array, layout, **known).to_sequence()
 
 
+def _numbers(given: Any) -> np.ndarray | None:
+    """An array of numbers, NaN for None; None where it is something else, as lists of unequal lengths are."""
+    try:
+        array = np.asarray(given)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        return None
+    return array if np.issubdtype(array.dtype, np.number) or array.dtype == bool else None
+
+
 def is_several(skeletons: Any) -> bool:
     """Whether an input is a collection (list, generator, data-set column ...) of sequences rather than one of them."""
     if isinstance(skeletons, (list, tuple)):
-        first = skeletons
+        first, depth = skeletons, 0
         while isinstance(first, (list, tuple)) and first:
-            first = first[0]
-        return not isinstance(first, Number)  # else one array, written as nested lists
+            first, depth = first[0], depth + 1
+        of_numbers = isinstance(first, Number) or (first is None and depth > 1)
+        return not of_numbers  # else one array, written as nested lists
     one = isinstance(skeletons, (str, Path, Mapping, np.ndarray))
     one = one or hasattr(skeletons, "detach") or hasattr(skeletons, "joints")  # a tensor, a sequence of any class
     return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))

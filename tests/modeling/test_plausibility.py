@@ -253,6 +253,33 @@ def test_scores_may_be_percentages(dimensions, apart):
         assert np.isnan(one_frame).all(), "a frame of a stream, in which nothing is sure"
 
 
+def test_a_depth_in_metres_beside_pixels_is_no_percentage():
+    joints = recording()
+    depth = 2.7 + joints[..., 2:] - joints[..., 2:].mean()
+    depth += np.random.default_rng(0).normal(0, 0.1, depth.shape)  # as unsteady as scores
+    result = infer_conventions(np.concatenate([pixels(joints), depth], axis=-1), LAYOUTS, layout="ntu25")
+    assert result.verdict == "doubtful" and result.joints.shape[3] == 2
+    np.testing.assert_allclose(result.joints[0], pixels(joints), rtol=1e-5)
+
+
+def test_what_is_hardly_ever_sure_is_no_score():
+    joints = recording("sitting down")
+    inside = (joints - joints.min((0, 1))) / 8  # all of the depth below 0.3
+    assert infer_conventions(inside, LAYOUTS, layout="ntu25").conventions.channels == "xyz"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("flat", [False, True])
+def test_frames_out_of_order_are_said(action, flat):
+    joints = pixels(recording(action)) if flat else recording(action)
+    assert "out of order" not in said(infer_conventions(joints, LAYOUTS, layout="ntu25"))
+    assert "out of order" not in said(infer_conventions(joints[::3], LAYOUTS, layout="ntu25")), "10 frames a second"
+    shuffled = joints[np.random.default_rng(0).permutation(len(joints))]
+    assert "out of order" in said(infer_conventions(shuffled, LAYOUTS, layout="ntu25"))
+    still = joints[:1] + np.random.default_rng(0).normal(0, 0.002 * np.ptp(joints[0]), (60, 1, joints.shape[2]))
+    assert "out of order" not in said(infer_conventions(still, LAYOUTS, layout="ntu25")), "nobody moves"
+
+
 @pytest.mark.parametrize("numbers", ["frames", "joints", "seconds"])
 def test_a_fourth_channel_that_counts_is_no_score(numbers):
     joints = recording()

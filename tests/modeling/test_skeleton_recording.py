@@ -10,7 +10,13 @@ import torch
 
 from llm_action.datasets import row_to_sequence, sequence_to_row
 from llm_action.datasets.synthetic.sequences import perform_action
-from llm_action.modeling.skeleton_recording import RecordingWarning, SkeletonRecording, recording_from_array
+from llm_action.modeling.skeleton_recording import (
+    RecordingWarning,
+    SkeletonRecording,
+    is_several,
+    recording_from_array,
+    recording_of,
+)
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.modeling.skeleton_stream import FrameBuffer
 from llm_action.skeleton_io import read_skeleton
@@ -29,7 +35,7 @@ def doubts(function) -> tuple[object, list[str]]:
     return found, [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
 
 
-@pytest.mark.parametrize("kind", ["array", "tensor", "lists", "mapping", "file"])
+@pytest.mark.parametrize("kind", ["array", "objects", "tensor", "lists", "mapping", "file"])
 def test_all_doors_are_one(joints, kind, tmp_path):
     from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
@@ -37,6 +43,7 @@ def test_all_doors_are_one(joints, kind, tmp_path):
     np.save(tmp_path / "wave.npy", written)
     given = {
         "array": written,
+        "objects": written.astype(object),
         "tensor": torch.from_numpy(written),
         "lists": written.tolist(),
         "mapping": {"joints": written},
@@ -47,6 +54,18 @@ def test_all_doors_are_one(joints, kind, tmp_path):
     assert not said and sequence.layout == "ntu25"
     np.testing.assert_allclose(sequence.joints[0], joints, atol=1e-4)
     assert any("CTV" in note for note in sequence.notes) and any("mm" in note for note in sequence.notes)
+
+
+def test_none_is_a_missing_joint(joints):
+    written = joints.astype(object)
+    written[3:9, 7] = None
+    for given in (written, written.tolist(), {"joints": written.tolist()}):
+        assert not is_several(given)
+        sequence = recording_of(given, "ntu25")
+        assert np.isnan(sequence.joints[0, 3:9, 7]).all() and np.isnan(sequence.joints).any(-1).sum() == 6
+    assert not is_several([[[None, None, None]]]) and is_several([None, joints])
+    with pytest.raises(ValueError, match="numeric array"):
+        recording_of(np.array([[object()]]))
 
 
 def test_what_is_stated_stays_and_is_contradicted(joints):

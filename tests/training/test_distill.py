@@ -120,6 +120,8 @@ def test_the_pipeline_asks_the_student_for_trained_labels_alone(taught, files):
     sequences = [read_skeleton(file) for file in files]
     assert list(map(scores, fast(files, top_k=2))) == student.recognize(sequences, top_k=2)
     assert scores(fast(files[0])) == student.recognize(sequences[:1])[0]
+    lists = sequences[0].joints.tolist()
+    assert scores(fast(lists, layout=sequences[0].layout)) == student.recognize(sequences[:1])[0], "nested lists"
     of_views = zip(fast(iter(files), views=4), student.recognize(sequences, views=4), strict=True)
     for one, other in of_views:  # one by one and in a batch: alike to rounding
         assert [entry["label"] for entry in one[:2]] == [entry["label"] for entry in other[:2]]
