@@ -264,7 +264,7 @@ def test_a_depth_in_metres_beside_pixels_is_no_percentage():
 
 def test_what_is_hardly_ever_sure_is_no_score():
     joints = recording("sitting down")
-    inside = (joints - joints.min((0, 1))) / 8  # all of the depth below 0.3
+    inside = (joints - joints.min((0, 1))) / np.ptp(joints) * [1, 1, 0.3]  # a depth in another unit, below 0.3
     assert infer_conventions(inside, LAYOUTS, layout="ntu25").conventions.channels == "xyz"
 
 
