@@ -40,7 +40,7 @@ _USUAL = 0.97, 0.995, 0.995  # quantiles of the held-out angles, distances and s
 _FAR = 1.0, 3.0, 3.0  # times these count alike
 _ELSEWHERE = 2.2  # times as far do motions of one name lie where camera, sensor and task are others
 _QUANTILES = 201  # kept of the held-out distances
-_TENSORS = ("centre", "projection", "means", "usual", "held_out")
+_TENSORS, _LONGEST = ("centre", "projection", "means", "usual", "held_out"), "longest"
 
 
 class Familiarity:
@@ -51,9 +51,19 @@ class Familiarity:
         means (classes, dimensions): there.
         usual (3,): a large angle, distance and stillness of a familiar motion.
         held_out (quantiles,): distances of familiar motions of held-out people, ascending.
+        longest: seconds that the longest familiar recordings last, 0 where that is not known.
     """
 
-    def __init__(self, centre: Tensor, projection: Tensor, means: Tensor, usual: Tensor, held_out: Tensor):
+    def __init__(
+        self,
+        centre: Tensor,
+        projection: Tensor,
+        means: Tensor,
+        usual: Tensor,
+        held_out: Tensor,
+        longest: float = 0.0,
+    ):
+        self.longest = longest
         self.centre, self.projection, self.means, self.usual, self.held_out = (
             tensor.float() for tensor in (centre, projection, means, usual, held_out)
         )
@@ -108,15 +118,22 @@ class Familiarity:
         shares = np.linspace(1, 0, len(held_out))
         return np.interp(self.distances(features) / _ELSEWHERE, held_out, shares, left=1.0, right=0.0)
 
-    def with_classes(self, features: Sequence[np.ndarray]) -> Familiarity:
-        """With further classes, each of features (recordings, views, features)."""
+    def with_classes(self, features: Sequence[np.ndarray], longest: float = 0.0) -> Familiarity:
+        """With further classes, each of features (recordings, views, features).
+
+        Args:
+            longest: seconds that the longest of their recordings last, 0 where that is not known.
+        """
         rows = [torch.as_tensor(of_class).float().flatten(0, 1).mean(0) for of_class in features]
         means = (torch.stack(rows) - self.centre) @ self.projection
-        return Familiarity(self.centre, self.projection, torch.cat([self.means, means]), self.usual, self.held_out)
+        longest = max(self.longest, longest) if self.longest else 0.0
+        means = torch.cat([self.means, means])
+        return Familiarity(self.centre, self.projection, means, self.usual, self.held_out, longest)
 
     def save(self, folder: str | Path) -> None:
         """Writes `familiarity.safetensors`."""
-        save_file({name: getattr(self, name).contiguous() for name in _TENSORS}, Path(folder) / FAMILIARITY_FILE)
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        save_file({**tensors, _LONGEST: torch.tensor(self.longest)}, Path(folder) / FAMILIARITY_FILE)
 
     @classmethod
     def load(cls, file: str | Path) -> Familiarity | None:
@@ -127,7 +144,8 @@ class Familiarity:
         """
         try:
             tensors = load_file(file)
-            return cls(*(tensors[name] for name in _TENSORS)) if len(tensors["usual"]) == len(_USUAL) else None
+            longest = float(tensors.get(_LONGEST, 0.0))
+            return cls(*(tensors[name] for name in _TENSORS), longest) if len(tensors["usual"]) == len(_USUAL) else None
         except (OSError, KeyError, SafetensorError) as error:
             raise ValueError(f"{file}: expected what export wrote ({error}); download or export it again.") from error
 

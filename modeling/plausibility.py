@@ -20,6 +20,7 @@ _CLIP = 2.0  # no single bone counts more than this (log ratio)
 
 _ORDERED, _FEWEST_ORDERED = 128, 16  # frames that tell whether they are in order
 _MOVES = 0.1  # of the body's extent
+_TO_AND_FRO = 1.2  # times a step: the next one differs from it by so much; 1.7 of noise, 1.4 of noise that was smoothed
 _SHORT = 0.2  # torso lengths: between joints nearer than this only a length far too great says something
 
 
@@ -39,6 +40,7 @@ class Limits:
     unsteady: float = 0.70  # right 0.40; noise 0.6 to 0.9
     step: float = 0.45  # right 0.40 (NW-UCLA has few frames a second), but for three that hold two persons in turn
     disorder: float = 0.7  # `disorder`: right 0.44 at most, at 5 frames a second 0.6; frames shuffled: 5 % lie below
+    trembling: float = 0.033  # noise of 3 cm; right less, but for one
     reach: float = 6.0  # right 4.5; a joint at the origin or far off lies beyond
     upright: float = 0.60  # right 0.85 (share of up in the direction of torso and legs)
     along: float = 0.80  # right 0.52 for any axis but up
@@ -128,15 +130,36 @@ def disorder(body: np.ndarray) -> float:
     Args:
         body: (frames, joints, 2 or 3), NaN where missing; joints seen in all of the first 128 frames count.
     """
-    body = body[:_ORDERED]
-    body = body[:, np.isfinite(body).all(axis=(0, 2))]
-    if len(body) < _FEWEST_ORDERED or not body.shape[1]:
+    body, extent = _always_seen(body)
+    if not extent:
         return 0.0
     lags = (1, *(len(body) // part for part in (6, 3)))
     near, *distant = (_lengths(body[lag:] - body[:-lag]).mean(axis=0) for lag in lags)
     far = np.max(distant, axis=0)
     most = far.argmax()
-    return float(near[most] / far[most]) if far[most] > _MOVES * np.ptp(body[0], axis=0).max() else 0.0
+    return float(near[most] / far[most]) if far[most] > _MOVES * extent else 0.0
+
+
+def trembling(body: np.ndarray) -> float:
+    """How far joints go from frame to frame, as a share of the body's extent, if they go to and fro; 0 if they go on.
+
+    Args:
+        body: as of `disorder`.
+    """
+    body, extent = _always_seen(body)
+    if not extent:
+        return 0.0
+    steps = np.diff(body, axis=0)
+    step, change = (np.median(_lengths(of)) for of in (steps, np.diff(steps, axis=0)))
+    return float(step / extent) if change > _TO_AND_FRO * step else 0.0
+
+
+def _always_seen(body: np.ndarray) -> tuple[np.ndarray, float]:
+    """The joints of a body that are seen in all of the first frames, and its extent; 0 where that tells nothing."""
+    body = body[:_ORDERED]
+    body = body[:, np.isfinite(body).all(axis=(0, 2))]
+    tells = len(body) >= _FEWEST_ORDERED and body.shape[1] > 1
+    return body, float(np.ptp(body[0], axis=0).max()) if tells else 0.0
 
 
 def disproportion(body: np.ndarray, layout: SkeletonLayout) -> float:

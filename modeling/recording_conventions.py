@@ -15,7 +15,7 @@ import numpy as np
 
 from .body_segments import HIPS
 from .missing_parts import moves_with_the_body
-from .plausibility import LIMITS, disorder
+from .plausibility import LIMITS, disorder, trembling
 from .recording_axes import AXIS_NAMES, axis_groups
 from .recording_directions import (
     METRES,
@@ -241,6 +241,11 @@ def _judge(guess: Guess, stated: bool) -> None:
             "Neighbouring frames are hardly more alike than distant ones: frames are out of order, or far too few a "
             "second; sort them by time."
         )
+    elif (tremble := trembling(guess.body)) > LIMITS.trembling:
+        guess.warnings.append(
+            f"Joints tremble: most go to and fro by {tremble:.0%} of the body's height from frame to frame, which "
+            "hides what it does; smooth them over time, or take a surer pose estimator."
+        )
     if measures.reach > LIMITS.reach:
         guess.warnings.append(
             f"Joints lie up to {measures.reach:.1f} torso lengths from the body's middle, out of anybody's reach; pass "
@@ -261,6 +266,13 @@ def _judge(guess: Guess, stated: bool) -> None:
             "The legs are never seen: they are taken to stand, and a model that learnt from whole bodies may err; show "
             "the legs, or train on recordings like this one."
         )
+    for side in ("left", "right"):
+        hand = [i for i, one in enumerate(guess.known.standard) if one in (f"{side}_wrist", f"{side}_hand")]
+        if hand and never_seen[hand].all():
+            guess.warnings.append(
+                f"The {side} hand is never seen, and a model that learnt from whole bodies may err; show it, or train "
+                "on recordings like this one."
+            )
     _say_who_moves_how(guess)
     if len(body) >= _FEWEST_FRAMES and not (np.abs(np.diff(guess.joints, axis=1)) > 0).any():
         guess.warnings.append("All frames are alike: the recording holds one pose and no motion.")

@@ -143,6 +143,11 @@ def _refuse_shape(
     ordered = f" in the order {axes!r}" if axes is not None else ""
     wanted = f"expected an array (persons, frames, joints, channels) with 2 or 3 channels{ordered}"
     same = ", ".join(name for name, known in layouts.items() if known.num_joints == shape[-2]) or "none"
+    if shape[-1] > 4 and any(known.num_joints == shape[-2] for known in layouts.values()):
+        raise Refusal(
+            f"{wanted}, came {shape[-1]} numbers a joint in shape {shape}; pass x, y, z alone (array[..., :3]), or "
+            "axes= if the axes have another order"
+        )
     if layout is not None:
         count = layouts[layout].num_joints
         raise Refusal(

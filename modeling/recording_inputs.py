@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .familiarity import Familiarity
 from .feature_extraction_skeleton import SkeletonFeatureExtractor
 from .modeling_action_vqvae import ActionVQVAE
 from .signal_sequence import SignalSequence, beside, signal_from
@@ -28,6 +29,7 @@ class RecordingInputs:
     signal_reader: Callable[..., SignalSequence] | None = None
     feature_extractor: SkeletonFeatureExtractor
     _senses: dict[str, ActionVQVAE]
+    _familiarity: Familiarity | None
 
     def read(
         self,
@@ -57,7 +59,8 @@ class RecordingInputs:
             return _from_row(skeleton, layout, fps)
         sequence = self._inferred(skeleton, layout, fps, conventions)
         if not any_length:
-            warn_if_long(sequence, self.feature_extractor.num_frames)
+            known = self._familiarity
+            warn_if_long(sequence, self.feature_extractor.num_frames, 0.0 if known is None else known.longest)
         return sequence
 
     def _inferred(
@@ -83,9 +86,11 @@ class RecordingInputs:
         else:
             known = (SKELETON, *self._senses)
             if unknown := [str(name) for name in given if name not in known]:
+                more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
                 raise ValueError(
-                    f"Unknown sense {', '.join(unknown)}: this model was trained on {', '.join(known)}. Expected a "
-                    "mapping of those, or of one recording with the key joints."
+                    f"Unknown sense {', '.join(unknown[:3])}{more}: this model was trained on {', '.join(known)}. "
+                    "Expected a mapping of those, or of one recording with the key joints (an array) and, where known, "
+                    "layout, fps, scores."
                 )
             there = {name: one for name, one in given.items() if one is not None}
             if not there:

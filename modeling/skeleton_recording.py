@@ -20,7 +20,8 @@ from .recording_directions import parse_image_size
 from .skeleton_layouts import LAYOUTS, get_layout, layouts_with
 from .skeleton_sequence import SkeletonSequence
 
-_LONG, _USUAL_FPS = 40, 30.0  # seconds; frames a second where they are not known
+_LONG, _LONGER = 40, 1.5  # seconds; times as long as what a model learnt from
+_USUAL_FPS = 30.0  # where they are not known
 # What a caller may say about a recording, beside layout and fps.
 CONVENTIONS = ("axes", "up", "unit", "mirrored", "missing", "image_size")
 
@@ -100,15 +101,24 @@ def warn(name: str, doubts: tuple[str, ...]) -> None:
     warnings.warn(f"{name or 'this recording'}: {' '.join(doubts)}", RecordingWarning, stacklevel=3)
 
 
-def warn_if_long(sequence: SkeletonSequence, moments: int) -> None:
-    """Warns of a recording too long for one label, of which so many moments are looked at."""
-    seconds = sequence.num_frames / (sequence.fps or _USUAL_FPS)
-    if seconds > _LONG:
-        doubt = (
-            f"it lasts {seconds:.0f} s, of which {moments} moments are looked at for one label; what is done in turn "
-            "is named by segment()."
-        )
-        warn(sequence.name, (doubt,))
+def warn_if_long(sequence: SkeletonSequence, moments: int, longest: float = 0.0) -> None:
+    """Warns of a recording too long for one label.
+
+    Args:
+        moments: of it that are looked at.
+        longest: seconds of the longest recordings that a model learnt from, 0 where that is not known.
+    """
+    fps = sequence.fps or _USUAL_FPS
+    seconds = sequence.num_frames / fps
+    if seconds <= (min(_LONG, _LONGER * longest) if longest else _LONG):
+        return
+    lasts = f"it lasts {seconds:.1f} s" + ("" if sequence.fps else f" at {fps:g} frames a second (pass fps=)")
+    learnt = f"the model learnt from recordings of up to {longest:.1f} s; " if longest else ""
+    doubt = (
+        f"{lasts}, of which {moments} moments are looked at for one label; {learnt}what is done in turn, or stands "
+        "still before and after, is told apart by segment()."
+    )
+    warn(sequence.name, (doubt,))
 
 
 def recording_from_array(array: Any, layout: Any = None, axes: str | None = None, **known: Any) -> SkeletonRecording:
@@ -201,6 +211,7 @@ def is_several(skeletons: Any) -> bool:
         return not of_numbers  # else one array, written as nested lists
     one = isinstance(skeletons, (str, Path, Mapping, np.ndarray))
     one = one or hasattr(skeletons, "detach") or hasattr(skeletons, "joints")  # a tensor, a sequence of any class
+    one = one or (hasattr(skeletons, "to_numpy") and len(skeletons.shape) > 1)  # a data frame
     return not one and (hasattr(skeletons, "__iter__") or hasattr(skeletons, "__getitem__"))
 
 

@@ -21,6 +21,7 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 from llm_action.modeling.prompt_states import KeptStates
+from llm_action.modeling.skeleton_recording import RecordingWarning
 
 LAYOUT = "kinect20_utd"
 
@@ -171,6 +172,17 @@ class TestInputs:
             same([recognize(one, **options)], several=1)
         for one in (arrays[0], torch.tensor(arrays[0]), arrays[0].tolist(), sequence.joints.tolist()):
             same([recognize(one, layout=LAYOUT)], several=1)
+
+    def test_longer_than_what_it_learned_from(self, recognize, recordings, files, recwarn):
+        longest = recognize.processor.familiarity.longest
+        learnt_from = map(llm_action.read_skeleton, recordings.glob("*_s[13579]_*"))
+        assert longest == pytest.approx(max(one.num_frames / one.fps for one in learnt_from), rel=0.05)
+        recognize(files)
+        assert not [one for one in recwarn if "it lasts" in str(one.message)]
+        sequence = llm_action.read_skeleton(files[0])
+        often = np.concatenate([sequence.joints[0]] * (1 + int(1.5 * longest * 30 / sequence.num_frames)))
+        with pytest.warns(RecordingWarning, match=f"learnt from recordings of up to {longest:.1f} s.*segment"):
+            recognize(often, layout=LAYOUT, fps=30)
 
     def test_lists(self, recognize, files, arrays, same):
         same(recognize(files))

@@ -188,7 +188,8 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable, Callabl
 
     def rank(recording: Any) -> list[Any]:
         if (skeleton := skeleton_of(recording)) is not None:
-            warn_if_long(skeleton, student.student.config.num_frames)
+            known = student.familiarity
+            warn_if_long(skeleton, student.student.config.num_frames, 0.0 if known is None else known.longest)
         people = each_person(recording) if arguments.each_person else [recording]
         answers = student(people, arguments.labels, arguments.top_k, arguments.views)
         return answers if arguments.each_person else answers[0]

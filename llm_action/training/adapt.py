@@ -48,7 +48,7 @@ from llm_action.modeling.prompt_states import KeptStates
 from llm_action.modeling.skeleton_layouts import get_layout
 from llm_action.modeling.skeleton_sequence import SkeletonSequence
 from llm_action.skeleton_io import read_skeleton
-from llm_action.training.familiarity import changed_features
+from llm_action.training.familiarity import changed_features, longest_of
 from llm_action.training.precision import base_dtype
 from llm_action.training.rehearsal import FEATURES_FILE, REHEARSAL_FILE, Rehearsal, read_rehearsal, write_rehearsal
 from llm_action.training.run_folder import fit
@@ -174,7 +174,7 @@ def adapt_recognizer(
     model.prototypes = _prototypes(model, processor, names, old, new, teach).to(model.device)
     processor.motion_features = True
     if processor.familiarity is not None and new.familiar:
-        processor.familiarity = processor.familiarity.with_classes(list(new.familiar.values()))
+        processor.familiarity = processor.familiarity.with_classes(list(new.familiar.values()), new.longest)
     _name_classes(model, names, processor)
     if not teach:
         return known
@@ -262,7 +262,8 @@ def _shown_by(
     sequences: dict[str, list[SkeletonSequence]], processor: LlmArProcessor, adaptation: Adaptation
 ) -> Rehearsal:
     """Action sentences, plain and augmented, and features of sequences by class."""
-    extractor, known = processor.feature_extractor, Rehearsal({}, {})
+    all_given = [sequence for given in sequences.values() for sequence in given]
+    extractor, known = processor.feature_extractor, Rehearsal({}, {}, longest=longest_of(all_given))
     for label, given in sequences.items():
         normalized = [extractor.normalize_in_space(sequence) for sequence in given]
         known.sentences[label] = augmented_sentences(normalized, processor, adaptation)
@@ -280,6 +281,7 @@ def _with_names(known: Rehearsal) -> Rehearsal:
         {normalize_label(label): found for label, found in known.sentences.items()},
         {normalize_label(label): rows for label, rows in known.features.items()},
         {normalize_label(label): rows for label, rows in known.familiar.items()},
+        known.longest,
     )
 
 

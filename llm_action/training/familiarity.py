@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from llm_action.config.experiment import Experiment
@@ -13,8 +15,10 @@ from llm_action.datasets.split import Split
 from llm_action.modeling.familiarity import Familiarity, familiarity_features
 from llm_action.modeling.feature_extraction_skeleton import SkeletonFeatureExtractor
 from llm_action.modeling.skeleton_normalization import resample
+from llm_action.modeling.skeleton_sequence import SkeletonSequence
 
 _SEQUENCES = 2000  # as many as are needed; evenly spread over the training part
+_NEARLY_ALL = 0.995
 _VIEWS = 3  # beside the recording as it is
 # what another camera, body or beginning of the recording changes makes no motion strange
 _CHANGES = Augmentation(
@@ -26,14 +30,23 @@ def gather_familiarity(experiment: Experiment, extractor: SkeletonFeatureExtract
     """Fits the training part, subject by subject held out; None where there is too little to fit."""
     rows = np.unique(np.linspace(0, len(split.train) - 1, _SEQUENCES).astype(int))
     table = split.train.select(rows).with_format("numpy")
+    sequences = list(map(row_to_sequence, table))
     features = [
-        changed_features(extractor.normalize_in_space(row_to_sequence(row)), extractor, experiment.seed + number)
-        for number, row in enumerate(table)
+        changed_features(extractor.normalize_in_space(sequence), extractor, experiment.seed + number)
+        for number, sequence in enumerate(sequences)
     ]
     try:
-        return Familiarity.fitted(np.stack(features), np.array(table["label"]), np.array(table["subject"]))
+        known = Familiarity.fitted(np.stack(features), np.array(table["label"]), np.array(table["subject"]))
     except ValueError:
         return None
+    known.longest = longest_of(sequences)
+    return known
+
+
+def longest_of(sequences: Iterable[SkeletonSequence]) -> float:
+    """Seconds of the longest of some recordings, leaving out one in 200; 0 where the rate of any is not known."""
+    seconds = [sequence.num_frames / (sequence.fps or np.nan) for sequence in sequences]
+    return float(np.nan_to_num(np.quantile(seconds, _NEARLY_ALL))) if seconds else 0.0
 
 
 def changed_features(persons: np.ndarray, extractor: SkeletonFeatureExtractor, seed: int) -> np.ndarray:

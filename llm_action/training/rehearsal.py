@@ -39,11 +39,13 @@ class Rehearsal:
         features: (sequences, views, features) of each class; a file of earlier versions has `motion_features` alone.
         familiar: features (sequences, views, features) of each class for `Familiarity`; not written, so none of what
             was read from a model folder.
+        longest: seconds of the longest recordings, 0 where that is not known; not written either.
     """
 
     sentences: dict[str, list[list[int]]]
     features: dict[str, np.ndarray]
     familiar: dict[str, np.ndarray] = field(default_factory=dict)
+    longest: float = 0.0
 
 
 def write_rehearsal(folder: Path, known: Rehearsal) -> None:

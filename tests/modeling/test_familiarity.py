@@ -83,6 +83,11 @@ def test_what_is_saved_says_the_same(fitted, tmp_path):
     features = people(8)[0][:, 0]
     again = Familiarity.load(tmp_path / FAMILIARITY_FILE)
     np.testing.assert_array_equal(again.familiarity(features), fitted.familiarity(features))
+    assert again.longest == 0, "not known"
+    again.longest = 3.5
+    again.save(tmp_path)
+    longer = [Familiarity.load(tmp_path / FAMILIARITY_FILE).with_classes([people(9)[0]], one).longest for one in (0, 5)]
+    assert longer == [3.5, 5]
     (tmp_path / FAMILIARITY_FILE).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="export it again"):
         Familiarity.load(tmp_path / FAMILIARITY_FILE)

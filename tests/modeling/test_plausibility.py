@@ -280,6 +280,35 @@ def test_frames_out_of_order_are_said(action, flat):
     assert "out of order" not in said(infer_conventions(still, LAYOUTS, layout="ntu25")), "nobody moves"
 
 
+def test_joints_that_tremble_are_said():
+    joints, rng = recording(), np.random.default_rng(0)
+    for noise, trembles in ((0.01, False), (0.05, True)):
+        for given in (joints, pixels(joints) / 250):
+            noisy = given + rng.normal(0, noise, given.shape)
+            unit = {} if given.shape[2] == 3 else {"unit": "px"}
+            assert ("tremble" in said(infer_conventions(noisy, LAYOUTS, layout="ntu25", **unit))) == trembles
+    shaking = joints.copy()
+    shaking[:, get_layout("ntu25").joints.index("right_hand")] += rng.normal(0, 0.2, (len(joints), 3))
+    assert "tremble" not in said(infer_conventions(shaking, LAYOUTS, layout="ntu25")), "one joint does not"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_hand_never_seen_is_said(side):
+    joints = recording()
+    lost = [number for number, joint in enumerate(NTU.joints) if joint.startswith(side) and "hand" in joint]
+    lost += [NTU.joints.index(f"{side}_wrist"), NTU.joints.index(f"{side}_elbow")]
+    joints[:, lost] = 0
+    result = infer_conventions(joints, LAYOUTS, layout="ntu25")
+    assert result.verdict == "doubtful" and f"The {side} hand is never seen" in said(result)
+    joints[40, lost] = recording()[40, lost]
+    assert "is never seen" not in said(infer_conventions(joints, LAYOUTS, layout="ntu25"))
+
+
+def test_more_numbers_a_joint_than_a_place_are_told_apart_from_joints():
+    turned = np.concatenate([recording(), np.tile([0.0, 0, 0, 1], (*recording().shape[:2], 1))], axis=-1)
+    assert "7 numbers a joint" in infer_conventions(turned, LAYOUTS, layout="ntu25").refusal
+
+
 @pytest.mark.parametrize("numbers", ["frames", "joints", "seconds"])
 def test_a_fourth_channel_that_counts_is_no_score(numbers):
     joints = recording()

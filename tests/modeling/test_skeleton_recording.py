@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -35,7 +36,7 @@ def doubts(function) -> tuple[object, list[str]]:
     return found, [str(one.message) for one in caught if issubclass(one.category, RecordingWarning)]
 
 
-@pytest.mark.parametrize("kind", ["array", "objects", "tensor", "lists", "mapping", "file"])
+@pytest.mark.parametrize("kind", ["array", "objects", "frame", "tensor", "lists", "mapping", "file"])
 def test_all_doors_are_one(joints, kind, tmp_path):
     from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
@@ -44,6 +45,7 @@ def test_all_doors_are_one(joints, kind, tmp_path):
     given = {
         "array": written,
         "objects": written.astype(object),
+        "frame": pandas.DataFrame(written.transpose(1, 2, 0).reshape(joints.shape[0], -1)),
         "tensor": torch.from_numpy(written),
         "lists": written.tolist(),
         "mapping": {"joints": written},
@@ -53,7 +55,8 @@ def test_all_doors_are_one(joints, kind, tmp_path):
     sequence, said = doubts(lambda: processor._inferred(given, None, None, {}))
     assert not said and sequence.layout == "ntu25"
     np.testing.assert_allclose(sequence.joints[0], joints, atol=1e-4)
-    assert any("CTV" in note for note in sequence.notes) and any("mm" in note for note in sequence.notes)
+    assert kind == "frame" or any("CTV" in note for note in sequence.notes)
+    assert not is_several(given) and any("mm" in note for note in sequence.notes)
 
 
 def test_none_is_a_missing_joint(joints):
