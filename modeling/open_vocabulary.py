@@ -2,7 +2,8 @@
 
 There are four kinds of score, each a log-likelihood of every label:
 
-- `label`: of the name and its phrasings after the prompt, averaged (log-mean-exp) over them.
+- `label`: of the name and its phrasings after the prompt, averaged (log-mean-exp) over them. Beside attributes it is
+  not asked of classes not trained on, where it takes most of the time and is worth 0.1 points (page of experiments).
 - `description`: of the label's texts after the request for a description, averaged (log-mean-exp) over the texts.
 - `questions`: of answers that fit the label's attributes, summed over the questions.
 - `attributes`: of the same attributes given what the joints show, see `attribute_likelihood`; a label without
@@ -215,6 +216,9 @@ class WeightedCandidates:
         self, recordings: Sequence[EncodedRecording], top_k: int | None, states: KeptStates
     ) -> tuple[Tensor, Tensor]:
         """Shares (recordings, k) and numbers (recordings, k) of the best labels; see `NamedCandidates`."""
+        if self.needs_attributes and any(recording.attributes is None for recording in recordings):
+            told = "the joints alone tell classes that were not trained on, and a recording without a skeleton has none"
+            warnings.warn(f"{told}: its scores of them say nothing.", LabelWarning, stacklevel=2)
         read = partial(self._log_shares, states=states)
         if self.scorer.processor.senses:
             return _best(weighed(read, recordings, self.scorer.model.config.sense_weights or {}), top_k)
@@ -279,8 +283,10 @@ class OpenVocabularyScorer:
         self.trained = np.array([normalize_label(label) in trained for label in labels])
         tokenizer = processor.tokenizer
         self.before, self.label_request = processor.prompt_parts()
-        phrasings = [() if known else one.phrasings for one, known in zip(self.described, self.trained, strict=True)]
-        names = [[label, *more] for label, more in zip(labels, phrasings, strict=True)]
+        names = [
+            [label] if known else [label, *one.phrasings] if "attributes" not in self.kinds else []
+            for label, one, known in zip(labels, self.described, self.trained, strict=True)
+        ]
         texts = [one.texts(label) for label, one in zip(labels, self.described, strict=True)]
         if "label" in self.kinds:
             texts = [[] if known else more for more, known in zip(texts, self.trained, strict=True)]
@@ -329,14 +335,16 @@ class OpenVocabularyScorer:
         states = states or KeptStates()
         sentences = [sentence for recording in recordings for sentence in recording.sentences]
         order = np.argsort([len(sentence) for sentence in sentences], kind="stable")
-        parts: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds if kind != "attributes"}
+        asked = {"label": self.names.tree, "description": self.texts.tree, "questions": self.questions}
+        parts: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds if asked.get(kind)}
         batches = range(0, len(order), batch_size)
-        for start in logging.tqdm(batches, desc="scoring labels", disable=len(batches) < 2):
+        for start in logging.tqdm(batches if parts else (), desc="scoring labels", disable=len(batches) < 2):
             prompts = self._encode([sentences[index] for index in order[start : start + batch_size]])
             for kind in parts:
                 parts[kind].append(getattr(self, f"_{kind}")(prompts).float().cpu())
         back = np.argsort(order)
-        scores = {kind: torch.cat(found).numpy()[back] for kind, found in parts.items()}
+        scores = {kind: np.zeros((len(order), len(self.labels)), np.float32) for kind in self.kinds}
+        scores |= {kind: torch.cat(found).numpy()[back] for kind, found in parts.items()}
         return scores | ({"attributes": self._attributes(recordings, states)} if "attributes" in self.kinds else {})
 
     def prior(self, states: KeptStates | None = None) -> Prior:

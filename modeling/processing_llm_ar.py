@@ -246,7 +246,7 @@ class LlmArProcessor(RecordingInputs, ProcessorFiles):
             tokens = self.tokens_of(torch.from_numpy(seen), torch.from_numpy(mask), signals)
             shown = mask[::views].any(1)
             values_of, measures_of = dict[int, np.ndarray](), dict[int, np.ndarray]()
-            if attributes:
+            if attributes and shown.any():
                 joints = seen[::views][shown], mask[::views][shown], extractor.layout
                 values_of = dict(zip(np.flatnonzero(shown).tolist(), value_numbers(*joints), strict=True))
                 measures_of = dict(zip(values_of, motion_measures(*joints), strict=True))

@@ -151,10 +151,15 @@ def test_calls_that_share_states_guess_once(tiny_export, files):
     counts, rankings = [], []
     for options in ({}, {"states": states}, {"states": states}):
         forwards.clear()
-        rankings.append(recognize(files[0], candidate_labels=["greet", "crouch"], top_k=None, **options))
+        rankings.append(recognize(files[0], candidate_labels=["greet", "crouch", "clap"], top_k=None, **options))
         counts.append(len(forwards))
     assert counts[0] == counts[1] > counts[2]
     assert rankings[0] == rankings[1] == rankings[2]
+    forwards.clear()
+    new = recognize(files[0], candidate_labels=["greet", "crouch"], top_k=None)
+    assert not forwards, "joints tell classes that were not trained on, and take no language model's time"
+    both = {entry["label"]: entry["score"] for entry in rankings[0]}
+    assert new[0]["score"] / new[1]["score"] == pytest.approx(both[new[0]["label"]] / both[new[1]["label"]], rel=1e-4)
 
 
 class TestInputs:

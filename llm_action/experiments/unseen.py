@@ -106,7 +106,7 @@ def measure_split(
     recognize = _pipeline(run)
     single = single_scores(recognize, described, sequences_of(case.table))
     metrics: dict[str, Any] = {"chance": 1 / len(split.unseen), **case.measure(single.combined(weights))}
-    for name in single.scores:
+    for name in single.scores.keys() - ({"label"} if "attributes" in single.scores else set()):
         metrics[f"zero_shot_{name}"] = case.measure(single.alone(name, weights))["zero_shot"]
     metrics |= {"seconds": seconds + run.seconds, "weights": asdict(weights), "unseen_labels": list(split.unseen)}
     by_name = case.measure(table_scores(recognizer_scorer(recognize, case.labels), case.table))

@@ -187,10 +187,14 @@ class TestSingleScores:
         model, processor = parts
         first = processor.first_action_id
         sentences = [[first + token % 32 for token in sentence] for sentence in self.SENTENCES]
-        found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, KINDS)(
-            [EncodedRecording({"skeleton": [sentence]}) for sentence in sentences], batch_size=2
-        )
-        assert {name: part.shape for name, part in found.items()} == dict.fromkeys(KINDS, (2, 4))
+        recordings = [EncodedRecording({"skeleton": [sentence]}) for sentence in sentences]
+        kinds = [kind for kind in KINDS if kind != "attributes"]
+        found = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, kinds)(recordings, batch_size=2)
+        assert {name: part.shape for name, part in found.items()} == dict.fromkeys(kinds, (2, 4))
+        beside = OpenVocabularyScorer(model, processor, self.LABELS, self.DESCRIPTIONS, KINDS)(recordings, batch_size=2)
+        assert not beside["label"][:, :3].any(), "attributes tell new names, which the language model is not asked"
+        np.testing.assert_allclose(beside["label"][:, 3], found["label"][:, 3], atol=1e-3)
+        np.testing.assert_allclose(beside["description"], found["description"], atol=1e-3)
         for row, sentence in enumerate(self.SENTENCES):
 
             def said(request: str, answer: str, sentence=sentence) -> float:
@@ -305,7 +309,7 @@ class TestCommand:
         assert metrics["chance"] == 0.5
         for name in ("zero_shot", "seen", "unseen", "harmonic_mean"):
             assert all(0 <= metrics[f"{of}{name}"] <= 1 for of in ("", "names_", "alignment_", "nearest_")), name
-        assert {"zero_shot_label", "zero_shot_questions"} < set(metrics)
+        assert {"zero_shot_attributes", "zero_shot_questions"} < set(metrics)
         assert {"adapted_new", "adapted_old", "old_before"} < set(metrics)
         left_out = result["splits"][0]["unseen_labels"]
         entered = [entry for entry in read_ledger() if f"without {', '.join(left_out)}" in entry["command"]]

@@ -23,6 +23,7 @@ from llm_action.evaluation.calibration import fitted_temperature
 from llm_action.evaluation.evaluate import recognizer_scorer, sequences_of, student_scorer, table_scores
 from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.motion_attribution import log_odds
+from llm_action.modeling.open_vocabulary import LabelWarning
 from llm_action.modeling.student import ActionStudent, StudentConfig
 from llm_action.training.calibrate import calibrate
 from llm_action.training.distill import Distillation, distill, distill_recognizer, teacher_posteriors
@@ -128,6 +129,13 @@ class TestStudent:
         experiment = load_experiment(sense_config, ["recognizer.senses=[inertial]"])
         with pytest.raises(ValueError, match="learned from inertial alone"):
             distill_recognizer(experiment, str(both_senses), plain, Distillation(steps=1, versions=0))
+
+    def test_a_sensor_alone_says_nothing_of_new_names(self, plain, files, recwarn):
+        names = ["greet", "bow"]
+        assert plain(files, candidate_labels=names) and plain({"skeleton": files["skeleton"]}, candidate_labels=names)
+        assert not [one for one in recwarn if one.category is LabelWarning]
+        with pytest.warns(LabelWarning, match="a recording without a skeleton has none"):
+            plain({"inertial": files["inertial"]}, candidate_labels=names)
 
     def test_the_pipeline_gives_it_what_there_is(self, taught, fast, files):
         student = ActionStudent.from_pretrained(taught)
