@@ -259,8 +259,9 @@ def _ids(processor: LlmArProcessor, text: str) -> list[int]:
 class OpenVocabularyScorer:
     """Scores labels of any kind after action sentences, each kind of score apart.
 
-    Labels that the model was trained on (`trained`, unless there is one kind only) are scored by their names, or by
-    their descriptions where it was taught no names; their other scores are 0, but for `attributes`.
+    Labels that the model was trained on, under this name or else a phrasing, (`trained`, unless there is one kind only)
+    are scored by the name it knows, or by their descriptions where it was taught no names; their other scores are 0,
+    but for `attributes`.
 
     Args:
         labels: any names.
@@ -280,13 +281,13 @@ class OpenVocabularyScorer:
         self.described = [descriptions[label] for label in labels]
         self.kinds = tuple(kinds_that_count(model.config, descriptions) if kinds is None else kinds)
         trained = set(model.taught_labels) if len(self.kinds) > 1 else set()
-        self.trained = np.array([normalize_label(label) in trained for label in labels])
+        names = [[label, *one.phrasings] for label, one in zip(labels, self.described, strict=True)]
+        known = [[name for name in of_label if normalize_label(name) in trained][:1] for of_label in names]
+        self.trained = np.array(list(map(bool, known)), bool)
         tokenizer = processor.tokenizer
         self.before, self.label_request = processor.prompt_parts()
-        names = [
-            [label] if known else [label, *one.phrasings] if "attributes" not in self.kinds else []
-            for label, one, known in zip(labels, self.described, self.trained, strict=True)
-        ]
+        others = [[] if "attributes" in self.kinds else of_label for of_label in names]
+        names = [by_heart or more for by_heart, more in zip(known, others, strict=True)]
         texts = [one.texts(label) for label, one in zip(labels, self.described, strict=True)]
         if "label" in self.kinds:
             texts = [[] if known else more for more, known in zip(texts, self.trained, strict=True)]

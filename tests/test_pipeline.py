@@ -341,6 +341,15 @@ class TestOptions:
             for entry in given:
                 assert entry["score"] == pytest.approx(means[entry["label"]] / sum(means.values()), rel=1e-3)
 
+    def test_another_name_of_a_trained_class_is_that_class(self, recognize, files):
+        others = {"applause": "clap", "swim": {"phrasings": []}, "squat": "crouch"}
+        for file in files[:3]:
+            alias, own = (
+                {entry["label"]: entry["score"] for entry in recognize(file, candidate_labels={**named, **others})}
+                for named in ({"greeting": "wave"}, {"wave": []})
+            )
+            assert alias["greeting"] / alias["applause"] == pytest.approx(own["wave"] / own["applause"], rel=1e-3)
+
     def test_calibration_takes_off_what_is_said_whatever_moves(self, recognize, files):
         names = recognize.model.config.label_names[:5]
         tree = LabelTree.from_labels(names, recognize.tokenizer)
