@@ -39,7 +39,7 @@ class Limits:
     margin: float = 0.08  # kinect20's trunk read upside down as kinect20_utd's adds 0.12 to every recording
     unsteady: float = 0.70  # right 0.40; noise 0.6 to 0.9
     step: float = 0.45  # right 0.40 (NW-UCLA has few frames a second), but for three that hold two persons in turn
-    disorder: float = 0.7  # `disorder`: right 0.44 at most, at 5 frames a second 0.6; frames shuffled: 5 % lie below
+    disorder: float = 0.7  # `unrest`: right 0.44 at most, at 5 frames a second 0.6; frames shuffled: 5 % lie below
     trembling: float = 0.033  # noise of 3 cm; right less, but for one
     reach: float = 6.0  # right 4.5; a joint at the origin or far off lies beyond
     upright: float = 0.60  # right 0.85 (share of up in the direction of torso and legs)
@@ -122,44 +122,27 @@ def measure_body(body: np.ndarray, layout: SkeletonLayout) -> BodyMeasures:
         )
 
 
-def disorder(body: np.ndarray) -> float:
-    """How unlike neighbouring frames are, as a share of how unlike distant ones are, in the joint that moves most.
+def unrest(body: np.ndarray) -> tuple[float, float]:
+    """How much frames are in disorder, and how much joints tremble.
 
-    About 1 where frames are shuffled. 0 where there are too few frames to tell, or where next to nothing moves.
+    Disorder is how unlike neighbouring frames are, as a share of how unlike distant ones are, in the joint that moves
+    most: about 1 where frames are shuffled. Trembling is how far joints go from frame to frame, as a share of the
+    body's extent, if they go to and fro. Either is 0 where next to nothing moves, or too few frames tell.
 
     Args:
         body: (frames, joints, 2 or 3), NaN where missing; joints seen in all of the first 128 frames count.
     """
-    body, extent = _always_seen(body)
-    if not extent:
-        return 0.0
-    lags = (1, *(len(body) // part for part in (6, 3)))
-    near, *distant = (_lengths(body[lag:] - body[:-lag]).mean(axis=0) for lag in lags)
-    far = np.max(distant, axis=0)
-    most = far.argmax()
-    return float(near[most] / far[most]) if far[most] > _MOVES * extent else 0.0
-
-
-def trembling(body: np.ndarray) -> float:
-    """How far joints go from frame to frame, as a share of the body's extent, if they go to and fro; 0 if they go on.
-
-    Args:
-        body: as of `disorder`.
-    """
-    body, extent = _always_seen(body)
-    if not extent:
-        return 0.0
-    steps = np.diff(body, axis=0)
-    step, change = (np.median(_lengths(of)) for of in (steps, np.diff(steps, axis=0)))
-    return float(step / extent) if change > _TO_AND_FRO * step else 0.0
-
-
-def _always_seen(body: np.ndarray) -> tuple[np.ndarray, float]:
-    """The joints of a body that are seen in all of the first frames, and its extent; 0 where that tells nothing."""
     body = body[:_ORDERED]
     body = body[:, np.isfinite(body).all(axis=(0, 2))]
-    tells = len(body) >= _FEWEST_ORDERED and body.shape[1] > 1
-    return body, float(np.ptp(body[0], axis=0).max()) if tells else 0.0
+    if len(body) < _FEWEST_ORDERED or body.shape[1] < 2:
+        return 0.0, 0.0
+    extent = float(np.ptp(body[0], axis=0).max())
+    steps = np.diff(body, axis=0)
+    near, change = _lengths(steps), float(np.median(_lengths(np.diff(steps, axis=0))))
+    far = np.max([_lengths(body[lag:] - body[:-lag]).mean(axis=0) for lag in (len(body) // 6, len(body) // 3)], axis=0)
+    most, step = far.argmax(), float(np.median(near))
+    disorder = near[:, most].mean() / far[most] if far[most] > _MOVES * extent else 0.0
+    return float(disorder), step / extent if change > _TO_AND_FRO * step else 0.0
 
 
 def disproportion(body: np.ndarray, layout: SkeletonLayout) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .body_segments import HIPS
 from .missing_parts import moves_with_the_body
-from .plausibility import LIMITS, disorder, trembling
+from .plausibility import LIMITS, unrest
 from .recording_axes import AXIS_NAMES, axis_groups
 from .recording_directions import (
     METRES,
@@ -217,6 +217,7 @@ def _judge(guess: Guess, stated: bool) -> None:
             f"expected a body in layout {guess.known.name}, came joints that form none; check layout= and axes="
         )
     leaps = measures.step > LIMITS.step and len(guess.body) >= _FEWEST_FRAMES
+    disorder, trembling = unrest(guess.body)
     if leaps and measures.strangeness > _most_strange(guess) and not stated:
         raise Refusal(
             f"expected a person, came noise: bones fit no body and joints leap {measures.step:.1f} torso lengths "
@@ -236,14 +237,14 @@ def _judge(guess: Guess, stated: bool) -> None:
         guess.warnings.append(
             f"Joints leap {measures.step:.1f} torso lengths between frames: noise, frames out of order, or far too few."
         )
-    elif disorder(guess.body) > LIMITS.disorder:
+    elif disorder > LIMITS.disorder:
         guess.warnings.append(
             "Neighbouring frames are hardly more alike than distant ones: frames are out of order, or far too few a "
             "second; sort them by time."
         )
-    elif (tremble := trembling(guess.body)) > LIMITS.trembling:
+    elif trembling > LIMITS.trembling:
         guess.warnings.append(
-            f"Joints tremble: most go to and fro by {tremble:.0%} of the body's height from frame to frame, which "
+            f"Joints tremble: most go to and fro by {trembling:.0%} of the body's height from frame to frame, which "
             "hides what it does; smooth them over time, or take a surer pose estimator."
         )
     if measures.reach > LIMITS.reach:
