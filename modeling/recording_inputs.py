@@ -12,8 +12,9 @@ import torch
 from .familiarity import Familiarity
 from .feature_extraction_skeleton import SkeletonFeatureExtractor
 from .modeling_action_vqvae import ActionVQVAE
+from .recording_length import of_one_action
 from .signal_sequence import SignalSequence, beside, signal_from
-from .skeleton_recording import recording_from_array, recording_of, warn_if_long
+from .skeleton_recording import recording_from_array, recording_of
 from .skeleton_sequence import SKELETON, SkeletonSequence
 
 
@@ -37,6 +38,7 @@ class RecordingInputs:
         layout: Any = None,
         fps: float | None = None,
         any_length: bool = False,
+        whole: bool = False,
         **conventions: Any,
     ) -> SkeletonSequence:
         """Any accepted input as a `SkeletonSequence`; see `__call__`.
@@ -48,6 +50,7 @@ class RecordingInputs:
             skeleton: see `__call__`.
             layout, fps: of inputs that do not say theirs.
             any_length: whether a recording too long for one label is no doubt, default False.
+            whole: whether one that is too long keeps its still ends, default False.
             conventions: axes, up, unit, mirrored, missing, image_size, as `SkeletonRecording` has them.
 
         Raises:
@@ -58,10 +61,8 @@ class RecordingInputs:
         if isinstance(skeleton, Mapping) and skeleton.get("shape") is not None:
             return _from_row(skeleton, layout, fps)
         sequence = self._inferred(skeleton, layout, fps, conventions)
-        if not any_length:
-            known = self._familiarity
-            warn_if_long(sequence, self.feature_extractor.num_frames, 0.0 if known is None else known.longest)
-        return sequence
+        longest = 0.0 if self._familiarity is None else self._familiarity.longest
+        return sequence if any_length else of_one_action(sequence, self.feature_extractor.num_frames, longest, whole)
 
     def _inferred(
         self, skeleton: Any, layout: Any, fps: float | None, conventions: Mapping[str, Any]
@@ -95,7 +96,8 @@ class RecordingInputs:
             there = {name: one for name, one in given.items() if one is not None}
             if not there:
                 raise ValueError(f"Expected a recording of at least one of {', '.join(known)}, got none.")
-            skeleton = self.read(there.pop(SKELETON), layout, fps, **conventions) if SKELETON in there else None
+            seen = there.pop(SKELETON, None)
+            skeleton = None if seen is None else self.read(seen, layout, fps, whole=bool(there), **conventions)
             signals = there
         return skeleton, {name: self._read_signal(name, one, skeleton) for name, one in signals.items()}
 

@@ -20,8 +20,6 @@ from .recording_directions import parse_image_size
 from .skeleton_layouts import LAYOUTS, get_layout, layouts_with
 from .skeleton_sequence import SkeletonSequence
 
-_LONG, _LONGER = 40, 1.5  # seconds; times as long as what a model learnt from
-_USUAL_FPS = 30.0  # where they are not known
 # What a caller may say about a recording, beside layout and fps.
 CONVENTIONS = ("axes", "up", "unit", "mirrored", "missing", "image_size")
 
@@ -99,26 +97,6 @@ class SkeletonRecording:
 def warn(name: str, doubts: tuple[str, ...]) -> None:
     """One `RecordingWarning` with all that is doubtful about a recording."""
     warnings.warn(f"{name or 'this recording'}: {' '.join(doubts)}", RecordingWarning, stacklevel=3)
-
-
-def warn_if_long(sequence: SkeletonSequence, moments: int, longest: float = 0.0) -> None:
-    """Warns of a recording too long for one label.
-
-    Args:
-        moments: of it that are looked at.
-        longest: seconds of the longest recordings that a model learnt from, 0 where that is not known.
-    """
-    fps = sequence.fps or _USUAL_FPS
-    seconds = sequence.num_frames / fps
-    if seconds <= (min(_LONG, _LONGER * longest) if longest else _LONG):
-        return
-    lasts = f"it lasts {seconds:.1f} s" + ("" if sequence.fps else f" at {fps:g} frames a second (pass fps=)")
-    learnt = f"the model learnt from recordings of up to {longest:.1f} s; " if longest else ""
-    doubt = (
-        f"{lasts}, of which {moments} moments are looked at for one label; {learnt}what is done in turn, or stands "
-        "still before and after, is told apart by segment()."
-    )
-    warn(sequence.name, (doubt,))
 
 
 def recording_from_array(array: Any, layout: Any = None, axes: str | None = None, **known: Any) -> SkeletonRecording:

@@ -186,8 +186,14 @@ class TestInputs:
         assert not [one for one in recwarn if "it lasts" in str(one.message)]
         sequence = llm_action.read_skeleton(files[0])
         often = np.concatenate([sequence.joints[0]] * (1 + int(1.5 * longest * 30 / sequence.num_frames)))
-        with pytest.warns(RecordingWarning, match=f"learnt from recordings of up to {longest:.1f} s.*segment"):
+        with pytest.warns(RecordingWarning, match=f"learned from recordings of up to {longest:.1f} s.*segment"):
             recognize(often, layout=LAYOUT, fps=30)
+        recwarn.clear()
+        frames = sequence.joints[0]
+        still = [np.repeat(frame[None], int(30 * longest), axis=0) for frame in (frames[0], frames[-1])]
+        standing = recognize(np.concatenate([still[0], frames, still[1]]), layout=LAYOUT, fps=30)
+        assert standing[0]["label"] == recognize(files[0])[0]["label"]
+        assert not [one for one in recwarn if "it lasts" in str(one.message)]
 
     def test_lists(self, recognize, files, arrays, same):
         same(recognize(files))

@@ -171,8 +171,8 @@ def _segment(arguments: argparse.Namespace) -> None:
 
 def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable, Callable] | None:
     """As `_language_model`, without transformers; None for labels that no student knows."""
+    from llm_action.modeling.recording_length import of_one_action
     from llm_action.modeling.segmentation import each_person
-    from llm_action.modeling.skeleton_recording import warn_if_long
     from llm_action.modeling.skeleton_sequence import skeleton_of
     from llm_action.modeling.student_recognizer import StudentRecognizer
     from llm_action.skeleton_io import read_skeleton
@@ -188,8 +188,10 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable, Callabl
 
     def rank(recording: Any) -> list[Any]:
         if (skeleton := skeleton_of(recording)) is not None:
-            known = student.familiarity
-            warn_if_long(skeleton, student.student.config.num_frames, 0.0 if known is None else known.longest)
+            longest = 0.0 if student.familiarity is None else student.familiarity.longest
+            beside_signals = recording is not skeleton
+            skeleton = of_one_action(skeleton, student.student.config.num_frames, longest, whole=beside_signals)
+            recording = recording if beside_signals else skeleton
         people = each_person(recording) if arguments.each_person else [recording]
         answers = student(people, arguments.labels, arguments.top_k, arguments.views)
         return answers if arguments.each_person else answers[0]
