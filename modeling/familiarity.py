@@ -54,16 +54,8 @@ class Familiarity:
         longest: seconds that the longest familiar recordings last, 0 where that is not known.
     """
 
-    def __init__(
-        self,
-        centre: Tensor,
-        projection: Tensor,
-        means: Tensor,
-        usual: Tensor,
-        held_out: Tensor,
-        longest: float = 0.0,
-    ):
-        self.longest = longest
+    def __init__(self, centre: Tensor, projection: Tensor, means: Tensor, usual: Tensor, held_out: Tensor):
+        self.longest = 0.0
         self.centre, self.projection, self.means, self.usual, self.held_out = (
             tensor.float() for tensor in (centre, projection, means, usual, held_out)
         )
@@ -126,9 +118,10 @@ class Familiarity:
         """
         rows = [torch.as_tensor(of_class).float().flatten(0, 1).mean(0) for of_class in features]
         means = (torch.stack(rows) - self.centre) @ self.projection
-        longest = max(self.longest, longest) if self.longest else 0.0
         means = torch.cat([self.means, means])
-        return Familiarity(self.centre, self.projection, means, self.usual, self.held_out, longest)
+        more = Familiarity(self.centre, self.projection, means, self.usual, self.held_out)
+        more.longest = max(self.longest, longest) if self.longest else 0.0
+        return more
 
     def save(self, folder: str | Path) -> None:
         """Writes `familiarity.safetensors`."""
@@ -144,8 +137,9 @@ class Familiarity:
         """
         try:
             tensors = load_file(file)
-            longest = float(tensors.get(_LONGEST, 0.0))
-            return cls(*(tensors[name] for name in _TENSORS), longest) if len(tensors["usual"]) == len(_USUAL) else None
+            known = cls(*(tensors[name] for name in _TENSORS))
+            known.longest = float(tensors.get(_LONGEST, 0.0))
+            return known if len(tensors["usual"]) == len(_USUAL) else None
         except (OSError, KeyError, SafetensorError) as error:
             raise ValueError(f"{file}: expected what export wrote ({error}); download or export it again.") from error
 
