@@ -259,19 +259,19 @@ def _judge(guess: Guess, stated: bool) -> None:
     )
     if hips and never_seen[hips].all():
         guess.warnings.append(
-            "The hips are never seen: size and place follow from shoulders and arms, and a model that learnt from "
+            "The hips are never seen: size and place follow from shoulders and arms, and a model that learned from "
             "whole bodies may err; show the hips, or train on recordings like this one."
         )
     elif legs and never_seen[legs].all():
         guess.warnings.append(
-            "The legs are never seen: they are taken to stand, and a model that learnt from whole bodies may err; show "
+            "The legs are never seen: they are taken to stand, and a model that learned from whole bodies may err; show "
             "the legs, or train on recordings like this one."
         )
     for side in ("left", "right"):
         hand = [i for i, one in enumerate(guess.known.standard) if one in (f"{side}_wrist", f"{side}_hand")]
         if hand and never_seen[hand].all():
             guess.warnings.append(
-                f"The {side} hand is never seen, and a model that learnt from whole bodies may err; show it, or train "
+                f"The {side} hand is never seen, and a model that learned from whole bodies may err; show it, or train "
                 "on recordings like this one."
             )
     _say_who_moves_how(guess)

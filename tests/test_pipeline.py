@@ -180,8 +180,8 @@ class TestInputs:
 
     def test_longer_than_what_it_learned_from(self, recognize, recordings, files, recwarn):
         longest = recognize.processor.familiarity.longest
-        learnt_from = map(llm_action.read_skeleton, recordings.glob("*_s[13579]_*"))
-        assert longest == pytest.approx(max(one.num_frames / one.fps for one in learnt_from), rel=0.05)
+        learned_from = map(llm_action.read_skeleton, recordings.glob("*_s[13579]_*"))
+        assert longest == pytest.approx(max(one.num_frames / one.fps for one in learned_from), rel=0.05)
         recognize(files)
         assert not [one for one in recwarn if "it lasts" in str(one.message)]
         sequence = llm_action.read_skeleton(files[0])
