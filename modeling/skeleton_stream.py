@@ -279,7 +279,7 @@ class FrameBuffer:
         if found.conventions is None:
             raise ValueError(f"The first {len(self._frames)} frames of the stream: {found.refusal}")
         if found.warnings:
-            warn("the stream", found.warnings)
+            warn(f"the stream's first {len(self._frames)} frames", found.warnings)
         self._conventions = found.conventions
         self._frames = deque(map(self._mapped, self._frames), self._frames.maxlen)
 
