@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -43,10 +43,10 @@ def gather_familiarity(experiment: Experiment, extractor: SkeletonFeatureExtract
     return known
 
 
-def longest_of(sequences: Iterable[SkeletonSequence]) -> float:
-    """Seconds of the longest of some recordings, leaving out one in 200; 0 where the rate of any is not known."""
-    seconds = [sequence.num_frames / (sequence.fps or np.nan) for sequence in sequences]
-    return float(np.nan_to_num(np.quantile(seconds, _NEARLY_ALL))) if seconds else 0.0
+def longest_of(sequences: Sequence[SkeletonSequence]) -> float:
+    """Seconds of the longest of some recordings, leaving out one in 200; 0 where the rate of most is not known."""
+    seconds = [sequence.num_frames / sequence.fps for sequence in sequences if sequence.fps]
+    return float(np.quantile(seconds, _NEARLY_ALL)) if len(seconds) > len(sequences) / 2 else 0.0
 
 
 def changed_features(persons: np.ndarray, extractor: SkeletonFeatureExtractor, seed: int) -> np.ndarray:
