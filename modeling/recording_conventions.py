@@ -264,8 +264,8 @@ def _judge(guess: Guess, stated: bool) -> None:
         )
     elif legs and never_seen[legs].all():
         guess.warnings.append(
-            "The legs are never seen: they are taken to stand, and a model that learned from whole bodies may err; show "
-            "the legs, or train on recordings like this one."
+            "The legs are never seen: they are taken to stand, and a model that learned from whole bodies may err; "
+            "show the legs, or train on recordings like this one."
         )
     for side in ("left", "right"):
         hand = [i for i, one in enumerate(guess.known.standard) if one in (f"{side}_wrist", f"{side}_hand")]
