@@ -276,6 +276,13 @@ def test_the_command_doubts_what_is_too_long_for_one_label(taught, files, tmp_pa
     write_npz(replace(sequence, joints=np.tile(sequence.joints, (1, 60, 1, 1)), fps=30.0), tmp_path / "long.npz")
     assert main(["recognize", "--fast", str(taught), str(tmp_path / "long.npz")]) == 0
     assert "for one label" in capsys.readouterr().err
+    still = [np.repeat(sequence.joints[:, [frame]], 300, axis=1) for frame in (0, -1)]
+    standing = np.concatenate([still[0], sequence.joints, still[1]], axis=1)
+    write_npz(replace(sequence, joints=standing, fps=30.0), tmp_path / "standing.npz")
+    assert main(["recognize", "--fast", "--top-k", "1", str(taught), files[0], str(tmp_path / "standing.npz")]) == 0
+    said = capsys.readouterr()
+    one, other = (line.split(":")[1].split()[0] for line in said.out.splitlines() if ".npz" in line or ".mat" in line)
+    assert one == other and "for one label" not in said.err, "standing before and after is left out"
 
 
 def test_a_student_travels_with_its_model(taught, tmp_path):
