@@ -93,10 +93,11 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
     evaluations = [{**entry, "key": key} for key, entry in record.get("evaluations", {}).items()]
     base, title = config.get("base_model"), name.rsplit("/", 1)[-1]
     public_base = base if base and is_hub_id(base) else None
+    datasets = [record["dataset"], *record.get("extra_datasets", ())] if "dataset" in record else []
     data = ModelCardData(
         base_model=public_base,
         base_model_relation="adapter" if public_base else None,
-        datasets=[record["dataset"]] if "dataset" in record else None,
+        datasets=datasets or None,
         eval_results=[result for entry in evaluations for result in _eval_results(entry)] or None,
         language="en",
         library_name="transformers",
@@ -127,7 +128,7 @@ def model_card(folder: str | os.PathLike[str], name: str) -> ModelCard:
         extractor=_json(folder / "processor_config.json").get("feature_extractor", {}),
         adapter=adapter,
         record=record,
-        dataset=_title(record["dataset"]) if "dataset" in record else None,
+        datasets=list(map(_title, datasets)),
         tables=_tables(evaluations),
         recipe=experiment.read_text(encoding="utf-8").rstrip() if experiment.is_file() else None,
         plots={file.stem for file in (folder / FOLDER).glob("*.png")},

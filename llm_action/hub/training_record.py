@@ -50,6 +50,7 @@ def record_training(folder: str | os.PathLike[str], run: str | os.PathLike[str])
     if (run / "experiment.yaml").is_file():
         experiment = yaml.safe_load((run / "experiment.yaml").read_text(encoding="utf-8"))
         entries["dataset"] = _public_name(experiment["dataset"])
+        entries["extra_datasets"] = [_public_name(one["dataset"]) for one in experiment.get("extra_datasets") or ()]
         experiment = _without_paths(experiment)
         write_text(yaml.safe_dump(experiment, sort_keys=False), folder / FOLDER / "experiment.yaml")
     if (run / "processor" / "metrics.json").is_file():

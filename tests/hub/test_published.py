@@ -58,6 +58,9 @@ def test_nothing_that_is_published_holds_a_path_of_this_machine(own_folder, run_
     recipe = yaml.safe_load((own_folder / "training" / "experiment.yaml").read_text(encoding="utf-8"))
     assert [source["dataset"] for source in recipe["extra_datasets"]] == ["msr_action3d", "other"]
     assert recipe["dataset"] == "mine" and recipe["recognizer"]["descriptions"] == "mine.json"
+    card = ModelCard.load(own_folder / "README.md", ignore_metadata_errors=True)
+    assert card.data.datasets == ["mine", "msr_action3d", "other"], "whose terms apply"
+    assert "Trained on **mine, MSR-Action3D, other**" in card.text
 
 
 def test_the_search_for_paths_finds_some(own_folder):
