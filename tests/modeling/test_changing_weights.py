@@ -17,7 +17,8 @@ from llm_action.modeling.modeling_llm_ar import LlmArForActionRecognition
 from llm_action.modeling.pipeline_skeleton_action_recognition import SkeletonActionRecognitionPipeline
 from llm_action.modeling.processing_llm_ar import LlmArProcessor
 
-NEW_NAMES = {"greet": "a hand swings", "crouch": {"attributes": {"body": "down and up"}}, "hop": [], "wave": []}
+# among new ones two that were trained on: these go by the weights, the others by the joints
+NEW_NAMES = {"greet": "a hand swings", "crouch": {"attributes": {"body": "down and up"}}, "wave": [], "clap": []}
 
 
 def trained(model) -> list[torch.nn.Parameter]:

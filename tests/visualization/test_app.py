@@ -375,7 +375,9 @@ class TestRecognise:
         np.savez(tmp_path / "long.npz", joints=joints, layout=sequence.layout, up="y", fps=30.0)
         found = recognise(recognize, [str(tmp_path / "long.npz")], {}, None, None)
         (doubt,) = [doubt for doubt in found.doubts if "moments" in doubt]
-        assert doubt_in_words(doubt, "long").endswith("“What happens when?” names what is done in turn.")
+        assert doubt_in_words(doubt, "long").endswith(
+            "“What happens when?” tells apart what is done in turn, or again."
+        )
 
     def test_files_that_are_no_recording_together(self, recognize, recordings):
         files = [str(file) for file in sorted(recordings.glob("a3_*"))[:2]]

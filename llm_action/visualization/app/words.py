@@ -22,7 +22,9 @@ OPTIONS = {
 
 _OF_PROGRAMS = {
     "pass “": "choose “",
-    "what is done in turn is named by segment()": "“What happens when?” names what is done in turn",
+    "what is done in turn, or again, is told apart by segment()": (
+        "“What happens when?” tells apart what is done in turn, or again"
+    ),
     "image_size as (width, height) or '1920x1080'": "the width and height of the video as 1920x1080",
     "write it so or leave it out": "write it so or leave it empty",
     "leave layout out and convert with .to_layout(...)": "choose “as the file says” for it",
