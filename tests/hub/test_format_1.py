@@ -1,7 +1,7 @@
 """A model folder that a release wrote in format 1 still loads and answers as it did.
 
-But for names that it was not trained on ("jump", "raise both arms"), which the joints alone tell since: the release gave
-them 0.357 and 0.505 of the clap, 0.596 and 0.380 of the squat.
+But for names that it was not trained on ("jump", "raise both arms"), which the joints alone tell since: the release
+gave them 0.357 and 0.505 of the clap, 0.596 and 0.380 of the squat.
 """
 
 from __future__ import annotations

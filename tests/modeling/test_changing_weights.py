@@ -202,8 +202,8 @@ def test_scores_follow_the_weights(model, tiny_export, files, other, change):
     fresh = SkeletonActionRecognitionPipeline(
         model=copy.deepcopy(model), processor=LlmArProcessor.from_pretrained(tiny_export), top_k=None
     )
-    assert by_label(after["new"]) == pytest.approx(by_label(fresh(files[0], NEW_NAMES)), abs=1e-5)
-    assert by_label(after["new"]) != pytest.approx(by_label(before["new"]), abs=1e-5)
+    assert by_label(after["new"]) == pytest.approx(by_label(fresh(files[0], NEW_NAMES)), rel=1e-3)
+    assert by_label(after["new"]) != pytest.approx(by_label(before["new"]), rel=5e-3)
 
 
 def test_a_rescaled_adapter_counts_while_it_is_rescaled(model, tiny_export, files):
