@@ -20,7 +20,7 @@ _CLIP = 2.0  # no single bone counts more than this (log ratio)
 
 _ORDERED, _FEWEST_ORDERED = 128, 16  # frames that tell whether they are in order
 _MOVES = 0.1  # of the body's extent
-_TO_AND_FRO = 1.2  # times a step: the next one differs from it by so much; 1.7 of noise, 1.4 of noise that was smoothed
+_TO_AND_FRO = 1.2  # times a step: the next one differs from it by so much; noise 1.7
 _SHORT = 0.2  # torso lengths: between joints nearer than this only a length far too great says something
 
 
@@ -39,8 +39,8 @@ class Limits:
     margin: float = 0.08  # kinect20's trunk read upside down as kinect20_utd's adds 0.12 to every recording
     unsteady: float = 0.70  # right 0.40; noise 0.6 to 0.9
     step: float = 0.45  # right 0.40 (NW-UCLA has few frames a second), but for three that hold two persons in turn
-    disorder: float = 0.7  # `unrest`: right 0.44 at most, at 5 frames a second 0.6; frames shuffled: 5 % lie below
-    trembling: float = 0.033  # noise of 3 cm; right less, but for one
+    disorder: float = 0.7  # `unrest`: right 0.48 at most, but for one that leaps; frames shuffled: up to 9 % lie below
+    trembling: float = 0.033  # right less, but for one; noise of 3 cm: 5 % lie below, of NW-UCLA 21
     reach: float = 6.0  # right 4.5; a joint at the origin or far off lies beyond
     upright: float = 0.60  # right 0.85 (share of up in the direction of torso and legs)
     along: float = 0.80  # right 0.52 for any axis but up

@@ -47,7 +47,7 @@ class StudentFirst:
 
     @cached_property
     def language_model(self) -> SkeletonActionRecognitionPipeline:
-        print("some labels are new to the student: the language model answers", file=sys.stderr)
+        print("some labels are new to the student: the whole model answers", file=sys.stderr)
         return load_pipeline(self._model, self._dtype)
 
     def knowing(self, labels: Any) -> StudentRecognizer | SkeletonActionRecognitionPipeline:

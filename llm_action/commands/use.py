@@ -183,7 +183,7 @@ def _student(arguments: argparse.Namespace) -> tuple[Callable, Callable, Callabl
     if arguments.descriptions:
         return None
     if not student.knows(arguments.labels):
-        print("some labels are new to the student: the language model answers", file=sys.stderr)
+        print("some labels are new to the student: the whole model answers", file=sys.stderr)
         return None
 
     def rank(recording: Any) -> list[Any]:
@@ -211,7 +211,12 @@ def _language_model(arguments: argparse.Namespace) -> tuple[Callable, Callable, 
     recognize = load_pipeline(arguments.model, arguments.dtype, candidate_labels=labels)
     options: dict[str, Any] = {"top_k": arguments.top_k, "views": arguments.views, "states": KeptStates()}
     options["each_person"] = arguments.each_person
-    read_skeleton = partial(recognize.processor.read, layout=arguments.layout, **reading_options(arguments))
+    read_skeleton = partial(
+        recognize.processor.read,
+        layout=arguments.layout,
+        whole=bool(signals_of(arguments)),  # a signal may have no clock to be cut by
+        **reading_options(arguments),
+    )
     return read_skeleton, read_signal, partial(recognize, **options)
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from llm_action.evaluation.recordings import Recordings
 from llm_action.modeling.motion_attribution import log_odds
 from llm_action.modeling.open_vocabulary import LabelWarning
 from llm_action.modeling.student import ActionStudent, StudentConfig
+from llm_action.skeleton_io import write_npz
 from llm_action.training.calibrate import calibrate
 from llm_action.training.distill import Distillation, distill, distill_recognizer, teacher_posteriors
 from llm_action.training.sense_examples import SenseExamples
@@ -129,6 +131,19 @@ class TestStudent:
         experiment = load_experiment(sense_config, ["recognizer.senses=[inertial]"])
         with pytest.raises(ValueError, match="learned from inertial alone"):
             distill_recognizer(experiment, str(both_senses), plain, Distillation(steps=1, versions=0))
+
+    def test_a_skeleton_beside_a_signal_keeps_its_still_ends(self, taught, plain, files, tmp_path, recwarn):
+        sequence = read_skeleton(files["skeleton"])
+        still = [np.repeat(sequence.joints[:, [frame]], 400, axis=1) for frame in (0, -1)]
+        joints = np.concatenate([still[0], sequence.joints, still[1]], axis=1)
+        write_npz(replace(sequence, joints=joints, fps=30.0), tmp_path / "standing.npz")
+        beside = ["--signal", f"inertial={files['inertial']}", "--json", str(tmp_path / "said.json")]
+        assert main(["recognize", str(taught), str(tmp_path / "standing.npz"), "--top-k", "3", *beside]) == 0
+        (said,) = json.loads((tmp_path / "said.json").read_text())
+        whole = {"skeleton": read_skeleton(tmp_path / "standing.npz"), "inertial": files["inertial"]}
+        expected = plain(whole, top_k=3)
+        assert [one["label"] for one in said["ranking"]] == [one["label"] for one in expected]
+        assert [one["score"] for one in said["ranking"]] == pytest.approx([one["score"] for one in expected], abs=1e-4)
 
     def test_a_sensor_alone_says_nothing_of_new_names(self, plain, files, recwarn):
         names = ["greet", "bow"]
